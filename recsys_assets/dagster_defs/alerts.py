@@ -1,4 +1,4 @@
-"""Alerts: webhooks take what happened to targets and runs that fail, Prometheus the metrics of every run that ends."""
+"""Alerts: webhooks for events of targets and failed runs, and metrics of every finished run for Prometheus."""
 
 import json
 import os
@@ -29,19 +29,19 @@ def is_wanted() -> bool:
 
 
 def post(document: Mapping[str, object]) -> None:
-    """Send one JSON document to the webhook that $RECSYS_WEBHOOK_URL names; `text` in it is what chats show.
+    """Post one JSON document to the webhook in $RECSYS_WEBHOOK_URL; chats display its `text`.
 
-    Raises `dg.Failure` when nobody takes it, so that the tick is red and says why.
+    Raises `dg.Failure` if the webhook does not accept it, so that the tick fails with the reason.
     """
     fault = send(os.environ.get(WEBHOOK, ""), json.dumps(document).encode(), {})
     if fault:
-        raise dg.Failure(f"the webhook of {WEBHOOK} does not take the alert: {fault}")
+        raise dg.Failure(f"the webhook of {WEBHOOK} did not accept the alert: {fault}")
 
 
 def alert_sensors(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> list[dg.SensorDefinition]:
-    """Return the sensors; each runs from the first load on where a receiver is configured."""
+    """Return the sensors; each is on by default if a receiver is configured."""
     return [
         _run_failure_sensor(rows, prefix=prefix),
         _webhook_sensor(settings, store, rows, prefix=prefix),
@@ -52,13 +52,13 @@ def alert_sensors(
 def _webhook_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
 ) -> dg.SensorDefinition:
-    """Return the sensor that sends what receivers have not taken yet: how far each is stands in the store."""
+    """Return the sensor that sends undelivered events to receivers; the store keeps the delivery state."""
 
     @dg.sensor(
         name=f"{prefix}{WEBHOOK_SENSOR}",
         minimum_interval_seconds=WEBHOOK_SECONDS,
         default_status=_running(bool(receivers(settings.webhooks))),
-        description="Send to [[webhooks]] what happened to targets, and which turned stale or fresh again. On where a "
+        description="Send events of targets to [[webhooks]], also when a target turns stale or fresh again. On if a "
         "receiver is configured.",
     )
     def send_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -76,7 +76,7 @@ def _run_failure_sensor(rows: Sequence[TargetSettings], *, prefix: str) -> dg.Se
     @dg.run_failure_sensor(
         name=f"{prefix}run_failure_webhook",
         default_status=_running(is_wanted()),
-        description=f"Post every run that fails to the webhook of ${WEBHOOK}. On where that is set.",
+        description=f"Post every run that fails to the webhook of ${WEBHOOK}. On if it is set.",
     )
     def run_failure_webhook(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
@@ -103,7 +103,7 @@ def _run_failure_sensor(rows: Sequence[TargetSettings], *, prefix: str) -> dg.Se
 def _metrics_sensors(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
 ) -> Iterator[dg.SensorDefinition]:
-    """Yield a sensor for each way in which a run may end."""
+    """Yield a sensor for each final status of a run."""
     is_exported = settings.metrics.folder is not None or settings.metrics.push is not None
     for ended in (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE):
 
@@ -111,7 +111,7 @@ def _metrics_sensors(
             run_status=ended,
             name=f"{prefix}metrics_of_{ended.value.lower()}",
             default_status=_running(is_exported),
-            description="Export the metrics of the targets of a run that ended. On where metrics.folder or "
+            description="Export the metrics of the targets of a finished run. On if metrics.folder or "
             "metrics.push is set.",
         )
         def metrics(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
@@ -135,13 +135,13 @@ def _metrics_sensors(
 
 
 def _is_ours(run: dg.DagsterRun, rows: Sequence[TargetSettings], *, prefix: str) -> bool:
-    """Return whether a run is about one of these targets, where others share the code location."""
+    """Return whether a run is about one of these targets; other targets may share the code location."""
     about = run.tags.get(_TARGET) is not None or bool(run.asset_selection)
     return run.job_name.startswith(prefix) or (about and bool(_rows_of(run, rows)))
 
 
 def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetSettings]:
-    """Return the targets that a run was about: the one of its tag, else those whose assets it was to build."""
+    """Return the targets of a run: the one in its tag, or those whose assets it was to build."""
     target = run.tags.get(_TARGET)
     if target is not None:
         return [row for row in rows if str(row.target) == target]
@@ -150,7 +150,7 @@ def _rows_of(run: dg.DagsterRun, rows: Sequence[TargetSettings]) -> list[TargetS
 
 
 def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
-    """Yield what the gates of a run refused."""
+    """Yield the refusals by gates in a run."""
     wanted = dg.DagsterEventType.ASSET_CHECK_EVALUATION
     for record in context.instance.all_logs(context.dagster_run.run_id, of_type=wanted):
         if record.dagster_event is not None:
@@ -160,7 +160,7 @@ def _refusals(context: dg.RunFailureSensorContext) -> Iterator[str]:
 
 
 def _failures(context: dg.RunFailureSensorContext) -> Iterator[dg.DagsterEvent]:
-    """Yield the failures of steps, but for those that only repeat the refusal of a check."""
+    """Yield the failed steps, except those that only repeat a failed check."""
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error
         if error is None or error.cls_name != "DagsterAssetCheckFailedError":
@@ -171,5 +171,5 @@ def _reason(event: dg.DagsterEvent) -> str:
     return f"{event.step_key}: {reason_of(event)}"
 
 
-def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - the one thing that it is asked
+def _running(is_wanted: bool) -> dg.DefaultSensorStatus:  # noqa: FBT001 - its only parameter
     return dg.DefaultSensorStatus.RUNNING if is_wanted else dg.DefaultSensorStatus.STOPPED

@@ -1,4 +1,4 @@
-"""Sensor on raw files: a day that arrives or changes is built; and the rotation of sensors over many targets."""
+"""Sensor that builds days whose raw files arrive or change; rotation of sensors over many targets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ from recsys_assets.storage.store import ObjectStore
 
 TARGETS_A_TICK = 100
 _FORMER_FIELDS: Mapping[str, str] = {"told": "recorded", "message": "recorded"}
-"""Names that fields of stored cursors had before, each with its name now."""
+"""Former names of fields in stored cursors, each with its current name."""
 
 SENSOR = "raw_arrivals"
 SECONDS = 30
-MAX_CHARACTERS = 1000  # characters
+MAX_CHARACTERS = 1000
 
 
 class RotatingCursor(msgspec.Struct, frozen=True):
-    """Memory of a sensor from one tick to the next: at least the number of the target that comes first in it."""
+    """State of a sensor between ticks: at least the number of the first target of the next tick."""
 
     next: int = 0
 
@@ -38,39 +38,39 @@ C = TypeVar("C", bound=RotatingCursor)
 
 @dataclass(frozen=True, slots=True)
 class Tick(Generic[C]):
-    """One tick of a sensor."""
+    """Tick of a sensor: the stored cursor, and the targets to evaluate."""
 
     cursor: C
     chosen: Sequence[TargetSettings]
-    next: int  # the number of the target that the next tick begins with
+    next: int  # number of the first target of the next tick
 
 
 def begin_tick(context: dg.SensorEvaluationContext, rows: Sequence[TargetSettings], cursor: type[C]) -> Tick[C]:
-    """Return the stored cursor, which may be of an earlier version, and the targets of this tick."""
+    """Return the stored cursor, possibly of an earlier version, and the targets of this tick."""
     found = read_cursor(context.cursor, cursor)
     chosen, following = rotate(rows, start=found.next)
     return Tick(found, chosen, following)
 
 
 def read_cursor(text: str | None, cursor: type[C]) -> C:
-    """Return what a sensor stored, or an empty cursor; fields that earlier versions wrote are renamed."""
+    """Return the stored cursor of a sensor, or an empty one; fields of earlier versions are renamed."""
     stored: dict[str, Any] = json.loads(text) if text else {}
     return msgspec.convert({_FORMER_FIELDS.get(name, name): value for name, value in stored.items()}, cursor)
 
 
 def write_cursor(cursor: RotatingCursor) -> str:
-    """Return a cursor as Dagster stores it."""
+    """Return a cursor as JSON for Dagster."""
     return msgspec.json.encode(cursor).decode()
 
 
 def rotate(rows: Sequence[TargetSettings], *, start: int) -> tuple[list[TargetSettings], int]:
-    """Return the targets of this tick, beginning with the one numbered `start`, and where the next tick begins."""
+    """Return the targets of this tick from number `start` on, and the number where the next tick starts."""
     chosen = [rows[(start + n) % len(rows)] for n in range(min(TARGETS_A_TICK, len(rows)))]
     return chosen, (start + len(chosen)) % len(rows)
 
 
 class ArrivalsCursor(RotatingCursor, frozen=True):
-    """The next target, and what the files of each target looked like when they were compared last."""
+    """Next target, and the state of each target's files at their last comparison."""
 
     seen: Mapping[str, Mapping[str, str]] = msgspec.field(default_factory=dict)
 
@@ -83,7 +83,7 @@ def arrivals_sensor(
     *,
     prefix: str = "",
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with `automation.watch`; it runs from the first load on if there are any."""
+    """Return the sensor over the targets with `automation.watch`; on by default if there are any."""
     watched = [row for row in rows if settings.automation_for(row).watch]
 
     @dg.sensor(
@@ -91,22 +91,22 @@ def arrivals_sensor(
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Start a target's day when its raw files have arrived and settled, and past days "
-        "that changed, with every window over them. On where automation.watch is set; a tick says why nothing starts.",
+        description="Start a target's day when its raw files have arrived and settled, and changed past days "
+        "with every window over them. On if automation.watch is set; a tick shows why nothing starts.",
     )
     def raw_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
         tick = begin_tick(context, watched, ArrivalsCursor)
         now = datetime.now(UTC)
-        looks, faults = _look_at(store.store, settings, tick.chosen, tick.cursor, now=now)
+        arrivals, faults = _read_arrivals(store.store, settings, tick.chosen, tick.cursor, now=now)
         for fault in faults:
             context.log.error(fault)
-        due = [found for one in looks.values() for found in one.due]
-        seen = {**tick.cursor.seen, **{name: one.seen for name, one in looks.items()}}
+        due = [day for of_target in arrivals.values() for day in of_target.due]
+        seen = {**tick.cursor.seen, **{name: of_target.seen for name, of_target in arrivals.items()}}
         return dg.SensorResult(
-            run_requests=[run_request(found) for found in due],
-            skip_reason=None if due else _nothing(looks, faults),
+            run_requests=[run_request(day) for day in due],
+            skip_reason=None if due else _skip_reason(arrivals, faults),
             cursor=write_cursor(ArrivalsCursor(tick.next, seen)),
         )
 
@@ -114,7 +114,7 @@ def arrivals_sensor(
 
 
 def run_request(due: Due) -> dg.RunRequest:
-    """Return the run of a due day; its key is made of the content, so that the same cause starts one run."""
+    """Return the run request of a due day; the run key depends on the content, so that a cause starts one run."""
     return dg.RunRequest(
         job_name=job_name(due.row),
         partition_key=due.day.isoformat(),
@@ -123,22 +123,22 @@ def run_request(due: Due) -> dg.RunRequest:
     )
 
 
-def _look_at(
+def _read_arrivals(
     store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], cursor: ArrivalsCursor, *, now: datetime
 ) -> tuple[dict[str, Arrivals], list[str]]:
-    """Return one look per target, and what went wrong; a target that cannot be looked at never hides another."""
-    looks: dict[str, Arrivals] = {}
+    """Return the arrivals of each target, and the faults; an unreadable target never hides another."""
+    arrivals: dict[str, Arrivals] = {}
     faults: list[str] = []
     for row in rows:
         try:
-            looks[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now)
+            arrivals[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now)
         except (RecsysAssetsError, OSError) as error:
             faults.append(f"{row.target}: {type(error).__name__}: {error}")
-    return looks, faults
+    return arrivals, faults
 
 
-def _nothing(looks: Mapping[str, Arrivals], faults: Sequence[str]) -> str:
+def _skip_reason(arrivals: Mapping[str, Arrivals], faults: Sequence[str]) -> str:
     if faults:
         return "; ".join(faults)
-    unsettled = sorted({name for one in looks.values() for name in one.unsettled})
+    unsettled = sorted({name for of_target in arrivals.values() for name in of_target.unsettled})
     return f"still being written: {', '.join(unsettled)}"[:MAX_CHARACTERS] if unsettled else "nothing new"

@@ -1,4 +1,4 @@
-"""Definitions of the graph: one raw asset, and per target a group from canonical to manifest, a gate behind each."""
+"""Definitions of the graph: one raw asset, and per target a group from canonical to manifest with gates."""
 
 from collections.abc import Iterator, Sequence
 
@@ -47,10 +47,10 @@ def build_definitions(
     raw: dg.AssetKey = RAW,
     name: str = "",
 ) -> dg.Definitions:
-    """Return a fresh graph of every target, or of `rows` only, whose raw asset has the key `raw`.
+    """Return new definitions of every target, or only of `rows`; the raw asset has the key `raw`.
 
-    The configuration is read from $RECSYS_CONFIG or ./recsys.toml when none is given. `name` begins the names of
-    jobs and sensors that are about all targets, so that several graphs can stand in one code location.
+    The configuration is read from $RECSYS_CONFIG or ./recsys.toml if none is given. `name` is the prefix of jobs and
+    sensors over all targets, so that several graphs can share one code location.
     """
     settings = settings or load_settings()
     rows, store = rows or settings.targets, RunStore(settings)
@@ -116,11 +116,11 @@ def target_parts(
 
 
 def _checks(settings: Settings, store: RunStore, row: TargetSettings) -> Iterator[dg.AssetChecksDefinition]:
-    """Yield the gates of each asset of one target as its check."""
+    """Yield the gate check of each asset of one target."""
     kinds, imports = settings.artifacts.kinds, settings.imports_for(row)
-    found = "Contract, volume, share of bad lines and of duplicates of the stored day."
-    yield gate_check(settings, store, row, canonical_step(), description=found)
-    found = "Contract, bounds, size, window and share left out of the stored artifact."
-    yield from (gate_check(settings, store, row, artifact_step(kind), description=found) for kind in kinds)
-    found = "Form, contract, compatibility with the live one, rows, size and age of the stored file."
-    yield from (gate_check(settings, store, row, import_step(kind), description=found) for kind in imports)
+    description = "Contract, volume, share of bad lines and of duplicates of the stored day."
+    yield gate_check(settings, store, row, canonical_step(), description=description)
+    description = "Contract, bounds, size, window and share of excluded events of the stored artifact."
+    yield from (gate_check(settings, store, row, artifact_step(kind), description=description) for kind in kinds)
+    description = "Format, contract, compatibility with the live one, rows, size and age of the stored file."
+    yield from (gate_check(settings, store, row, import_step(kind), description=description) for kind in imports)

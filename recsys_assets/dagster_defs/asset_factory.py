@@ -1,4 +1,4 @@
-"""Asset factory: the key, group, days, owner, tags and timer that every asset of a day has in common."""
+"""Asset factory: key, group, partitions, owner, tags and timer, common to every asset of a day."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from time import perf_counter
@@ -24,7 +24,7 @@ def day_asset(
     owners: Sequence[str] | None = None,
     **own: Any,
 ) -> AssetDecorator:
-    """Return the decorator of an asset with one partition a day; `own` are further arguments of `dg.asset`."""
+    """Return the decorator of an asset with daily partitions; `own` are further arguments of `dg.asset`."""
     return dg.asset(
         key=key,
         group_name=group,
@@ -45,7 +45,7 @@ def target_asset(
     tags: dict[str, str] | None = None,
     **own: Any,
 ) -> AssetDecorator:
-    """Return the decorator of the asset called `name` of a target; `about` is its metadata, `own` is for `dg.asset`."""
+    """Return the decorator of a target's asset `name`; `about` is its metadata, `own` is passed to `dg.asset`."""
     return day_asset(
         settings,
         asset_key(row, name),
@@ -59,7 +59,7 @@ def target_asset(
 
 
 class Timer:
-    """The time since it was made, shown as `seconds` beside the other numbers of an asset."""
+    """Stopwatch that adds `seconds` since its creation to the numbers of an asset."""
 
     def __init__(self) -> None:
         self._started = perf_counter()

@@ -1,4 +1,4 @@
-"""Outcomes of steps in Dagster: errors that a rerun can cure are retried, all others stop at once and are journaled."""
+"""Attempts of steps in Dagster: transient errors are retried, all others fail at once and are journaled."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from recsys_assets.storage.store import ObjectStore
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 STOPPED = "stopped before it began"
-OUTCOME = "outcome"  # in the metadata of an observation: why an asset was skipped
+OUTCOME = "outcome"  # metadata key of an observation: reason why an asset was skipped
 
 
 @contextmanager
@@ -29,9 +29,9 @@ def attempt(
     step: str,
     retry_seconds: float = RETRY_SECONDS,
 ) -> Generator[None]:
-    """Do a step of a day of these targets; report what ends it to Dagster and to their journals.
+    """Run a step of a day of these targets; report its errors to Dagster and to the targets' journals.
 
-    A defect of ours is reported, too, by its class and message; what a retry may cure, when the last one has failed.
+    Unexpected exceptions are journaled too, with class and message; transient errors only when the last retry fails.
     """
     raise_if_stopping()
     with translate_errors(retry_seconds=retry_seconds):
@@ -49,7 +49,7 @@ def attempt(
 def _record(
     context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception
 ) -> None:
-    """Write a failure to the targets' journals; one that cannot be written must not hide the failure itself."""
+    """Journal a failure for each target; an error in doing so is logged and does not hide the failure."""
     day = day_of(context)
     by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
     for fault in journal_error(store, [row.target for row in rows], day, error, step=step, by=by):
@@ -57,14 +57,14 @@ def _record(
 
 
 def raise_if_stopping() -> None:
-    """Raise `dg.Failure` if this process is to stop: nothing new begins, and what is done is kept."""
+    """Raise `dg.Failure` if this process is stopping: no new step starts, and finished steps are kept."""
     if is_stopping():
         raise dg.Failure(STOPPED, allow_retries=False)
 
 
 @contextmanager
 def translate_errors(*, retry_seconds: float = RETRY_SECONDS) -> Generator[None]:
-    """Turn a package error into a retry request or a failure without retries, its message kept whole."""
+    """Turn a package error into a `dg.RetryRequested` or a `dg.Failure` without retries, with the full message."""
     try:
         yield
     except RETRYABLE_ERRORS as error:
@@ -75,10 +75,10 @@ def translate_errors(*, retry_seconds: float = RETRY_SECONDS) -> Generator[None]
 
 
 def reason_of(event: dg.DagsterEvent) -> str:
-    """Return why a step failed: the message of our own error where one is in the chain of causes, else the first cause.
+    """Return the reason of a step failure: the message of our error in the chain of causes, else of the root cause.
 
-    An error that is retried reaches Dagster below its request for a retry, and has the error of a library below itself:
-    only ours names the object and the remedy.
+    Dagster shows a retried error as the cause of the retry request, and a library's error as the cause of ours. Only
+    our message contains the object and the remedy.
     """
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
@@ -86,24 +86,24 @@ def reason_of(event: dg.DagsterEvent) -> str:
     chain = [data.error] if data.error else []
     while chain and chain[-1].cause is not None:
         chain.append(chain[-1].cause)
-    ours = next((one for one in chain if one.cls_name in _our_errors()), None)
-    found = ours or (chain[-1] if chain else None)
-    text = " ".join((found.message if found else "unknown").split())
+    ours = next((error for error in chain if error.cls_name in _our_errors()), None)
+    cause = ours or (chain[-1] if chain else None)
+    text = " ".join((cause.message if cause else "unknown").split())
     return text.removeprefix(f"{RecsysAssetsError.__module__}.") if ours else text
 
 
 def _our_errors() -> set[str]:
-    found = [RecsysAssetsError]
-    for one in found:
-        found.extend(one.__subclasses__())
-    return {one.__name__ for one in found}
+    classes = [RecsysAssetsError]
+    for error_class in classes:
+        classes.extend(error_class.__subclasses__())
+    return {error_class.__name__ for error_class in classes}
 
 
 def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
-    """Record why a partition has nothing to build: an observation says it, and the partition stays missing.
+    """Record by an observation why a partition has nothing to build; the partition stays missing.
 
-    Checks of what is skipped with it pass: Dagster calls one that was planned and never reported skipped, and shows
-    an asset of whose days one is skipped as if its check had passed on none.
+    The checks of the skipped assets are reported as passed: otherwise Dagster would mark a planned check as skipped,
+    and show an asset with one skipped day as if its check had passed on no day.
     """
     context.log.warning(str(error))
     context.log_event(
@@ -121,7 +121,7 @@ def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputE
             passed=True,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={OUTCOME: error.outcome},
-            description=f"nothing to judge: {error}",
+            description=f"nothing to evaluate: {error}",
             partition=context.partition_key,
         )
-        context.log_event(evaluation)  # pyright: ignore[reportArgumentType] - it takes it
+        context.log_event(evaluation)  # pyright: ignore[reportArgumentType] - accepted at runtime

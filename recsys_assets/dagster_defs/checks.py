@@ -1,4 +1,4 @@
-"""Factory of gate checks: each reads the stored bytes back, judges them, and keeps its report for the swap."""
+"""Factory of gate checks: each reads the stored bytes back, runs the gates, and stores the report for the swap."""
 
 import warnings
 
@@ -17,14 +17,14 @@ from recsys_assets.pipeline.steps import GATES, JudgedStep, Step, journal_refusa
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-MAX_NAMES = 5  # files in a message
-UNDECIDED = "undecided"  # in the metadata of a check that passed: required gates that could not decide
+MAX_NAMES = 5  # file names in a message
+UNDECIDED = "undecided"  # metadata key of a passed check: required gates that could not decide
 
 
 def gate_check(
     settings: Settings, store: RunStore, row: TargetSettings, step: Step, *, description: str
 ) -> dg.AssetChecksDefinition:
-    """Return the blocking check of a step's asset: its gates judge one day and store their report."""
+    """Return the blocking check of a step's asset, which runs its gates on one day and stores the report."""
 
     def gates(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         day = store.day_context(context, settings, row)
@@ -37,7 +37,7 @@ def gate_check(
         return check_result(judged)
 
     with warnings.catch_warnings():
-        # Partitioned checks are in preview; a check that does not know its day would judge another one.
+        # Partitioned checks are in preview; a check without its day would evaluate another one.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.asset_check(
             asset=asset_key(row, step.name),
@@ -49,9 +49,9 @@ def gate_check(
 
 
 def _refuse_old_bytes(day: DayContext) -> None:
-    """Raise `InputError` if raw files changed since: a re-execution from the failed step judges what was built before.
+    """Raise `InputError` if raw files changed since the build: a re-execution from a failed step checks old artifacts.
 
-    Only a re-execution asks, as it reads the day's files; one of all steps has just read them and finds no change.
+    Called only in re-executions, because it reads the day's files; a re-execution of all steps has just read them.
     """
     changed = changed_inputs(day)
     if changed:
@@ -65,9 +65,10 @@ def _refuse_old_bytes(day: DayContext) -> None:
 
 
 def verdict_of(report: GateReport) -> tuple[bool, dg.AssetCheckSeverity]:
-    """Return whether a check passed, and its severity: an error stops the day, a warning is worth a look.
+    """Return whether a check passed, and its severity: an error stops the day, a warning does not.
 
-    What passed is a warning, too: in the graph, the severity of the newest day colours what an older one failed by.
+    A passed check has the severity of a warning: the graph colours failures of older days by the severity of the
+    newest.
     """
     advised = any(finding.verdict is Verdict.ADVISED for finding in report.findings)
     severity = dg.AssetCheckSeverity.WARN if report.passed else dg.AssetCheckSeverity.ERROR
@@ -75,7 +76,7 @@ def verdict_of(report: GateReport) -> tuple[bool, dg.AssetCheckSeverity]:
 
 
 def check_result(judged: JudgedStep) -> dg.AssetCheckResult:
-    """Return what gates found as the result of their check: passed, a warning where one advises, or an error."""
+    """Return the result of a check: passed, a warning if a gate advises, or an error."""
     passed, severity = verdict_of(judged.report)
     return dg.AssetCheckResult(
         passed=passed,
@@ -87,7 +88,7 @@ def check_result(judged: JudgedStep) -> dg.AssetCheckResult:
 
 
 def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """Return a check for each subject that judges a candidate as a whole; the manifest itself runs them."""
+    """Return a check spec per subject on the whole candidate; the manifest asset reports them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # as above
         return [
@@ -95,7 +96,7 @@ def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey)
                 policy.subject,
                 asset=key,
                 partitions_def=daily_partitions(settings.partitions),
-                description=f"{', '.join(policy.gates)}: judged before the pointer moves, of all artifacts together.",
+                description=f"{', '.join(policy.gates)}: run on all artifacts together, before the pointer moves.",
             )
             for policy in whole_policies(settings, row)
         ]

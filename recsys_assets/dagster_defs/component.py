@@ -1,4 +1,4 @@
-"""Component for `dg` projects: the targets of one configuration, beside the assets of the project's own teams."""
+"""Component for `dg` projects: the targets of one configuration, next to the project's other assets."""
 
 import re
 from os.path import relpath
@@ -39,10 +39,10 @@ surface = "home"
 
 
 class TargetsScaffolder(dg.Scaffolder[Any]):
-    """Writes the component's YAML and a configuration to start from."""
+    """Scaffolder of the component's YAML and of a starter configuration."""
 
     def scaffold(self, request: ScaffoldRequest[Any]) -> None:
-        """Write both files; a configuration that is there stays."""
+        """Write both files; an existing configuration is kept."""
         scaffold_component(request, {"config": "recsys.toml"})
         file = request.target_path / "recsys.toml"
         if not file.exists():
@@ -55,17 +55,17 @@ class TargetsScaffolder(dg.Scaffolder[Any]):
 class RecsysTargets(dg.Component, dg.Model, dg.Resolvable):
     """Recommendation artifacts of the targets of one `recsys.toml`: assets, gates, schedules, sensors, operation jobs.
 
-    A project may have several, each with a configuration of its own; each target belongs to one of them. Jobs and
-    sensors that are about all targets begin with `name`, and so does the key of the raw asset. Nothing is shared with
-    the project: no resource keys, and its executor stays what it is.
+    A project may have several components, each with its own configuration and targets. `name` is the prefix of jobs and
+    sensors over all targets, and part of the raw asset's key. Nothing is shared with the project: the component adds no
+    resource keys and keeps the project's executor.
     """
 
     config: str = Field(
-        default="recsys.toml", description="path of the configuration, from the folder of this YAML file"
+        default="recsys.toml", description="path of the configuration, relative to the folder of this YAML file"
     )
-    name: str | None = Field(default=None, description="begins names of jobs and sensors; default: the folder's name")
+    name: str | None = Field(default=None, description="prefix of jobs and sensors; default: the folder's name")
     targets: list[str] | None = Field(
-        default=None, description="only these, like shop/home; default: every target of the configuration"
+        default=None, description="targets to include, e.g. shop/home; default: every target of the configuration"
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
@@ -84,4 +84,4 @@ def _find(settings: Settings, target: str) -> TargetSettings:
         if str(row.target) == target:
             return row
     known = name_known(target, (str(row.target) for row in settings.targets))
-    raise ConfigurationError(f"no target {target} in the configuration: {known}")
+    raise ConfigurationError(f"target {target} is not in the configuration: {known}")

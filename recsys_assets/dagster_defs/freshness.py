@@ -1,8 +1,8 @@
-"""Freshness: live data as an asset of its own, whose badge and check count from one instant and turn red by themselves.
+"""Freshness: live data as a separate asset, with a badge and a check that turn red without any run.
 
 Dagster's freshness policy counts from the last materialization of an asset, so any build of an old day would look
-fresh. So live data is an external asset: nothing but the sensor reports it, only when it moved, and as of the end of
-the last day in it. From there badge and check both allow `freshness.max_age_hours`.
+fresh. Therefore live data is an external asset: only the sensor reports it, only when it changed, with the end of its
+last day as the timestamp. From then on, badge and check both allow `freshness.max_age_hours`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +26,12 @@ from recsys_assets.upkeep.staleness import Freshness
 CHECK = "fresh"
 SENSOR = "freshness"
 SECONDS = 30
-_LEAST_WINDOW = timedelta(minutes=1)  # of a freshness policy
-REPEAT_AFTER = timedelta(hours=1)  # of an unchanged verdict: the event log must not grow by the minute
+_LEAST_WINDOW = timedelta(minutes=1)  # minimum of Dagster's freshness policies
+REPEAT_AFTER = timedelta(hours=1)  # interval of unchanged verdicts, to limit the event log
 
 
 class RecordedFreshness(msgspec.Struct, frozen=True):
-    """What was recorded last of one target, and when."""
+    """Last recorded verdict on one target."""
 
     cause: str
     day: str
@@ -39,14 +39,14 @@ class RecordedFreshness(msgspec.Struct, frozen=True):
 
 
 class FreshnessCursor(RotatingCursor, frozen=True):
-    """The next target, and what was recorded last of each."""
+    """Next target, and the last recorded verdict and live data of each."""
 
     recorded: Mapping[str, RecordedFreshness] = msgspec.field(default_factory=dict)
-    live: Mapping[str, str] = msgspec.field(default_factory=dict)  # what was reported last of the asset of live data
+    live: Mapping[str, str] = msgspec.field(default_factory=dict)  # last report of the asset of live data
 
 
 def live_asset(settings: Settings, row: TargetSettings) -> dg.AssetSpec:
-    """Return what is live of a target, with the badge of its age: reported by the sensor, built by nobody."""
+    """Return the external asset of a target's live data, with a freshness badge; only the sensor reports it."""
     window = max(timedelta(hours=settings.freshness_for(row).max_age_hours), _LEAST_WINDOW)
     return dg.AssetSpec(
         live_key(row),
@@ -57,12 +57,12 @@ def live_asset(settings: Settings, row: TargetSettings) -> dg.AssetSpec:
         tags=asset_tags(row),
         metadata=owner(row),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=window),
-        description=f"Data that services of {row.target} read now, as of the end of the last day in it.",
+        description=f"Data that services of {row.target} read now, dated at the end of its last day.",
     )
 
 
 def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetChecksDefinition:
-    """Return the check on the age of live data, as the store has it; it stops nothing."""
+    """Return the non-blocking check on the age of live data, determined from the store."""
 
     @dg.asset_check(
         asset=live_key(row),
@@ -84,27 +84,27 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
 def freshness_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that evaluates the checks of all targets; it runs from the first load on."""
+    """Return the sensor that evaluates the freshness checks of all targets; on by default."""
 
     @dg.sensor(
         name=f"{prefix}{SENSOR}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Look at the age of live data of every target, whether or not anything runs; the "
-        "check `fresh` says why one is stale. It starts no run. On from the first load.",
+        description="Evaluate the age of live data of every target, even if nothing runs; the "
+        "check `fresh` shows why one is stale. Starts no run. On by default.",
     )
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = begin_tick(context, rows, FreshnessCursor), datetime.now(UTC)
         found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
         before = tick.cursor.recorded
-        news = {name: one for name, one in found.items() if _is_news(before.get(name), one[1], now=now)}
-        recorded = {**before, **{name: _verdict(one, now) for name, (_, one) in news.items()}}
-        for name, (row, one) in found.items():
-            _report_live(context.instance, row, one, before=tick.cursor.live.get(name), now=now)
-        live = {**tick.cursor.live, **{name: _moved(one) for name, (_, one) in found.items()}}
-        stale = sorted(name for name, (_, one) in found.items() if not one.fresh)
+        news = {name: pair for name, pair in found.items() if _is_news(before.get(name), pair[1], now=now)}
+        recorded = {**before, **{name: _verdict(state, now) for name, (_, state) in news.items()}}
+        for name, (row, state) in found.items():
+            _report_live(context.instance, row, state, before=tick.cursor.live.get(name), now=now)
+        live = {**tick.cursor.live, **{name: _live_state(state) for name, (_, state) in found.items()}}
+        stale = sorted(name for name, (_, state) in found.items() if not state.fresh)
         return dg.SensorResult(
-            asset_events=[_evaluation(row, one) for row, one in news.values()],
+            asset_events=[_evaluation(row, state) for row, state in news.values()],
             skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])}".strip(),
             cursor=write_cursor(FreshnessCursor(tick.next, recorded, live)),
         )
@@ -112,13 +112,13 @@ def freshness_sensor(
     return watch_freshness
 
 
-def _moved(found: Freshness) -> str:
-    """Return what changes whenever live data moves, or turns unusable while it is young."""
+def _live_state(found: Freshness) -> str:
+    """Return a text that changes if live data changes, or becomes unusable while it is fresh enough."""
     return f"{found.data_through} {_counts_from_its_data(found)}"
 
 
 def _counts_from_its_data(found: Freshness) -> bool:
-    """Return whether the age of the data says all: else it is young, and yet not what services can or do read."""
+    """Return whether the age explains the verdict; otherwise fresh data is not what services can or do read."""
     is_young = found.age_hours is not None and found.age_hours < found.max_age_hours
     return found.data_through is not None and found.fresh is is_young
 
@@ -126,8 +126,8 @@ def _counts_from_its_data(found: Freshness) -> bool:
 def _report_live(
     instance: dg.DagsterInstance, row: TargetSettings, found: Freshness, *, before: str | None, now: datetime
 ) -> None:
-    """Report the asset of live data if it moved: as of the end of its last day, or as too old if nobody can read it."""
-    if _moved(found) == before or (found.data_through is None and before is None):
+    """Report the asset of live data if it changed, dated at the end of its last day, or as too old if unusable."""
+    if _live_state(found) == before or (found.data_through is None and before is None):
         return
     at = now - timedelta(hours=found.max_age_hours)
     if found.data_through is not None and _counts_from_its_data(found):
@@ -142,7 +142,7 @@ def _report_live(
 
 
 def freshness_metadata(found: Freshness) -> Metadata:
-    """Return the facts of a verdict under the same names everywhere."""
+    """Return the facts of a verdict as metadata."""
     return numbers(
         {
             "cause": found.cause.value,

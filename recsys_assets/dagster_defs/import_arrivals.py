@@ -1,4 +1,4 @@
-"""Sensor on drop folders: a file of another team is registered, tested, and shipped where its day is built."""
+"""Sensor on drop folders: files of other teams are registered and tested, and shipped if their day is built."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ def import_sensor(
     *,
     prefix: str = "",
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with imports and `automation.watch`; it runs from the first load on."""
+    """Return the sensor over the targets with imports and `automation.watch`; on by default if there are any."""
     watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
 
     @dg.sensor(
@@ -35,29 +35,29 @@ def import_sensor(
         jobs=jobs,
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Register and test files that other teams drop; ship them where the rest of their "
-        "day is built. On for targets with imports where automation.watch is set.",
+        description="Register and test files that other teams drop; ship them if the rest of their "
+        "day is built. On for targets with imports and automation.watch.",
     )
     def import_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
             return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
         tick = begin_tick(context, watched, ArrivalsCursor)
-        seen = {name: dict(one) for name, one in tick.cursor.seen.items()}
+        seen = {name: dict(files) for name, files in tick.cursor.seen.items()}
         due: list[DueImport] = []
         faults: list[str] = []
         for row in tick.chosen:
-            mine = seen.setdefault(slug(row), {})
+            seen_here = seen.setdefault(slug(row), {})
             try:
-                found = list(due_imports(store.store, settings, row, seen=mine, now=datetime.now(UTC)))
+                found = list(due_imports(store.store, settings, row, seen=seen_here, now=datetime.now(UTC)))
             except (RecsysAssetsError, OSError) as error:
                 faults.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue
-            mine.update({one.place: one.appearance for one in found})
+            seen_here.update({file.place: file.appearance for file in found})
             due += found
         for fault in faults:
             context.log.error(fault)
         return dg.SensorResult(
-            run_requests=[run_request(one) for one in due],
+            run_requests=[run_request(file) for file in due],
             skip_reason=None if due else "; ".join(faults) or "nothing new",
             cursor=write_cursor(ArrivalsCursor(tick.next, seen)),
         )
@@ -66,7 +66,7 @@ def import_sensor(
 
 
 def run_request(due: DueImport) -> dg.RunRequest:
-    """Return the run that registers and tests a file, and ships its day if all else of the day is there."""
+    """Return the run that registers and tests a file, and ships its day if the rest of the day is built."""
     names = [due.kind, MANIFEST] if due.can_ship else [due.kind]
     return dg.RunRequest(
         job_name=job_name(due.row),

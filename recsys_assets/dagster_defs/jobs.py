@@ -1,4 +1,4 @@
-"""Jobs that people start, one day of one target or of all, and the nightly schedule of each target."""
+"""Jobs that build one day of one or all targets, and the schedules."""
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +14,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 BUILD_ALL = "build_all"
-LEAST_DAYS_FOR_DAILY = 3  # that signatures hold: two daily runs may fail
+LEAST_DAYS_FOR_DAILY = 3  # validity of signatures for a daily renewal: two runs may fail
 
 
 def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> UnresolvedJob:
@@ -29,7 +29,7 @@ def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> 
 
 
 def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: str = BUILD_ALL) -> UnresolvedJob:
-    """Return the job that builds and ships one day of every target; one target's failure leaves the others alone."""
+    """Return the job that builds and ships one day of every target; a failed target does not affect the others."""
     assets = dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(*map(group_name, rows))
     return dg.define_asset_job(
         name,
@@ -40,13 +40,13 @@ def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: s
 
 
 def live_data(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
-    """Return live data and the checks on its age: they are of the present, so the build of a day must not run them."""
+    """Return live data and its freshness checks, which concern the present, so the build of a day must not run them."""
     keys = [live_key(row) for row in rows]
     return dg.AssetSelection.assets(*keys) | dg.AssetSelection.checks(*(dg.AssetCheckKey(key, CHECK) for key in keys))
 
 
 def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob) -> dg.ScheduleDefinition:
-    """Return the schedule of one target; it runs from the first load on only where `automation.nightly` says so."""
+    """Return the nightly schedule of one target; on by default if `automation.nightly` is set."""
     automation = settings.automation_for(row)
 
     @dg.schedule(
@@ -56,17 +56,19 @@ def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob
         execution_timezone=automation.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING if automation.nightly else dg.DefaultScheduleStatus.STOPPED,
         description=f"Build, gate and ship the newest ended day of {row.target}: {automation.cron} in "
-        f"{automation.timezone}; also a day that ended since the tick before and was its newest at none. "
-        "On where automation.nightly is set.",
+        f"{automation.timezone}; also days that ended since the previous tick but were never the newest at a tick. "
+        "On if automation.nightly is set.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         days = days_of_tick(context.scheduled_execution_time, cron=automation.cron, timezone=automation.timezone)
         if not days:
-            return dg.SkipReason("no UTC day has ended since the tick of the local day before: it named the newest one")
+            return dg.SkipReason(
+                "no UTC day has ended since the tick of the previous local day, which built the newest one"
+            )
         first, last = settings.partitions.start, settings.partitions.end
         wanted = [day for day in days if first <= day and (last is None or day <= last)]
         if not wanted:
-            return dg.SkipReason(f"{days[-1]} is no day of [partitions]: they go from {first} to {last or 'yesterday'}")
+            return dg.SkipReason(f"{days[-1]} is not in [partitions], which are from {first} to {last or 'yesterday'}")
         tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
         return [
             dg.RunRequest(partition_key=day.isoformat(), run_key=f"{slug(row)}|{day}|{tick}")
@@ -77,9 +79,9 @@ def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob
 
 
 def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
-    """Return the schedule of the collection: a report of what would go, or, where that is set, the collection.
+    """Return the schedule of collections: dry runs, or, with `retention.collect = "apply"`, real ones.
 
-    It runs from the first load on unless `retention.collect` is off: nobody should find a full disk to remember it.
+    On by default unless `retention.collect` is off, so that a full disk is not the first reminder.
     """
     mode = settings.retention.collect
     return dg.ScheduleDefinition(
@@ -89,13 +91,13 @@ def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleD
         execution_timezone="UTC",
         run_config={"ops": {f"{prefix}collect_targets": {"config": {"dry_run": mode != "apply"}}}},
         default_status=dg.DefaultScheduleStatus.STOPPED if mode == "off" else dg.DefaultScheduleStatus.RUNNING,
-        description=("Collect what nothing needs" if mode == "apply" else "Report what a collection would take")
-        + ": retention.collect says which, or off.",
+        description=("Collect unneeded objects" if mode == "apply" else "Report what a collection would take")
+        + ", as set by retention.collect.",
     )
 
 
 def signing_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
-    """Return the schedule that renews signatures, so that none ends while nothing ships; on from the first load."""
+    """Return the schedule that renews signatures, so that none expires while nothing ships; on by default."""
     return dg.ScheduleDefinition(
         name=f"{prefix}renew_signatures",
         job_name=f"{prefix}{SIGN_JOB}",
@@ -103,15 +105,15 @@ def signing_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefi
         execution_timezone="UTC",
         run_config={"ops": {f"{prefix}sign_targets": {"config": {"dry_run": False}}}},
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Sign live pointers again, so that their signatures do not end where nothing ships.",
+        description="Sign live pointers again, so that their signatures do not expire while nothing ships.",
     )
 
 
 def days_of_tick(tick: datetime, *, cron: str, timezone: str) -> list[date]:
-    """Return the UTC days to build at a tick, oldest first.
+    """Return the UTC days to build at a tick, oldest first: those that ended after the previous tick.
 
-    Those that ended after the tick before; none if no day did. A tick that is not the first of its local date builds
-    the newest day once more, as its cron asks for: files may have come since.
+    Empty if no day ended. A tick that is not the first of its local date builds the newest day again, because its cron
+    expression requests several runs a day: files may have arrived since.
     """
     before = next(ticks_before(tick, cron=cron, timezone=timezone), None)
     newest = _newest_ended(tick)

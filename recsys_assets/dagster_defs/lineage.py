@@ -1,4 +1,4 @@
-"""Lineage beyond the graph: code versions, addresses, columns and code of assets, and what lies outside as assets."""
+"""Lineage metadata of assets (URIs, columns, code), and external assets for data outside the graph."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,18 +20,18 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 GROUP: Final = "external"
-"""The group of what others own: raw events, catalog, dropped files, the signals' database."""
+"""Group of assets owned by others: raw events, catalog, dropped files, the signals' database."""
 
 _API_PAGE: Final = "read API"
 
 
 def exposures_source(name: str = "") -> dg.AssetKey:
-    """Return the key of raw events as others write them, of the graph called `name`."""
+    """Return the key of the external raw events of the graph `name`."""
     return dg.AssetKey([GROUP, *filter(None, [name]), "exposures"])
 
 
 def catalog_source(name: str = "") -> dg.AssetKey:
-    """Return the key of the catalog as others write it, of the graph called `name`."""
+    """Return the key of the external catalog of the graph `name`."""
     return dg.AssetKey([GROUP, *filter(None, [name]), "catalog"])
 
 
@@ -48,7 +48,7 @@ def signals_database(row: TargetSettings) -> dg.AssetKey:
 def external_assets(
     settings: Settings, rows: Sequence[TargetSettings], *, signals: str, name: str = ""
 ) -> list[dg.AssetSpec]:
-    """Return what the graph reads and writes and does not own; `signals` is the name of the asset that writes rows."""
+    """Return specs of the data that the graph reads or writes but does not own; `signals` names the writing asset."""
     raw = settings.raw
     about = "Raw exposure events, as others write them."
     found = [_external(settings, exposures_source(name), about, raw.exposures, daily=True)]
@@ -68,16 +68,16 @@ def external_assets(
 
 
 def _external(
-    settings: Settings, key: dg.AssetKey, about: str, place: str, *, daily: bool = False, deps: Sequence[Any] = ()
+    settings: Settings, key: dg.AssetKey, about: str, path: str, *, daily: bool = False, deps: Sequence[Any] = ()
 ) -> dg.AssetSpec:
-    where = place if "://" in place or place.startswith(TABLES) else settings.resolve(place)
+    uri = path if "://" in path or path.startswith(TABLES) else settings.resolve(path)
     return dg.AssetSpec(
         key,
         group_name=GROUP,
         description=about,
         owners=list(settings.owners),
         deps=deps,
-        metadata={"dagster/uri": where} if place else {},
+        metadata={"dagster/uri": uri} if path else {},
         partitions_def=daily_partitions(settings.partitions) if daily else None,
     )
 
@@ -91,8 +91,8 @@ def observe(
     daily: bool = True,
     numbers: Mapping[str, Scalar] | None = None,
 ) -> None:
-    """Record what an external asset was found to hold: files with digests and sizes, and its data version."""
-    rows = [(one.name, one.digest, one.size) for one in inputs]
+    """Record an observation of an external asset: its files with digests and sizes, and its data version."""
+    rows = [(file.name, file.digest, file.size) for file in inputs]
     found = {name: value for name, value in (numbers or {}).items() if value is not None}
     context.log_event(
         dg.AssetObservation(
@@ -112,9 +112,9 @@ def about_asset(
     columns: Mapping[str, pl.DataType] | None = None,
     page: str = "",
 ) -> dict[str, Any]:
-    """Return the metadata of an asset's definition: its address, columns, code, and its page of the read API."""
+    """Return the metadata of an asset definition: URI, columns, code reference, and page of the read API."""
     file, line = source_of(function)
-    with warnings.catch_warnings():  # the classes are in beta, the metadata key is not: nobody can act on the warning
+    with warnings.catch_warnings():  # the classes are in beta, the metadata key is not: the warning is not actionable
         warnings.simplefilter("ignore", dg.BetaWarning)
         code = dg.CodeReferencesMetadataValue(
             code_references=[dg.LocalFileCodeReference(file_path=file, line_number=line)]
@@ -132,12 +132,12 @@ def about_asset(
 
 
 def page_of_target(row: TargetSettings) -> str:
-    """Return the path of a target's page of the read API."""
+    """Return the path of a target's page in the read API."""
     return f"/targets/{quote(row.tenant, safe='')}/{quote(row.surface, safe='')}"
 
 
 def stored(store: ObjectStore, key: str, *, rows: int | None = None) -> Metadata:
-    """Return the metadata of one materialization: where it is stored, and its rows."""
+    """Return the metadata of a materialization: its URI and number of rows."""
     uri = uri_of_key(store.root_uri, key)
     counted: Metadata = {} if rows is None else {"dagster/partition_row_count": dg.MetadataValue.int(rows)}
     if rows is not None:

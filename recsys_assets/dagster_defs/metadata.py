@@ -1,4 +1,4 @@
-"""One set of metadata keys for every asset, so that the UI plots the same number under the same name everywhere."""
+"""Metadata of assets and checks, with the same keys everywhere, so that the UI plots them consistently."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,18 +15,18 @@ Metadata = dict[str, dg.MetadataValue[Any]]
 
 
 def numbers(values: Mapping[str, Scalar]) -> Metadata:
-    """Return scalars as metadata: numbers plot over partitions, the rest is text."""
+    """Return scalars as metadata: numbers are plotted over partitions, all else is text."""
     return {key: _scalar(value) for key, value in values.items() if value is not None}
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> dg.MarkdownMetadataValue:
-    """Return rows as a Markdown table; cells are escaped and cut, so that no id can break out of its cell."""
+    """Return rows as a Markdown table; cells are escaped and truncated, so that no id breaks the table."""
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     return dg.MetadataValue.md(head + "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows))
 
 
 def gate_metadata(report: GateReport) -> Metadata:
-    """Return a report as check metadata: one row a gate, a capped sample of offending rows, every number by name."""
+    """Return a report as check metadata: one row per gate, a sample of offending rows, and every number by name."""
     plotted = {f"gate/{f.gate}": f.value for f in report.findings if isinstance(f.value, (int, float))}
     metadata: Metadata = {
         "gates": dg.MetadataValue.table([_gate_row(f) for f in sorted(report.findings, key=_by_verdict)]),
@@ -43,7 +43,7 @@ def gate_metadata(report: GateReport) -> Metadata:
 
 
 def _by_verdict(finding: Finding) -> int:
-    """Return the place of a finding among others: what stops the day first, then what is worth a look."""
+    """Return the sort key of a finding: refused first, then advised, then passed."""
     return (Verdict.REFUSED, Verdict.ADVISED, Verdict.PASSED).index(finding.verdict)
 
 
@@ -52,7 +52,7 @@ def _gate_row(finding: Finding) -> dg.TableRecord:
         {
             "gate": finding.gate,
             "verdict": finding.verdict.value,
-            "message": finding.message,  # before what is wide: pages cut tables at their right edge
+            "message": finding.message,  # before wide columns, because pages cut tables at the right edge
             "value": _short(finding.value),
             "limits": ", ".join(f"{key}={_short(value)}" for key, value in finding.params.items()),
             "offending rows": finding.count,
@@ -61,7 +61,7 @@ def _gate_row(finding: Finding) -> dg.TableRecord:
 
 
 def _short(value: Scalar) -> str:
-    """Return a value as people read it in a table; the whole of it stands under its own name, or in the report."""
+    """Return a value shortened for a table; the full value is in its own metadata entry or in the report."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= MAX_SHORT else f"{text[: MAX_SHORT - 1]}…"
 

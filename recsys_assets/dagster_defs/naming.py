@@ -1,4 +1,4 @@
-"""Names in Dagster of a target's assets, group, tags and jobs, and its partitions: one a UTC day."""
+"""Dagster names of a target's assets, group, tags and jobs, and its daily UTC partitions."""
 
 from datetime import date, timedelta
 
@@ -10,26 +10,26 @@ from recsys_assets.settings.target import TargetSettings
 _LIVE = "live"
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
-OPERATION_TAG = "recsys/operation"  # of runs that change what is served: no queue holds them
+OPERATION_TAG = "recsys/operation"  # tag of runs that change what is served; the queue does not delay them
 
 
 def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
-    """Return `[tenant, surface, name]`, or `[slug, name]` for a target that Dagster cannot carry by name."""
+    """Return `[tenant, surface, name]`, or `[slug, name]` if its name is not valid in Dagster."""
     return dg.AssetKey([*row.slug_parts, name])
 
 
 def live_key(row: TargetSettings) -> dg.AssetKey:
-    """Return the key of what services read now: not among the target's own, for commands that build all of those."""
+    """Return the key of a target's live data; its prefix keeps it out of selections of the target's assets."""
     return dg.AssetKey([_LIVE, *row.slug_parts])
 
 
 def group_name(row: TargetSettings) -> str:
-    """Return the group that shows a target by itself in the asset graph."""
+    """Return the group of a target's assets."""
     return "/".join(row.slug_parts)
 
 
 def slug(row: TargetSettings) -> str:
-    """Return the target as one word that is a name in Dagster, distinct for each target."""
+    """Return the target as a valid, unique Dagster name."""
     return "__".join(row.slug_parts)
 
 
@@ -44,17 +44,17 @@ def schedule_name(row: TargetSettings) -> str:
 
 
 def publish_pool(row: TargetSettings) -> str:
-    """Return the pool of what moves the target's pointer: a queue keeps its runs apart, the swap keeps them right."""
+    """Return the concurrency pool of steps that move the target's pointer; correctness relies only on the swap."""
     return f"publish_{slug(row)}"
 
 
 def run_tags(row: TargetSettings, *, priority: int) -> dict[str, str]:
-    """Return the tags by which the run queue orders and limits the runs of a target's job."""
+    """Return the tags for ordering and limiting the runs of a target's job in the run queue."""
     return owner(row) | {"dagster/priority": str(priority)}
 
 
 def owner(row: TargetSettings) -> dict[str, str]:
-    """Return whose an asset is: its metadata says it, since the tags of assets cannot hold every name."""
+    """Return the target and tenant of an asset as metadata, because asset tags do not allow every name."""
     return {TARGET_TAG: str(row.target), TENANT_TAG: row.tenant}
 
 
@@ -64,7 +64,7 @@ def asset_tags(row: TargetSettings) -> dict[str, str]:
 
 
 def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:
-    """Return the days as Dagster partitions; today becomes one when it has ended."""
+    """Return the days as Dagster partitions; a day becomes a partition when it has ended."""
     after = settings.end + timedelta(days=1) if settings.end else None
     return dg.DailyPartitionsDefinition(
         start_date=settings.start.isoformat(), end_date=after and after.isoformat(), timezone="UTC"
@@ -72,7 +72,7 @@ def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinitio
 
 
 def rolling_window(days: int) -> dg.TimeWindowPartitionMapping:
-    """Return the mapping from a day to the `days` days that end with it, as far as there are partitions."""
+    """Return the mapping from a day to the `days` days that end with it, limited to existing partitions."""
     return dg.TimeWindowPartitionMapping(start_offset=1 - days)
 
 

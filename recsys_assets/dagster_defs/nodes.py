@@ -1,4 +1,4 @@
-"""Nodes of artifact trees from assets: saved in the body, without an I/O manager, and shown as metadata."""
+"""Saving nodes of artifact trees from asset bodies, without an I/O manager, with the node as metadata."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +16,7 @@ from recsys_assets.trees.finding import named_tree
 from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.tree import open_trees
 
-NODE: Final = "recsys/node"  # the metadata that holds the id
+NODE: Final = "recsys/node"  # metadata key of the node id
 
 
 def save_node(
@@ -28,10 +28,11 @@ def save_node(
     content: Content | None = None,
     settings: Settings | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Save what an asset made as a node of a configured hierarchy, and return the result with its id as metadata.
+    """Save the result of an asset as a node of a configured hierarchy, and return it with the node id as metadata.
 
-    `parent` is an id, or the key of an asset whose newest node it is. A step that is retried saves no second node.
-    `settings` are those of $RECSYS_CONFIG unless given. Fails where a rerun would fail too (data, parent, hierarchy).
+    `parent` is a node id, or the key of an asset, whose newest node is used. A retried step saves no second node. The
+    default of `settings` is the configuration in $RECSYS_CONFIG. Raises `dg.Failure` for errors that a rerun cannot fix
+    (data, parent, hierarchy), `dg.RetryRequested` for others.
     """
     settings = settings or load_settings(None)
     with translate_errors():
@@ -50,7 +51,7 @@ def save_node(
 
 
 def _newest_node(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
-    """Return the id of the node that an asset saved last; `ConfigurationError` if it has saved none."""
+    """Return the id of the node that an asset saved last; raise `ConfigurationError` if there is none."""
     event = context.instance.get_latest_materialization_event(key)
     found = event.asset_materialization.metadata.get(NODE) if event and event.asset_materialization else None
     if found is None or not isinstance(found.value, str):

@@ -1,4 +1,4 @@
-"""Types of operations: one job of the UI, its configuration as the launchpad asks for it, one run, and its outcome."""
+"""Types of operations: the job, its launchpad configuration, a run, and its result."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,75 +20,75 @@ from recsys_assets.storage.store import ObjectStore
 
 
 class OperationConfig(dg.Config):
-    """Who does it, why, and whether it is only to say what would happen; the target is a menu, added for each graph."""
+    """Fields of every operation: actor, reason and dry run; the target menu is added per graph."""
 
-    dry_run: bool = Field(default=False, description="say what would happen, and change nothing")
-    actor: str = Field(description="your name; kept in the journal, as the daemon starts runs for all")
-    reason: str = Field(description="why; kept in the journal and on the manifest asset")
+    dry_run: bool = Field(default=False, description="show what would happen, without changing anything")
+    actor: str = Field(description="your name, for the journal")
+    reason: str = Field(description="reason, for the journal and the manifest asset")
 
 
 class RollbackConfig(OperationConfig):
     """Move one target back to an earlier release."""
 
     to: str = Field(
-        default="previous", description="previous | a release id or name | a time like 2026-01-31T04:00:00Z"
+        default="previous", description="`previous`, a release id or name, or a time, e.g. 2026-01-31T04:00:00Z"
     )
-    hold: bool = Field(default=True, description="keep automation from shipping until newer good data is there")
+    hold: bool = Field(default=True, description="keep automation from shipping until newer good data exists")
     hold_until: str | None = Field(default=None, description="hold until this time instead")
 
 
 class HoldConfig(OperationConfig):
     """Keep automation from shipping to one target."""
 
-    until: str | None = Field(default=None, description="the hold ends by itself at this time")
+    until: str | None = Field(default=None, description="time at which the hold ends")
 
 
 class UnblockConfig(OperationConfig):
     """Let readers show a blocked item again."""
 
-    item: str = Field(description="the item's id, as events and catalog name it")
+    item: str = Field(description="id of the item, as in events and catalog")
 
 
 class BlockConfig(UnblockConfig):
     """Keep readers from showing one item of one target."""
 
-    until: str | None = Field(default=None, description="the block ends by itself at this time")
+    until: str | None = Field(default=None, description="time at which the block ends")
 
 
 class ShipConfig(OperationConfig):
-    """Ship what is staged for a day, proven against every gate."""
+    """Ship the staged artifacts of a day, checked against every gate."""
 
-    day: str = Field(description="the UTC day, like 2026-01-31")
-    override: list[str] = Field(default=[], description="gates of quality whose refusal does not count")
-    allow_older: bool = Field(default=False, description="even if what is live holds newer data")
+    day: str = Field(description="UTC day, e.g. 2026-01-31")
+    override: list[str] = Field(default=[], description="quality gates to override")
+    allow_older: bool = Field(default=False, description="ship even if the live data is newer")
 
 
 class MarkConfig(OperationConfig):
-    """Put a mark on a release, or take it off."""
+    """Label a release, or remove the label."""
 
-    release: str = Field(description="live | a release id (8 digits or more) or name")
-    on: bool = Field(default=True, description="false takes the mark off")
+    release: str = Field(description="`live`, a release id (at least 8 digits), or a name")
+    on: bool = Field(default=True, description="false removes the label")
 
 
 class PinConfig(MarkConfig):
     """Keep a release from garbage collection."""
 
-    until: str | None = Field(default=None, description="the pin ends by itself at this time")
+    until: str | None = Field(default=None, description="time at which the pin ends")
 
 
 class TagConfig(OperationConfig):
-    """Give a release a name, or take it off."""
+    """Give a release a name, or remove the name."""
 
-    name: str = Field(description="like champion: small letters, digits, _ and -")
+    name: str = Field(description="e.g. champion: lowercase letters, digits, _ and -")
     release: str | None = Field(
-        default=None, description="live | a release id (8 digits or more); none: takes the name off"
+        default=None, description="`live` or a release id (at least 8 digits); none: remove the name"
     )
 
 
 class TestConfig(OperationConfig):
-    """Test a file of another team; nothing but the journal is written."""
+    """Test a file of another team; only the journal is written."""
 
-    __test__ = False  # no test of this project
+    __test__ = False  # not a pytest class
 
     file: str = Field(description="a path, or s3://, gs:// or az://bucket/key, that the code location can read")
     kind: str = Field(description="which [imports.<kind>] it is")
@@ -97,35 +97,35 @@ class TestConfig(OperationConfig):
 class ImportConfig(TestConfig):
     """Register a file of another team for a day."""
 
-    day: str = Field(description="the UTC day that it is built for, like 2026-01-31")
-    parent: str = Field(default="", description="id of the node below which its artifact tree shows it; empty: as set")
+    day: str = Field(description="UTC day of the file, e.g. 2026-01-31")
+    parent: str = Field(default="", description="id of the parent node in the artifact tree; empty: as configured")
 
 
 class TuneConfig(OperationConfig):
-    """Try ways to score neighbours on a target's last days; nothing is changed, so nobody has to say why."""
+    """Evaluate scoring options for neighbours on a target's last days; changes nothing."""
 
-    actor: str = Field(default="-", description="not kept")
-    reason: str = Field(default="-", description="not kept")
-    days: int = Field(default=7, ge=1, le=60, description="days that are held out, the last ones with events")
+    actor: str = Field(default="-", description="not stored")
+    reason: str = Field(default="-", description="not stored")
+    days: int = Field(default=7, ge=1, le=60, description="number of held-out days, the last ones with events")
 
 
 class BackfillConfig(OperationConfig):
     """Build many days of one target in one run."""
 
-    first_day: str = Field(description="a UTC day, like 2026-01-31")
-    last_day: str = Field(description="a UTC day that has ended, included")
-    resume: bool = Field(default=True, description="pass over days that are done; the last day is always built")
+    first_day: str = Field(description="first UTC day, e.g. 2026-01-31")
+    last_day: str = Field(description="last UTC day, inclusive; must have ended")
+    resume: bool = Field(default=True, description="skip days that are done; the last day is always built")
 
 
 class ForgetConfig(OperationConfig):
     """Remove a user from stored days and live artifacts, and from every later build."""
 
-    user: str = Field(description="the user's id, as events carry it; it shows in the configuration of this run")
+    user: str = Field(description="user id, as in the events; it is visible in the configuration of this run")
 
 
 @dataclass(frozen=True, slots=True)
 class OperationRun:
-    """One run of an operation: its run, the settings and the store, the target, who acts, and the configuration."""
+    """Run of an operation: Dagster context, settings, store, target, configuration and actor."""
 
     context: dg.OpExecutionContext
     settings: Settings
@@ -137,42 +137,42 @@ class OperationRun:
 
     @property
     def day_context(self) -> DayContext:
-        """The day that the configuration names."""
+        """Day context of the configured day."""
         day = read_day(self.config.day)
         return DayContext(self.store, self.settings, self.row, day, run_id=self.context.run.run_id)
 
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """What became of it, in words, and the journal's entry; a failure where somebody still has to look."""
+    """Result of an operation: message and journal entry; `failed` if a person has to act."""
 
     message: str
     entry: JournalEntry | None = None
     failed: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
-    lines: str = ""  # of the configuration, that the operation found best
-    shown: Metadata = field(default_factory=dict[str, Any])  # on the operation's output
+    lines: str = ""  # configuration lines that the operation recommends
+    shown: Metadata = field(default_factory=dict[str, Any])  # metadata of the op's output
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One job: its name, its configuration, what it does for a target, and whether it may wait behind builds."""
+    """Operation job: name, configuration, action on a target, and whether it may wait in the run queue."""
 
     name: str
     config: type[OperationConfig]
     act: Callable[[OperationRun], OperationResult]
     description: str
-    waits: bool = False  # long ones have priority in the queue; short ones start at once, whatever runs
+    waits: bool = False  # True for long operations, which queue with priority; short ones start at once
 
 
 def utc_now() -> datetime:
-    """Return the time now, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def read_day(text: str) -> date:
-    """Return the day that a field of a launchpad names; `ConfigurationError` for what is none."""
+    """Return the day in a launchpad field; raise `ConfigurationError` if it is invalid."""
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ConfigurationError(f"{text!r} is no day: write it like 2026-01-31") from None
+        raise ConfigurationError(f"{text!r} is not a day: expected e.g. 2026-01-31") from None

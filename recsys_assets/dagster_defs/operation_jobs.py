@@ -1,4 +1,4 @@
-"""Operation jobs for on-call people: a launchpad for each operation, with the targets as a menu and a dry run first."""
+"""Operation jobs for on-call engineers: a launchpad per operation, with a menu of targets and dry run as default."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -33,38 +33,42 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.collecting import collect_tree
 from recsys_assets.trees.tree import open_trees
-from recsys_assets.upkeep.age_limits import delete_old, find_old
+from recsys_assets.upkeep.age_limits import delete_expired, find_expired
 from recsys_assets.upkeep.collect import collect
 from recsys_assets.upkeep.repair import repair_journal
 from recsys_assets.upkeep.retire import retire
 
 COLLECT_JOB: Final = "collect_garbage"
 SIGN_JOB: Final = "sign"
-PRIORITY: Final = 100  # above every build, for queues that do not start operations at once
-_RETIRE = "Stop serving a target that is in the configuration no more; until then it serves what it served."
+PRIORITY: Final = 100  # above every build, for queues without immediate operations
+_RETIRE = "Stop serving a target that was removed from the configuration; until then it keeps its last release."
 
 
 class AllTargetsConfig(dg.Config):
-    """Act on every target; only say what would happen unless `dry_run` is false."""
+    """Configuration of an operation on every target; a dry run unless `dry_run` is false."""
 
-    dry_run: bool = Field(default=True, description="say what would happen, and change nothing")
+    dry_run: bool = Field(default=True, description="show what would happen, without changing anything")
 
 
 class RetireConfig(OperationConfig):
-    """Stop serving a target on purpose."""
+    """Retire a target."""
 
-    target: str = Field(description="tenant/surface of a target that is in the configuration no more")
+    target: str = Field(description="tenant/surface of a target that is no longer in the configuration")
 
 
 def operation_jobs(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> list[dg.JobDefinition]:
-    """Return the jobs, bound to these targets; `prefix` begins their names."""
+    """Return the operation jobs for these targets, named with `prefix`."""
     names = [str(row.target) for row in rows]
-    # Dagster knows a type by its name in the whole process, and graphs of other targets may be in it.
+    # Dagster's type names are global to the process, which may contain graphs of other targets.
     targets = Enum(f"Target_{sha256(repr(names).encode()).hexdigest()[:8]}", {name: name for name in names})
     return [
-        *(_target_job(one, settings, store, targets, prefix=prefix) for one in OPERATIONS if _has_use(one, settings)),
+        *(
+            _target_job(operation, settings, store, targets, prefix=prefix)
+            for operation in OPERATIONS
+            if _is_enabled(operation, settings)
+        ),
         _all_job(COLLECT_JOB, _collect_all(settings, store, rows, prefix=prefix), prefix=prefix),
         _job(f"{prefix}retire", _retire(settings, store, prefix=prefix), _RETIRE, _prefilled(RetireConfig, "")),
         _all_job("reindex", _reindex_all(settings, store, rows, prefix=prefix), prefix=prefix),
@@ -72,7 +76,7 @@ def operation_jobs(
     ]
 
 
-def _has_use(operation: Operation, settings: Settings) -> bool:
+def _is_enabled(operation: Operation, settings: Settings) -> bool:
     return operation.name != SYNC_JOB or bool(settings.sinks)
 
 
@@ -82,10 +86,10 @@ def _retire(settings: Settings, store: RunStore, *, prefix: str) -> dg.OpDefinit
         with translate_errors():
             by, names = _by(context, config.reason, config.actor), config.target.split("/")
             if len(names) != 2:  # noqa: PLR2004 - tenant and surface
-                raise ConfigurationError(f"{config.target!r} is no target: write it like tenant/surface")
+                raise ConfigurationError(f"{config.target!r} is not a target: expected tenant/surface")
             target = Target(*names)
             if target in {row.target for row in settings.targets}:
-                raise RefusedError(f"{target} is still configured: take its [[targets]] table out first")
+                raise RefusedError(f"{target} is still configured: remove its [[targets]] table first")
             done = retire(store.store, target, by=by, now=utc_now, dry_run=config.dry_run)
         context.log.info("%s: %s", target, done.message)
 
@@ -98,8 +102,8 @@ def _target_job(
     """Return the job of an operation on one target."""
     name = f"{prefix}{operation.name}"
     raw = dg.AssetKey([*RAW.path, prefix.removesuffix("_")]) if prefix else RAW
-    known: Any = (targets, Field(description="tenant/surface"))
-    model: Any = create_model(operation.config.__name__, __base__=operation.config, target=known)
+    target_field: Any = (targets, Field(description="tenant/surface"))
+    model: Any = create_model(operation.config.__name__, __base__=operation.config, target=target_field)
 
     @dg.op(name=f"{name}_target", description=operation.description, config_schema=model.to_config_schema())
     def act(context: dg.OpExecutionContext) -> dict[str, float]:
@@ -122,7 +126,7 @@ def _target_job(
 
 
 def _prefilled(config: type[dg.Config], target: str) -> dict[str, object]:
-    """Return what the launchpad begins with: a dry run, and every field with its default or what is to be filled in."""
+    """Return the initial launchpad configuration: a dry run, with every field set to its default or empty."""
     fields = {
         name: [] if isinstance(field.default, list) else "" if field.is_required() else field.default
         for name, field in config.model_fields.items()
@@ -132,7 +136,7 @@ def _prefilled(config: type[dg.Config], target: str) -> dict[str, object]:
 
 
 def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, done: OperationResult) -> None:
-    """Log what happened, and show it on the manifest asset."""
+    """Log the result and record it on the manifest asset; raise `dg.Failure` for a failed one."""
     if done.entry is not None:
         release = find_release(store, row.target, done.entry.after) if done.entry.changed and done.entry.after else None
         event = materialization_of(row, done.entry, release) if release else observation_of(row, done.entry)
@@ -145,7 +149,7 @@ def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSetti
 def _collect_all(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
 ) -> dg.OpDefinition:
-    @dg.op(name=f"{prefix}collect_targets", description="Move what no retained release needs to the trash.")
+    @dg.op(name=f"{prefix}collect_targets", description="Move artifacts that no retained release needs to the trash.")
     def collect_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
         refusals = [
             message
@@ -166,14 +170,14 @@ def _collect_all(
 def _collect(
     context: dg.OpExecutionContext, store: ObjectStore, settings: Settings, row: TargetSettings, *, apply: bool
 ) -> str | None:
-    """Collect one target, and return why that was refused: it keeps no other target from being collected."""
+    """Collect one target; return the reason of a refusal, so that the other targets are still collected."""
     by = _by(context, "collection by job", this_account())
     kept, limits = retention(settings, row), age_limits(settings, row)
     try:
         with translate_errors():
             found = collect(store, row.target, by=by, now=utc_now, retention=kept, apply=apply)
-            old = () if limits.off else find_old(store, row.target, limits, now=utc_now, retention=kept)
-            old = delete_old(store, row.target, old, by=by, now=utc_now) if apply else old
+            old = () if limits.off else find_expired(store, row.target, limits, now=utc_now, retention=kept)
+            old = delete_expired(store, row.target, old, by=by, now=utc_now) if apply else old
     except dg.Failure as refusal:
         return str(refusal.description)
     word = "collected" if apply else "would collect"
@@ -186,7 +190,9 @@ def _collect(
 
 
 def _sign_all(store: RunStore, rows: Sequence[TargetSettings], *, prefix: str) -> dg.OpDefinition:
-    @dg.op(name=f"{prefix}sign_targets", description="Sign live pointers again, so that their signatures do not end.")
+    @dg.op(
+        name=f"{prefix}sign_targets", description="Sign live pointers again, so that their signatures do not expire."
+    )
     def sign_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
         refusals = [refusal for row in rows if (refusal := _sign(context, store.store, row, dry_run=config.dry_run))]
         if refusals:
@@ -196,7 +202,7 @@ def _sign_all(store: RunStore, rows: Sequence[TargetSettings], *, prefix: str) -
 
 
 def _sign(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, dry_run: bool) -> str | None:
-    """Sign one target's pointer again, and return why that was refused: it keeps no other from being signed."""
+    """Sign one target's pointer again; return the reason of a refusal, so that the others are still signed."""
     from recsys_assets.release.signed_stores import SigningStore, renew  # noqa: PLC0415 - an extra
 
     try:
@@ -213,7 +219,7 @@ def _sign(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSetting
 def _reindex_all(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
 ) -> dg.OpDefinition:
-    @dg.op(name=f"{prefix}reindex_targets", description="Repair gaps in journals; report to Dagster what was shipped.")
+    @dg.op(name=f"{prefix}reindex_targets", description="Repair gaps in journals; report shipped releases to Dagster.")
     def reindex_targets(context: dg.OpExecutionContext, config: AllTargetsConfig) -> None:
         by, targets = _by(context, "reindex by job", this_account()), [row.target for row in rows]
         with translate_errors():
@@ -229,7 +235,7 @@ def _reindex_all(
 
 
 def _all_job(name: str, op: dg.OpDefinition, *, prefix: str) -> dg.JobDefinition:
-    description = f"{op.description} Of every target; a dry run unless dry_run is false."
+    description = f"{op.description} For every target; a dry run unless dry_run is false."
     return _job(f"{prefix}{name}", op, description, {"dry_run": True}, waits=True)
 
 
@@ -252,8 +258,8 @@ def _job(
 
 
 def _by(context: dg.OpExecutionContext, reason: str, actor: str) -> Actor:
-    """Return who launched a job and why; `ConfigurationError` where the launchpad was left empty."""
+    """Return the actor and reason of a job; raise `ConfigurationError` for an empty launchpad field."""
     for name, text in (("actor", actor), ("reason", reason)):
         if not text.strip():
-            raise ConfigurationError(f"{name} is empty: fill it in, the journal keeps it")
+            raise ConfigurationError(f"{name} is empty: fill it in for the journal")
     return Actor(name=actor, reason=reason, run_id=context.run.run_id)

@@ -1,4 +1,4 @@
-"""Operations on one target, as jobs of the UI have them: whatever the commands can change, on the same functions."""
+"""Operations on one target as Dagster jobs, with the same functions as the commands."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -97,21 +97,21 @@ def _tag(o: OperationRun) -> OperationResult:
 
 
 def _import(o: OperationRun) -> OperationResult:
-    place, dry_run = _place(o), o.config.dry_run
+    file, dry_run = _open_file(o), o.config.dry_run
     node = NodePlace(o.config.parent or None)
-    done = import_file(o.day_context, o.config.kind, place, by=o.by, now=utc_now(), dry_run=dry_run, node=node)
+    done = import_file(o.day_context, o.config.kind, file, by=o.by, now=utc_now(), dry_run=dry_run, node=node)
     return _tried(done)
 
 
 def _test(o: OperationRun) -> OperationResult:
-    place = _place(o)
+    file = _open_file(o)
     if o.config.dry_run:
-        return OperationResult("dry run: the file would be tested, and the journal would keep how it ended")
-    return _tried(try_file(o.store, o.settings, o.row, o.config.kind, place, by=o.by, now=utc_now()))
+        return OperationResult("dry run: the file would be tested, and the result journaled")
+    return _tried(try_file(o.store, o.settings, o.row, o.config.kind, file, by=o.by, now=utc_now()))
 
 
-def _place(o: OperationRun) -> "Seekable":
-    """Return the file that the configuration of an operation names, once its kind is known to be one."""
+def _open_file(o: OperationRun) -> "Seekable":
+    """Return the configured file, after checking that its kind is configured."""
     find_rules(o.settings, o.row, o.config.kind)
     return named_file(o.config.file)
 
@@ -134,9 +134,9 @@ def _forget(o: OperationRun) -> OperationResult:
 def _tune(o: OperationRun) -> OperationResult:
     from recsys_assets.pipeline.tune import tune  # noqa: PLC0415 - imports every kernel
 
-    found = tune(o.store, o.settings, o.row, days=o.config.days, report=o.context.log.info)
-    best, lines = found.winner, found.winner.option.lines(o.settings, o.row)
-    numbers = {str(one.option): one.ndcg for one in found.options}
+    tuning = tune(o.store, o.settings, o.row, days=o.config.days, report=o.context.log.info)
+    best, lines = tuning.winner, tuning.winner.option.lines(o.settings, o.row)
+    numbers = {str(tried.option): tried.ndcg for tried in tuning.options}
     return OperationResult(
         f"best: {best.option}, {best.difference:+.4f} nDCG; its lines:\n{lines}", numbers=numbers, lines=lines
     )
@@ -152,12 +152,12 @@ def _decide_rollout(o: OperationRun) -> OperationResult:
 
 
 def _decide_rollback(o: OperationRun) -> OperationResult:
-    found = look_at_live(o.store, o.row.target, watch(o.settings, o.row), now=utc_now())
+    decision = look_at_live(o.store, o.row.target, watch(o.settings, o.row), now=utc_now())
     if o.config.dry_run:
-        return OperationResult(f"dry run: {found.message}")
-    done = carry_out_on_live(o.store, o.row.target, found, by=o.by, now=utc_now)
+        return OperationResult(f"dry run: {decision.message}")
+    done = carry_out_on_live(o.store, o.row.target, decision, by=o.by, now=utc_now)
     return OperationResult(
-        done.message if done else found.message, done.entry if done else None, failed=bool(found.exit_code)
+        done.message if done else decision.message, done.entry if done else None, failed=bool(decision.exit_code)
     )
 
 
@@ -166,12 +166,12 @@ def _sync(o: OperationRun) -> OperationResult:
 
     if not o.config.dry_run:
         return follow(o.settings, o.store, o.row.target)
-    found = look_at_sinks(o.store, o.settings, o.row.target, now=utc_now())
-    return OperationResult(f"dry run: {'; '.join(f'{one.sink} {one.message}' for one in found)}")
+    states = look_at_sinks(o.store, o.settings, o.row.target, now=utc_now())
+    return OperationResult(f"dry run: {'; '.join(f'{sink.sink} {sink.message}' for sink in states)}")
 
 
 def follow(settings: "Settings", store: "ObjectStore", target: Target) -> OperationResult:
-    """Make the sinks of a target serve what is live."""
+    """Make the sinks of a target serve the live release."""
     from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - off by default
 
     done = list(sync_sinks(store, settings, target, now=utc_now))
@@ -180,7 +180,7 @@ def follow(settings: "Settings", store: "ObjectStore", target: Target) -> Operat
 
 
 def _simply(change: Callable[..., Any], *fields: str) -> Callable[[OperationRun], OperationResult]:
-    """Return the operation that is a change of one target, given these fields of its configuration."""
+    """Return an operation that calls `change` on one target with these fields of its configuration."""
 
     def act(o: OperationRun) -> OperationResult:
         given = {name: getattr(o.config, name) for name in fields}
@@ -203,7 +203,7 @@ OPERATIONS: Final = (
         "ship",
         ShipConfig,
         _ship,
-        "Ship what is staged for a day; builds what an overridden gate kept from being built.",
+        "Ship the staged artifacts of a day; builds what an overridden gate had blocked.",
     ),
     Operation("hold", HoldConfig, _simply(place_hold, "until"), "Keep automation from shipping to one target."),
     Operation("release_hold", OperationConfig, _simply(release_hold), "Let automation ship to one target again."),
@@ -223,32 +223,32 @@ OPERATIONS: Final = (
         "decide_rollout",
         OperationConfig,
         _decide_rollout,
-        "Let what is shown to a share of requests wait, advance or end, by what consumers answered.",
+        "Wait, advance or abort a rollout, by the answers of consumers.",
     ),
     Operation(
         "decide_rollback",
         OperationConfig,
         _decide_rollback,
-        "Undo what is live where it answers without items far more often than the release before it, as configured.",
+        "Roll back the live release if far more of its answers are empty than those of the one before, as configured.",
     ),
-    Operation("advance_rollout", OperationConfig, _simply(advance), "Show a candidate to the next share of requests."),
-    Operation("abort_rollout", OperationConfig, _simply(abort), "Show a candidate to nobody, and mark it bad."),
+    Operation("advance_rollout", OperationConfig, _simply(advance), "Serve a candidate to the next share of requests."),
+    Operation("abort_rollout", OperationConfig, _simply(abort), "Stop serving a candidate, and mark it bad."),
     Operation(
         "restore_pointer",
         OperationConfig,
         _simply(restore_pointer),
-        "Put a lost or damaged pointer back to what the journal last recorded as live.",
+        "Restore a lost or damaged pointer to the release that the journal last recorded as live.",
     ),
     Operation(
         SYNC_JOB,
         OperationConfig,
         _sync,
-        "Make the databases that services look up in serve what is live.",
+        "Make the databases that services query serve the live release.",
         waits=True,
     ),
     Operation("pin", PinConfig, _mark(Labelled.PINNED), "Keep a release from garbage collection."),
     Operation("mark_bad", MarkConfig, _mark(Labelled.BAD), "Keep a release from shipping again."),
-    Operation("tag", TagConfig, _tag, "Give a release a name, like champion, or move it there from another one."),
+    Operation("tag", TagConfig, _tag, "Give a release a name, e.g. champion, or move the name from another release."),
     Operation(
         "test_file",
         TestConfig,
@@ -267,23 +267,23 @@ OPERATIONS: Final = (
         "backfill",
         BackfillConfig,
         backfill_target,
-        "Build many days of a target in one run, oldest first, each with its own results: for long ranges, where one "
-        "run a day takes seconds more for each.",
+        "Build many days of a target in one run, oldest first, each with its own results; faster than one run "
+        "per day for long ranges.",
         waits=True,
     ),
     Operation(
         "tune",
         TuneConfig,
         _tune,
-        "Try ways to score neighbours on the last days; the best one's lines are in the log.",
+        "Evaluate scoring options for neighbours on the last days; the configuration lines of the best are in the log.",
         waits=True,
     ),
     Operation(
         "forget",
         ForgetConfig,
         _forget,
-        "Remove a user from stored days and live artifacts of one target, and from every later build. By command for "
-        "all targets at once, without the id in the history of runs: `recsys-assets forget`.",
+        "Remove a user from stored days and live artifacts of one target, and from every later build. To forget a "
+        "user of all targets without storing the id in the run history, use the command `recsys-assets forget`.",
         waits=True,
     ),
 )

@@ -1,6 +1,6 @@
-"""Private names of Dagster that have no public ones: unresolved jobs, ticks, events of another time, planned checks.
+"""Uses of Dagster's private API without a public equivalent: job types, ticks, backdated events, planned checks.
 
-Checked with Dagster 1.13; a test names the version, so that a newer one is looked at before it is allowed.
+Checked with Dagster 1.13; a test pins the version, so that a newer one is reviewed before it is allowed.
 """
 
 from collections.abc import Iterator
@@ -16,31 +16,31 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 CHECKED_VERSION = "1.13"
 
 UnresolvedJob: TypeAlias = UnresolvedAssetJobDefinition
-"""What `dg.define_asset_job` returns: a job over a selection of assets, which the definitions that hold it resolve."""
+"""Return type of `dg.define_asset_job`: a job over an asset selection, resolved by the definitions that contain it."""
 
 
 def ticks_before(instant: datetime, *, cron: str, timezone: str) -> Iterator[datetime]:
-    """Yield the ticks of a schedule before an instant, newest first, as the daemon finds them."""
+    """Yield the ticks of a schedule before `instant`, newest first, as the daemon computes them."""
     ticks = schedule_execution_time_iterator(instant.timestamp(), cron, timezone, ascending=False)
     return (tick for tick in ticks if tick < instant)
 
 
-def report_of(instance: dg.DagsterInstance, found: dg.AssetMaterialization, *, at: datetime) -> None:
-    """Report a materialization, outside any run, as of an instant: a freshness policy counts from there.
+def report_of(instance: dg.DagsterInstance, materialization: dg.AssetMaterialization, *, at: datetime) -> None:
+    """Report a materialization outside any run with the timestamp `at`, from which a freshness policy counts.
 
-    `report_runless_asset_event`, the public way, knows only the present.
+    The public `report_runless_asset_event` supports only the current time.
     """
     event = DagsterEvent(
         event_type_value=dg.DagsterEventType.ASSET_MATERIALIZATION.value,
-        event_specific_data=StepMaterializationData(found),
+        event_specific_data=StepMaterializationData(materialization),
         job_name=RUNLESS_JOB_NAME,
     )
     instance.report_dagster_event(event, run_id=RUNLESS_RUN_ID, timestamp=at.timestamp())
 
 
 def planned_checks(context: dg.AssetExecutionContext, assets: dg.AssetSelection) -> set[dg.AssetCheckKey]:
-    """Return the checks of some assets that this run is to report."""
+    """Return the planned checks of this run on the selected assets."""
     planned = context.instance.all_logs(context.run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED)
-    data = [one.dagster_event.asset_check_planned_data for one in planned if one.dagster_event is not None]
+    data = [record.dagster_event.asset_check_planned_data for record in planned if record.dagster_event is not None]
     graph = context.op_execution_context.job_def.asset_layer.asset_graph
-    return {dg.AssetCheckKey(one.asset_key, one.check_name) for one in data} & assets.resolve_checks(graph)
+    return {dg.AssetCheckKey(check.asset_key, check.check_name) for check in data} & assets.resolve_checks(graph)

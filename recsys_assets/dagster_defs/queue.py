@@ -1,4 +1,4 @@
-"""Run queue that counts every run for its tenant: also a backfill, and a selection that somebody starts in the UI."""
+"""Run queue that counts every run for its tenant, also backfills and selections started in the UI."""
 
 from collections.abc import Iterator
 
@@ -8,34 +8,34 @@ from recsys_assets.dagster_defs.naming import OPERATION_TAG, TARGET_TAG, TENANT_
 
 
 class TargetQueue(QueuedRunCoordinator):
-    """Dagster's queue, in which every run carries the tags of whom it builds for: `dagster.yaml` names it.
+    """Run queue, set in `dagster.yaml`, that tags every run with its tenant and target.
 
-    Schedules and sensors start jobs, whose tags the queue limits by. A backfill of assets starts runs that know only
-    their assets: without this a tenant's backfill and its nightly would not be counted together.
+    Schedules and sensors start jobs, whose tags the queue uses for its limits. A backfill of assets starts runs without
+    these tags: without this class, a tenant's backfill and its nightly run would not be counted together.
     """
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        """Put the run in the queue, tagged by the one tenant and the one target of its assets, if it is one.
+        """Queue the run, tagged with the tenant and the target of its assets if they are the same for all.
 
-        Short operations (a rollback, a hold) have a place of their own: they start at once, whatever runs or waits.
+        Short operations (e.g. a rollback or a hold) are launched at once, regardless of running and queued runs.
         """
         if OPERATION_TAG in context.dagster_run.tags:
             self._instance.launch_run(context.dagster_run.run_id, context.workspace)
             return self._instance.get_run_by_id(context.dagster_run.run_id) or context.dagster_run
-        tags = {} if TARGET_TAG in context.dagster_run.tags else dict(_agreed(context))
+        tags = {} if TARGET_TAG in context.dagster_run.tags else dict(_common_tags(context))
         if tags:
             self._instance.add_run_tags(context.dagster_run.run_id, tags)
         return super().submit_run(context)
 
 
-def _agreed(context: SubmitRunContext) -> Iterator[tuple[str, str]]:
-    """Yield what all assets of a run say of their owner; the raw asset is everybody's and says nothing."""
+def _common_tags(context: SubmitRunContext) -> Iterator[tuple[str, str]]:
+    """Yield the target and tenant tags that all assets of a run share; the raw asset has none."""
     keys = context.dagster_run.asset_selection
     if not keys:
         return
     graph = context.workspace.asset_graph
-    said = [graph.get(key).metadata for key in keys if graph.has(key)]
+    metadata = [graph.get(key).metadata for key in keys if graph.has(key)]
     for tag in (TARGET_TAG, TENANT_TAG):
-        values = {value.text for one in said if isinstance(value := one.get(tag), TextMetadataValue)}
+        values = {value.text for entries in metadata if isinstance(value := entries.get(tag), TextMetadataValue)}
         if len(values) == 1 and None not in values:
             yield tag, values.pop() or ""

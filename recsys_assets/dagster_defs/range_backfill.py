@@ -1,4 +1,4 @@
-"""Backfill of many days of a target in one run, which reports each asset of each day to Dagster."""
+"""Backfill of many days of a target in one run that reports each asset of each day to Dagster."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -20,18 +20,18 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 DATA_VERSION = "dagster/data_version"
-MAX_CAUSES = 10  # in a message
+MAX_CAUSES = 10  # failures in a message
 
 
 def backfill_target(o: OperationRun) -> OperationResult:
-    """Build the days that an operation names; a failure that names the days and causes if one failed."""
+    """Build the configured days; the result is a failure with days and causes if any day failed."""
     first, last = read_day(o.config.first_day), read_day(o.config.last_day)
     days = choose_days(o.settings, start=first, end=last, today=utc_now().date())
     if o.config.dry_run:
         return OperationResult(f"dry run: {plural(len(days), 'day')} would be built, {first} to {last}")
-    passed_over, failures = backfill(o.context, o.store, o.settings, o.row, days, resume=o.config.resume, raw=o.raw)
+    skipped_days, failures = backfill(o.context, o.store, o.settings, o.row, days, resume=o.config.resume, raw=o.raw)
     failed = sorted({line.day for line in failures})
-    done = f"{len(days) - len(failed)} of {plural(len(days), 'day')} done, {passed_over} of them before"
+    done = f"{len(days) - len(failed)} of {plural(len(days), 'day')} done, {skipped_days} of them before"
     if not failed:
         return OperationResult(done)
     causes = "; ".join(f"{line.day} {line.asset}: {line.message}" for line in failures[:MAX_CAUSES])
@@ -49,21 +49,21 @@ def backfill(
     resume: bool,
     raw: dg.AssetKey,
 ) -> tuple[int, list[AssetLine]]:
-    """Build days oldest first, as `recsys-assets run` does; return how many were passed over, and what failed.
+    """Build days oldest first, as `recsys-assets run` does; return the number of skipped days, and the failures.
 
-    A day that fails stops no other one. Each materialization and each check is an event of its own day, so that
-    partitions, plots and checks look as after one run a day; a run of its own for each would take seconds more.
+    A failed day does not stop the others. Each materialization and check is recorded for its day, so that partitions,
+    plots and checks look as after one run per day, without the seconds of overhead of each run.
     """
-    passed_over, failures = 0, list[AssetLine]()
+    skipped_days, failures = 0, list[AssetLine]()
     for number, day in enumerate(days, start=1):
         if resume and day != days[-1] and is_up_to_date(DayContext(store, settings, row, day)):
-            passed_over += 1
+            skipped_days += 1
             continue
         failed = [line for line in _day(context, store, settings, row, day, raw=raw) if line.failed]
         failures += failed
         state = "failed" if failed else "done"
         context.log.info("%s %s, %d of %d days", day, state, number, len(days))
-    return passed_over, failures
+    return skipped_days, failures
 
 
 def _day(
@@ -80,7 +80,7 @@ def _day(
         if isinstance(result, BuiltStep):
             context.log_event(_materialization(store, key, day, result))
         else:
-            context.log_event(_evaluation(key, day, result))  # pyright: ignore[reportArgumentType] - it takes it
+            context.log_event(_evaluation(key, day, result))  # pyright: ignore[reportArgumentType] - accepted at runtime
 
     for line in run_day(store, settings, [row], day, watch=watch):
         if line.state != "ok":
@@ -90,11 +90,11 @@ def _day(
 
 def _materialization(store: ObjectStore, key: dg.AssetKey, day: date, built: BuiltStep) -> dg.AssetMaterialization:
     tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
-    place: dict[str, Any] = stored(store, built.key, rows=built.rows) if built.key else {}
+    location: dict[str, Any] = stored(store, built.key, rows=built.rows) if built.key else {}
     return dg.AssetMaterialization(
         key,
         partition=day.isoformat(),
-        metadata={**numbers(built.numbers), **place, **tables},
+        metadata={**numbers(built.numbers), **location, **tables},
         tags={DATA_VERSION: built.version} if built.version else None,
     )
 

@@ -1,6 +1,6 @@
-"""Raw asset: one partition a day for all targets, so that a file is parsed once however many share it.
+"""Raw asset: one daily partition for all targets, so that a shared file is parsed once.
 
-Each code location has one under a key of its own: Dagster knows an asset by its key, whatever location it is in.
+Each code location has its own raw asset under its own key, because asset keys in Dagster are global.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 RAW = dg.AssetKey("raw")
-"""The key where one code location has all targets."""
+"""Key of the raw asset if one code location has all targets."""
 
 
 def raw_asset(
@@ -37,9 +37,9 @@ def raw_asset(
     exposures: dg.AssetKey,
     key: dg.AssetKey = RAW,
 ) -> dg.AssetsDefinition:
-    """Return the raw asset; a day without a file is skipped, seen as an observation, and stops nothing else.
+    """Return the raw asset; a day without a file is skipped with an observation and blocks nothing else.
 
-    It reads for every configured target, whichever of them are in this graph; a failure is journaled for these `rows`.
+    It reads the events of every configured target, even those not in this graph; a failure is journaled for `rows`.
     """
 
     @day_asset(
@@ -51,7 +51,7 @@ def raw_asset(
         code_version=code_version(parse_day, merge_parts, params=_parameters(settings.raw)),
         metadata=about_asset(settings, parse_day, key="raw"),
         output_required=False,
-        description="Raw exposure events of every target: read once, checked by line, bad lines put in quarantine.",
+        description="Raw exposure events of every target: read once, checked by line, bad lines quarantined.",
     )
     def raw(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
@@ -76,7 +76,7 @@ def raw_asset(
 
 
 def _parameters(raw: RawSettings) -> dict[str, Any]:
-    """Return the settings that say what an event is; not limits, timeouts, the way to a warehouse and the catalog."""
+    """Return the settings that define events, without limits, timeouts, warehouse connections and the catalog."""
     others = ("max_", "adbc", "catalog", "statement_timeout", "rebuild_")
     return {name: value for name, value in raw.model_dump(mode="json").items() if not name.startswith(others)}
 
@@ -86,7 +86,7 @@ def _events(day: RawDay) -> int:
 
 
 def _format(raw: RawSettings) -> str:
-    """Return the form that raw events come in, as the UI shows it."""
+    """Return the format of raw events as a Dagster kind."""
     form = {"postgresql": "postgres", None: "parquet" if ".parquet" in raw.exposures else "json"}
     return form.get(raw.table_form, str(raw.table_form))
 

@@ -1,4 +1,4 @@
-"""Journal entries as Dagster events on the manifest asset, one by one, or all rebuilt from the store's journal."""
+"""Journal entries as Dagster events on the manifest asset; rebuilding all of them from the store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +24,9 @@ DATA_VERSION = "dagster/data_version"
 
 
 def materialization_of(row: TargetSettings, entry: JournalEntry, release: Release) -> dg.AssetMaterialization:
-    """Return the event that a release became live by something else than a build of its day (rollback, restore).
+    """Return the event of a release that became live other than by a build of its day (rollback, restore).
 
-    It carries the numbers that the build of the day plotted: the newest event of a partition is what plots show.
+    It repeats the numbers of the day's build, because plots show the newest event of a partition.
     """
     return dg.AssetMaterialization(
         asset_key(row, MANIFEST),
@@ -39,7 +39,7 @@ def materialization_of(row: TargetSettings, entry: JournalEntry, release: Releas
 
 
 def member_materialization_of(row: TargetSettings, member: Member, release: Release) -> dg.AssetMaterialization:
-    """Return the event that an artifact of a release was built, by what the release records of it."""
+    """Return the materialization of an artifact, from the record of its release."""
     ref = member.ref
     facts = {"version": ref.version, "bytes": member.size, "window": f"{member.window_first} to {member.window_last}"}
     return dg.AssetMaterialization(
@@ -52,7 +52,7 @@ def member_materialization_of(row: TargetSettings, member: Member, release: Rele
 
 
 def canonical_materialization_of(row: TargetSettings, day: CanonicalDay, release: Release) -> dg.AssetMaterialization:
-    """Return the event that a canonical day under a release was built, by what the release records of it."""
+    """Return the materialization of a canonical day, from the record of a release."""
     return dg.AssetMaterialization(
         asset_key(row, CANONICAL),
         partition=day.day,
@@ -63,7 +63,7 @@ def canonical_materialization_of(row: TargetSettings, day: CanonicalDay, release
 
 
 def observation_of(row: TargetSettings, entry: JournalEntry) -> dg.AssetObservation:
-    """Return the event of something that left the live release as it was (hold, release, collection)."""
+    """Return the observation of an action that did not change the live release (hold, collection and others)."""
     return dg.AssetObservation(
         asset_key(row, MANIFEST),
         description=f"{entry.action} {entry.outcome}: {entry.reason}",
@@ -72,7 +72,7 @@ def observation_of(row: TargetSettings, entry: JournalEntry) -> dg.AssetObservat
 
 
 def entry_metadata(entry: JournalEntry) -> Metadata:
-    """Return the facts of an entry under the same names everywhere."""
+    """Return the fields of an entry as metadata."""
     return numbers(
         {
             SEQUENCE: entry.sequence,
@@ -99,27 +99,27 @@ def report_to_dagster(
     targets: Sequence[Target],
     dry_run: bool,
 ) -> int:
-    """Report what the instance has no event of, and return how many events that are.
+    """Report events that the instance lacks, and return their number (dry run: report nothing).
 
-    Of every swap in the journals: the manifest, and each artifact and canonical day that its release records. What was
-    built and never shipped, and the checks, come back with the next build.
+    Covers the manifest, artifacts and canonical days of every release in the journals. Artifacts that were never
+    shipped, and checks, are reported by the next build.
     """
-    known = _ReportedEvents(instance)
+    reported_events = _ReportedEvents(instance)
     reported = 0
     for target in targets:
         row = settings.find(target.tenant, target.surface)
         for event in _events(store, settings, row):
-            if known.has(event):
+            if reported_events.has(event):
                 continue
             reported += 1
-            known.add(event)
+            reported_events.add(event)
             if not dry_run:
                 instance.report_runless_asset_event(event)
     return reported
 
 
 def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iterator[dg.AssetMaterialization]:
-    """Yield what Dagster should know of a target, oldest swap first."""
+    """Yield the events that Dagster should have of a target, oldest swap first."""
     for entry in reversed(list(changes(store, row.target))):
         release = find_release(store, row.target, entry.after) if entry.after else None
         if release is not None:
@@ -130,16 +130,16 @@ def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iter
 def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
     for day in release.canonical:
         yield canonical_materialization_of(row, day, release)
-    indexes = set(release.artifacts.values())  # of an index and the object beside it: the index
+    indexes = set(release.artifacts.values())  # for an index and its single object: the index
     for member in release.members:
         kind = sharded_kind(member.ref.kind)
-        if member.ref in indexes and kind in settings.kinds_for(row):  # a kind that was removed has no asset
+        if member.ref in indexes and kind in settings.kinds_for(row):  # removed kinds have no asset
             yield member_materialization_of(row, member, release)
 
 
 @dataclass(frozen=True, slots=True)
 class _ReportedEvents:
-    """What the instance has events of, looked up once an asset."""
+    """Events of the instance, loaded once per asset."""
 
     instance: dg.DagsterInstance
     found: dict[dg.AssetKey, set[Identity]] = field(default_factory=dict[dg.AssetKey, set[Identity]])
@@ -149,7 +149,7 @@ class _ReportedEvents:
         return _identity(event) in self._of(event.asset_key)
 
     def add(self, event: dg.AssetMaterialization) -> None:
-        """Take the event as reported: two releases may share an artifact."""
+        """Mark the event as reported, because two releases may share an artifact."""
         self._of(event.asset_key).add(_identity(event))
 
     def _of(self, key: dg.AssetKey) -> set[Identity]:
@@ -159,7 +159,7 @@ class _ReportedEvents:
 
 
 def _identity(event: dg.AssetMaterialization) -> Identity:
-    """Return what identifies an event of an asset: the journal number of a swap, the content of all else."""
+    """Return the identity of an asset's event: the journal sequence of a swap, or partition and data version."""
     number = event.metadata.get(SEQUENCE)
     if number is not None:
         return None, str(number.value)

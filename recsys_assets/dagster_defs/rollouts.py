@@ -1,4 +1,4 @@
-"""Sensors of what consumers answer: they start a run where a guard has decided, of a rollout or of what is live."""
+"""Sensors on the answers of consumers: they start runs for decisions of the rollout guard and the answer guard."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from recsys_assets.upkeep.rollout_guard import Decision, RolloutVerdict, look_at
 JOB = "decide_rollout"
 SENSOR = "rollouts"
 SECONDS = 60
-_AGAIN_SECONDS = 600  # after so long a run that failed is asked for again
+_AGAIN_SECONDS = 600  # a failed run is requested again after this time
 LIVE_JOB = "decide_rollback"
 LIVE_SENSOR = "answers"
 
@@ -30,7 +30,7 @@ LIVE_SENSOR = "answers"
 def rollout_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets whose releases are rolled out; it runs from the first load on if any is."""
+    """Return the sensor over the targets with staged rollouts; on by default if there are any."""
     rolled_out = [row for row in rows if settings.rollout_for(row).enabled]
 
     @dg.sensor(
@@ -38,23 +38,22 @@ def rollout_sensor(
         job_name=f"{prefix}{JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if rolled_out else dg.DefaultSensorStatus.STOPPED,
-        description="Advance or abort what is shown to a share of requests, by what consumers "
-        "answered. On for targets with [rollout].",
+        description="Advance or abort rollouts by the answers of consumers. On for targets with [rollout].",
     )
     def rollouts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not rolled_out:
-            return dg.SkipReason("no target is rolled out by steps: set rollout.enabled = true in the configuration")
+            return dg.SkipReason("no target has staged rollouts: set rollout.enabled = true in the configuration")
         tick = begin_tick(context, rolled_out, RotatingCursor)
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
         for row in tick.chosen:
             try:
-                found = look_at_rollout(store.store, row.target, guards(settings, row), now=utc_now())
+                decision = look_at_rollout(store.store, row.target, guards(settings, row), now=utc_now())
             except (RecsysAssetsError, OSError) as error:
                 reasons.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue
-            reasons.append(f"{row.target}: {found.message}")
-            requests += _requests(row, found, op=f"{prefix}{JOB}_target", now=utc_now())
+            reasons.append(f"{row.target}: {decision.message}")
+            requests += _requests(row, decision, op=f"{prefix}{JOB}_target", now=utc_now())
         skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
         cursor = write_cursor(RotatingCursor(tick.next))
         return dg.SensorResult(run_requests=requests, skip_reason=skip, cursor=cursor)
@@ -62,18 +61,18 @@ def rollout_sensor(
     return rollouts
 
 
-def _requests(row: TargetSettings, found: Decision, *, op: str, now: datetime) -> list[dg.RunRequest]:
-    """Return the run of a decision, if one is due: its key names the step, so that each is decided once at a time."""
-    if found.rollout is None or found.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
+def _requests(row: TargetSettings, decision: Decision, *, op: str, now: datetime) -> list[dg.RunRequest]:
+    """Return the run request of a decision, if any; its key contains the step, so that each step is decided once."""
+    if decision.rollout is None or decision.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
         return []
-    key = f"{found.rollout.updated_at}|{found.verdict.value}"
-    return [request_operation(row, SENSOR, "the guard of the rollout", key, found.verdict.value, op=op, now=now)]
+    key = f"{decision.rollout.updated_at}|{decision.verdict.value}"
+    return [request_operation(row, SENSOR, "rollout guard", key, decision.verdict.value, op=op, now=now)]
 
 
 def request_operation(
     row: TargetSettings, sensor: str, reason: str, key: str, why: str, *, op: str, now: datetime
 ) -> dg.RunRequest:
-    """Return the run of an operation on a target; the key is that of what it is about, so that it is asked for once."""
+    """Return the run request of an operation on a target; `key` identifies the cause, so that it runs once."""
     config = {"target": str(row.target), "actor": f"{sensor} (sensor)", "reason": reason}
     return dg.RunRequest(
         run_key=f"{slug(row)}|{key}|{int(now.timestamp()) // _AGAIN_SECONDS}",
@@ -83,7 +82,7 @@ def request_operation(
 
 
 class LiveCursor(RotatingCursor, frozen=True):
-    """The next target, and which release of each the webhook has taken as one that answers worse."""
+    """Next target, and per target the release for which the webhook accepted an alert."""
 
     alerted: Mapping[str, str] = msgspec.field(default_factory=dict)
 
@@ -91,7 +90,7 @@ class LiveCursor(RotatingCursor, frozen=True):
 def live_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets whose live release is watched; it runs from the first load on if any is."""
+    """Return the sensor over the targets with an answer guard; on by default if there are any."""
     watched = [row for row in rows if settings.rollback_for(row).automatic != "off"]
 
     @dg.sensor(
@@ -99,12 +98,12 @@ def live_sensor(
         job_name=f"{prefix}{LIVE_JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
-        description="Roll back, or alert, where live answers without items far more often than the release before. On "
-        "where rollback.automatic says so.",
+        description="Roll back or alert if far more answers from the live release are empty than from the one before. "
+        "On if rollback.automatic is set.",
     )
     def answers(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         if not watched:
-            return dg.SkipReason("nothing live is watched: set rollback.automatic in the configuration")
+            return dg.SkipReason("no target has an answer guard: set rollback.automatic in the configuration")
         tick, now = begin_tick(context, watched, LiveCursor), utc_now()
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
@@ -121,7 +120,7 @@ def live_sensor(
             if found.verdict is LiveVerdict.ROLL_BACK:
                 op, key = f"{prefix}{LIVE_JOB}_target", f"{found.live}|{found.verdict.value}"
                 requests.append(
-                    request_operation(row, LIVE_SENSOR, "the guard of live", key, found.verdict.value, op=op, now=now)
+                    request_operation(row, LIVE_SENSOR, "answer guard", key, found.verdict.value, op=op, now=now)
                 )
         skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
         return dg.SensorResult(
@@ -132,15 +131,15 @@ def live_sensor(
 
 
 def _alert(row: TargetSettings, found: LiveDecision, alerted: dict[str, str], log: Logger) -> None:
-    """Post once to the webhook that live is far worse; one that does not take it is asked again at the next tick."""
+    """Alert the webhook once that the live release is far worse; retry at the next tick if it is not accepted."""
     if not is_wanted() or alerted.get(slug(row)) == found.live:
         return
-    does = "is rolled back" if found.verdict is LiveVerdict.ROLL_BACK else "needs a person"
-    text = f"{row.target} {does}: {found.why}"[:MAX_CHARACTERS]
+    action = "is rolled back" if found.verdict is LiveVerdict.ROLL_BACK else "needs a person"
+    text = f"{row.target} {action}: {found.why}"[:MAX_CHARACTERS]
     document = {"event": "answers_worse", "text": text, "target": str(row.target), "release": found.live}
     try:
         post({**document, "decision": found.verdict.value, "why": found.why[:MAX_CHARACTERS]})
     except dg.Failure:
-        log.exception("the webhook does not answer")
+        log.exception("the webhook did not accept the alert")
         return
     alerted[slug(row)] = found.live or ""

@@ -1,6 +1,6 @@
-"""The store of a graph: opened when it is first used, its reads shared by the steps of a run.
+"""The store of a graph: opened on first use, with reads shared by the steps of a run.
 
-It is no Dagster resource on purpose: what a launchpad can edit would let one run act on another store.
+It is deliberately not a Dagster resource: a launchpad could point a run at another store.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Step: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 
 @dataclass(frozen=True)
 class RunStore:
-    """The one store of raw slices, canonical days, artifacts, releases and pointers, as the settings name it.
+    """The store of the settings, opened on first use.
 
     S3 credentials come from the environment (other S3 servers: AWS_ENDPOINT_URL).
     """
@@ -30,13 +30,13 @@ class RunStore:
 
     @cached_property
     def store(self) -> ObjectStore:
-        """The opened store; the first use proves that it honours conditional writes."""
+        """The opened store; the first use verifies that it supports conditional writes."""
         return open_configured_store(self.settings, s3_client=_s3_client)
 
     def reads(self, context: Step) -> ObjectStore:
-        """Return the store as the steps of one run share it: each object of a day is read once.
+        """Return the store with a read cache shared by the steps of one run.
 
-        A retry reads everything again, for another writer may be the reason for it.
+        A retry reads everything again, because another writer may be the cause of the retry.
         """
         return reads_of_run(self.store, f"{context.run.run_id} {context.retry_number}")
 
@@ -46,7 +46,7 @@ class RunStore:
 
 
 def _s3_client() -> Any:
-    """Make a boto3 client by dagster-aws, imported only here: it costs 1.4 s that a folder need not pay."""
+    """Return a boto3 client of dagster-aws, imported only here: the import takes 1.4 s, which folders do not need."""
     from dagster_aws.s3 import S3Resource  # noqa: PLC0415
 
     return S3Resource().get_client()

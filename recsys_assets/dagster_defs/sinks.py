@@ -1,4 +1,4 @@
-"""Sinks in Dagster: an asset that makes a target's databases follow what is live, and a sensor that sees one behind."""
+"""Sinks in Dagster: an asset that syncs a target's databases with the live release, and a sensor for sinks behind."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,20 +26,20 @@ SECONDS = 30
 
 
 def sinks_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the asset that reconciles: launched for any day, it makes each sink serve what is live now."""
+    """Return the asset that makes each sink serve the release that is live now, whatever day it is launched for."""
     step, sinks = sinks_step(), settings.sinks_for(row.target)
 
     @target_asset(
         settings,
         row,
         SINKS,
-        kinds={one.type for one in sinks.values()},
+        kinds={sink.type for sink in sinks.values()},
         deps=[asset_key(row, MANIFEST)],
         code_version=code_version(
-            sync_target, params={name: one.model_dump(mode="json") for name, one in sinks.items()}
+            sync_target, params={name: sink.model_dump(mode="json") for name, sink in sinks.items()}
         ),
         about=about_asset(settings, sync_target, key=None, page=page_of_target(row)),
-        description=f"What is live of {row.target} in the databases that services look up in: {', '.join(sinks)}.",
+        description=f"The live release of {row.target} in the databases that services query: {', '.join(sinks)}.",
     )
     def sinks_follow(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
         timer = Timer()
@@ -54,7 +54,7 @@ def sinks_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.
 def sink_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that starts a run for each target whose sink is behind: after a rollback, after an outage."""
+    """Return the sensor that starts a run for each target with a sink behind, e.g. after a rollback or an outage."""
     written = [row for row in rows if settings.sinks_for(row.target)]
 
     @dg.sensor(
@@ -62,19 +62,19 @@ def sink_sensor(
         job_name=f"{prefix}{SYNC_JOB}",
         minimum_interval_seconds=SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Make databases that services look up in follow what is live, wherever it was "
-        "changed. On from the first load.",
+        description="Sync the databases that services query with the live release, however it was "
+        "changed. On by default.",
     )
     def sinks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = begin_tick(context, written, RotatingCursor)
         requests: list[dg.RunRequest] = []
         reasons: list[str] = []
         for row in tick.chosen:
-            found = look_at_sinks(store.store, settings, row.target, now=utc_now())
-            reasons += [f"{row.target}: {one.sink}: {one.message}" for one in found]
-            behind = [one for one in found if one.state is SinkState.BEHIND]
+            states = look_at_sinks(store.store, settings, row.target, now=utc_now())
+            reasons += [f"{row.target}: {sink.sink}: {sink.message}" for sink in states]
+            behind = [sink for sink in states if sink.state is SinkState.BEHIND]
             if behind:
-                key = "|".join(f"{one.sink}:{one.revision}" for one in behind)
+                key = "|".join(f"{sink.sink}:{sink.revision}" for sink in behind)
                 op = f"{prefix}{SYNC_JOB}_target"
                 reason = "a sink is behind"
                 requests.append(request_operation(row, SENSOR, reason, key, behind[0].message, op=op, now=utc_now()))

@@ -1,7 +1,7 @@
-"""The targets split over code locations: the attribute `part_2_of_8` is the graph of the second of eight slices.
+"""Targets split over code locations: the attribute `part_2_of_8` is the graph of the second of eight slices.
 
-Each slice has a raw asset of its own, `raw/part_2_of_8`: a run can only execute what its own location defines, and
-Dagster takes two assets with one key in two locations for a mistake. The store has one record of a day all the same.
+Each slice has its own raw asset, e.g. `raw/part_2_of_8`: a run can only execute assets of its own location, and Dagster
+rejects the same key in two locations. All slices share one raw record per day in the store.
 """
 
 import re
@@ -19,8 +19,8 @@ _PART = re.compile(r"part_([1-9]\d{0,3})_of_([1-9]\d{0,3})")
 
 
 def choose_part(rows: Sequence[TargetSettings], *, part: int, parts: int) -> tuple[TargetSettings, ...]:
-    """Return the rows of one slice, by a hash of their names: a target that comes or goes moves no other."""
-    return tuple(row for row in rows if _place(row, parts) == part)
+    """Return the targets of one slice, by a hash of their names: adding or removing a target moves no other."""
+    return tuple(row for row in rows if _slice_number(row, parts) == part)
 
 
 def raw_key(attribute: str) -> dg.AssetKey:
@@ -29,14 +29,16 @@ def raw_key(attribute: str) -> dg.AssetKey:
 
 
 def __getattr__(name: str) -> dg.Definitions:
-    """Build the graph of a slice when its attribute is asked for; other names are not there."""
+    """Build the graph of a slice when its attribute is accessed; raise `AttributeError` for other names."""
     match = _PART.fullmatch(name)
     if match is None or int(match[1]) > int(match[2]):
-        raise AttributeError(f"no slice {name!r}: expected part_1_of_4, or what `recsys-assets workspace` wrote")
+        raise AttributeError(
+            f"slice {name!r} does not exist: expected e.g. part_1_of_4, as `recsys-assets workspace` writes"
+        )
     settings = load_settings()
     rows = choose_part(settings.targets, part=int(match[1]), parts=int(match[2]))
     return build_definitions(settings, rows=rows, raw=raw_key(name)) if rows else dg.Definitions()
 
 
-def _place(row: TargetSettings, parts: int) -> int:
+def _slice_number(row: TargetSettings, parts: int) -> int:
     return int.from_bytes(sha256(f"{row.tenant}/{row.surface}".encode()).digest()[:8]) % parts + 1

@@ -1,4 +1,4 @@
-"""Assets of a target, from canonical to signals: each is a step of the day, with its inputs and looks in Dagster."""
+"""Assets of a target, from canonical to signals: each wraps a step of the day with its Dagster metadata."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -67,13 +67,13 @@ from recsys_assets.upkeep.report_document import to_markdown
 
 Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
-_ENGINES: Final[dict[str, str]] = {"native": "numba"}  # icons of the UI; other engines go by their own names
+_ENGINES: Final[dict[str, str]] = {"native": "numba"}  # UI icons; other engines use their own names
 
 
 def canonical_asset(
     settings: Settings, store: RunStore, row: TargetSettings, *, raw: dg.AssetKey
 ) -> dg.AssetsDefinition:
-    """Return the canonical asset, after `raw`; a day without events for the target is skipped, what is live stays."""
+    """Return the canonical asset, downstream of `raw`; a day without events of the target is skipped."""
     step = canonical_step()
 
     @target_asset(
@@ -111,8 +111,8 @@ def artifact_asset(
     form = "safetensors" if isinstance(kind.shape, VectorShape) else "json"
     reads_catalog = kind.from_catalog and settings.raw.catalog
 
-    def saw(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
-        observe(context, catalog, built.inputs, digest="".join(one.digest for one in built.inputs), daily=False)
+    def record_inputs(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
+        observe(context, catalog, built.inputs, digest="".join(used.digest for used in built.inputs), daily=False)
 
     @target_asset(
         settings,
@@ -143,7 +143,7 @@ def artifact_asset(
             step,
             day,
             prepare=lambda: _ensure_canonical(context, day),
-            saw=saw if reads_catalog else None,
+            record_inputs=record_inputs if reads_catalog else None,
         )
 
     return artifact
@@ -153,7 +153,7 @@ def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind:
     """Return the asset of one imported kind; its data version is the hash of the file."""
     step, rules = import_step(kind), settings.imports[kind]
 
-    def saw(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
+    def record_inputs(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
         numbers = {"rows": built.rows}
         observe(context, import_source(row, kind), built.inputs, digest=built.version, numbers=numbers)
 
@@ -171,13 +171,13 @@ def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind:
         description=f"Built elsewhere: a {rules.format.value} file a day, dropped at {rules.path}.",
     )
     def imported(context: dg.AssetExecutionContext) -> Iterator[Shown]:
-        yield from _build(context, step, store.day_context(context, settings, row), saw=saw)
+        yield from _build(context, step, store.day_context(context, settings, row), record_inputs=record_inputs)
 
     return imported
 
 
 def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the manifest asset; an older day, a held target or unchanged content leaves the pointer where it is."""
+    """Return the manifest asset; an older day, a hold or unchanged content leaves the pointer unchanged."""
     kinds = settings.kinds_for(row)
     step = manifest_step(kinds)
 
@@ -191,7 +191,7 @@ def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> 
         pool=publish_pool(row),
         code_version=code_version(release_of, make_pointer, params={"kinds": kinds}),
         about=about_asset(settings, release_of, key=pointer_key(row.target), page=page_of_target(row)),
-        description=f"What services of {row.target} read: one small pointer, swapped when all of a day has passed.",
+        description=f"Pointer that services of {row.target} read, swapped when a day has passed all gates.",
     )
     def manifest(context: dg.AssetExecutionContext) -> Iterator[Shown]:
         yield from _build(context, step, store.day_context(context, settings, row))
@@ -200,7 +200,7 @@ def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> 
 
 
 def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the signals asset; it proves the gates again, so that launched alone it is never ahead of them."""
+    """Return the signals asset; it checks the gate reports again, in case it is launched alone."""
     step = signals_step()
 
     @target_asset(
@@ -211,7 +211,7 @@ def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> d
         deps=[asset_key(row, MANIFEST)],
         code_version=code_version(replace_rows, params=settings.signals.model_dump(mode="json")),
         about=about_asset(settings, write_signals, key=None, page=page_of_target(row)),
-        description=f"The artifacts of {row.target} as rows of a database: one transaction a day.",
+        description=f"Artifacts of {row.target} as rows of a database, one transaction per day.",
     )
     def signals(context: dg.AssetExecutionContext) -> Iterator[Shown]:
         timer = Timer()
@@ -225,7 +225,7 @@ def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> d
 
 
 def outcomes_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the asset that reports what a day's exposures led to, by release and kind."""
+    """Return the asset that reports the outcomes of a day's exposures, by release and kind."""
     step = outcomes_step()
 
     @target_asset(
@@ -237,7 +237,7 @@ def outcomes_asset(settings: Settings, store: RunStore, row: TargetSettings) -> 
         code_version=code_version(rates, params=settings.outcomes.model_dump(mode="json")),
         about=about_asset(settings, rates, key=f"outcomes/{row.tenant}/{row.surface}", page=page_of_target(row)),
         output_required=False,
-        description=f"Clicks and purchases of what {row.target} showed, by release, and what its rollouts say.",
+        description=f"Clicks and purchases after exposures of {row.target}, by release, and results of its rollouts.",
     )
     def outcomes(context: dg.AssetExecutionContext) -> Iterator[Shown]:
         yield from _build(context, step, store.day_context(context, settings, row))
@@ -251,11 +251,11 @@ def _build(
     day: DayContext,
     *,
     prepare: Callable[[], None] | None = None,
-    saw: Callable[[dg.AssetExecutionContext, BuiltStep], None] | None = None,
+    record_inputs: Callable[[dg.AssetExecutionContext, BuiltStep], None] | None = None,
 ) -> Iterator[Shown]:
-    """Do a step and yield what it shows in Dagster; a day without input is skipped.
+    """Run a step and yield its Dagster results; a day without input is skipped.
 
-    `prepare` comes before it; `saw` records what an external asset was found to hold.
+    `prepare` runs before it; `record_inputs` records an observation of an external asset.
     """
     timer = Timer()
     with attempt(context, day.origin, [day.row], step=step.name):
@@ -266,15 +266,15 @@ def _build(
                 if isinstance(result, JudgedStep):
                     yield check_result(result)
                     continue
-                if saw is not None:
-                    saw(context, result)
+                if record_inputs is not None:
+                    record_inputs(context, result)
                 yield _materialized(day, result, timer)
         except NoInputError as error:
             skipped(context, asset_key(day.row, step.name), error)
 
 
 def _parameters(params: KindParams) -> dict[str, Any]:
-    """Return the parameters that reach the bytes: limits only refuse them, and every engine makes the same."""
+    """Return the parameters that affect the bytes; limits only refuse, and every engine yields the same bytes."""
     kept = params.model_dump(mode="json", exclude={"min_days", "max_bytes"})
     return {**kept, "shards": params.shards, "single_blob": params.single_blob}
 
@@ -282,20 +282,20 @@ def _parameters(params: KindParams) -> dict[str, Any]:
 def _materialized(day: DayContext, built: BuiltStep, timer: Timer) -> dg.MaterializeResult[Any]:
     tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
     report: dict[str, dg.MetadataValue[Any]] = {}
-    if built.shipped is not None:  # the store may go away after the swap: the retry finds it done, and records it
+    if built.shipped is not None:  # the store may become unavailable after the swap; the retry then records it
         outcome = built.shipped.outcome
         live = outcome.live == outcome.release.id
         found = report_release(day.store, day.target, outcome.release, live=live)
         report["report"] = dg.MetadataValue.md(to_markdown(found))
-    place = stored(day.store, built.key, rows=built.rows) if built.key else {}
+    location = stored(day.store, built.key, rows=built.rows) if built.key else {}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(built.version or ""),
-        metadata={**timer.numbers(built.numbers), **place, **tables, **report},
+        metadata={**timer.numbers(built.numbers), **location, **tables, **report},
     )
 
 
 def _ensure_canonical(context: dg.AssetExecutionContext, day: DayContext) -> None:
-    """Build and judge the canonical day if no run has done so: a kind that is selected alone needs it.
+    """Build the canonical day and run its gates if no run has done so, e.g. if only a kind was selected.
 
     Raises `NoInputError` for a day without events, `RefusedError` if a gate refuses the day.
     """
@@ -312,10 +312,10 @@ def _ensure_canonical(context: dg.AssetExecutionContext, day: DayContext) -> Non
 
 
 def _ensure_raw(context: dg.AssetExecutionContext, day: DayContext) -> None:
-    """Read the raw files of the day if no run has done so: `raw` is in another group, and may not be selected.
+    """Read the raw files of the day if no run has done so, because `raw` is in another group and may not be selected.
 
-    A day that was read before is left as it is: what changed since is for `raw` itself. But who re-executes a run has
-    fixed its input, so that it is read again. Raises `NoInputError` for a day without a file, as `raw` does.
+    A day that was read before stays unchanged; only `raw` reads later changes. A re-execution reads changed files
+    again, because its input was probably fixed. Raises `NoInputError` for a day without a file, as `raw` does.
     """
     if day.store.stat(raw_record_key(day.day)) is None:
         context.log.info("raw of %s was not selected and never built: its files are read by this step", day.day)

@@ -136,12 +136,12 @@ def test_a_target_that_is_not_configured_is_refused(shop):
     [
         pytest.param("hold", {"reason": " "}, "reason is empty", id="no reason"),
         pytest.param("hold", {"until": "tomorrow"}, "'tomorrow'", id="no instant"),
-        pytest.param("ship", {"day": "the 3rd"}, "'the 3rd' is no day: write it like", id="no day"),
+        pytest.param("ship", {"day": "the 3rd"}, "'the 3rd' is not a day: expected", id="no day"),
         pytest.param("pin", {"release": "abcdef01"}, "no release abcdef01 is recorded", id="no release"),
         pytest.param("import_file", {"file": "x", "kind": "tags", "day": "2026-01-01"}, "[imports.tags]", id="no kind"),
         pytest.param("test_file", {"file": "x", "kind": "tags"}, "[imports.tags]", id="no kind to test"),
         pytest.param("retire", {"target": "shop/home"}, "is still configured", id="configured"),
-        pytest.param("retire", {"target": "shop"}, "write it like tenant/surface", id="no target"),
+        pytest.param("retire", {"target": "shop"}, "expected tenant/surface", id="no target"),
     ],
 )
 def test_a_slip_in_the_launchpad_is_answered_by_a_sentence(shop, job, more, message):
@@ -210,7 +210,7 @@ def test_f38_f47_a_target_whose_collection_refuses_fails_the_job_after_the_other
     shop.store.delete(pointer_key(HOME))  # the first target of the configuration
     result = shop.operate("collect_garbage", "collect_targets", {"dry_run": False})
     assert not result.success
-    assert "nothing live found" in result.failure_data_for_node("collect_targets").error.message
+    assert "nothing is live" in result.failure_data_for_node("collect_targets").error.message
     assert next(newest_first(shop.store, CART)).action == "collect"
 
 
