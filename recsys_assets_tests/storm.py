@@ -27,7 +27,7 @@ from pathlib import Path
 from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.release import change, journal, trash
 from recsys_assets.release.change import PointerChange
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.hold import place_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled, labelled, lift_label, put_label
@@ -166,7 +166,7 @@ def repair(store, target, command, dice, common):
 def forget(store, dice, common):
     """Note a user and fence off every ship that has not seen the note, as forgetting begins."""
     through = day(dice.randrange(DAYS))
-    remember(store, TARGET, f"user-{dice.randrange(20)}", through=through, by=STORM, now=common["now"]())
+    add_forgotten_user(store, TARGET, f"user-{dice.randrange(20)}", through=through, by=STORM, now=common["now"]())
     if read_current(store, TARGET) is not None:
         swap_to_itself(PointerChange(store, TARGET, "forget", **common), message="a user is being forgotten")
 

@@ -25,10 +25,10 @@ from recsys_assets.upkeep.age_limits import (
     QUARANTINE,
     AgeLimits,
     ExpiredObject,
-    delete_old,
+    delete_expired,
     explain_age,
-    find_old,
-    find_old_quarantine,
+    find_expired,
+    find_expired_quarantine,
 )
 from recsys_assets.upkeep.collect import Collection, collect, explain, restore
 
@@ -102,14 +102,14 @@ def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool)
     limits = context.age_limits(target)
     if limits.off:
         return ()
-    old = find_old(context.store, target, limits, now=clock, retention=context.retention(target))
-    return delete_old(context.store, target, old, by=by, now=clock) if apply else old
+    old = find_expired(context.store, target, limits, now=clock, retention=context.retention(target))
+    return delete_expired(context.store, target, old, by=by, now=clock) if apply else old
 
 
 def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[ExpiredObject, ...]:
     """Return the bad lines of all targets beyond their age limit; `apply` deletes them."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
-    old = find_old_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
+    old = find_expired_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
     for one in old if apply else ():
         context.store.delete(one.item.key)
     return old

@@ -23,7 +23,7 @@ from recsys_assets.release.documents import Label
 from recsys_assets.release.labels import Labelled, find_label, labelled, list_tags
 from recsys_assets.release.marking import MarkOutcome, mark, tag, unmark
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.status import BlockedStatus, look_at_blocked
+from recsys_assets.upkeep.status import BlockedStatus, read_blocked_status
 
 _release_option = click.option("--release", required=True, help="live | a release id (8 digits or more) or name")
 
@@ -173,7 +173,7 @@ def show_blocked_items(
     Exits with code 1 if a list cannot be read.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = [look_at_blocked(context.store, target, now=clock()) for target in context.targets]
+    found = [read_blocked_status(context.store, target, now=clock()) for target in context.targets]
     if as_json:
         print_json(found)
     else:

@@ -37,8 +37,8 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.staged import (
     find_staged_artifact,
     keep_report,
-    read_staged_place,
-    withdraw_staged,
+    read_staged_location,
+    remove_staged,
 )
 from recsys_assets.settings.settings import Settings
 from recsys_assets.sharding import index_kind
@@ -130,7 +130,7 @@ def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: For
     for kind in kinds if forgotten else ():
         staged = find_staged_artifact(context.store, target, context.day, kind)
         if staged is not None and is_stale(staged):
-            withdraw_staged(context.store, target, context.day, kind)
+            remove_staged(context.store, target, context.day, kind)
             withdrawn.append(kind)
     if withdrawn:
         for item in store.list(f"{TALLIES}{target.tenant}/{target.surface}/"):
@@ -143,7 +143,7 @@ def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
 
     Raises `ConflictError` if the artifact was built again meanwhile.
     """
-    found = read_staged_place(context.store, context.target, context.day, kind_name)
+    found = read_staged_location(context.store, context.target, context.day, kind_name)
     report = _judge(context, kind_name, found.artifact)
     keep_report(context.store, found.artifact, report, over=found)
     return report

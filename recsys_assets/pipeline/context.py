@@ -9,7 +9,7 @@ from recsys_assets.identity import Target
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.release.layout import canonical_prefix, canonical_record_key
-from recsys_assets.release.staged import hold_staged, put_staged
+from recsys_assets.release.staged import put_staged, stage_in_run
 from recsys_assets.retry import Pause, wait
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -65,7 +65,7 @@ class DayContext:
         """Stage an artifact: by itself, or, in a run that goes on to the ship, beside all others that it builds."""
         if self.is_whole_run and isinstance(self.store, RunCache):
             is_first = self.is_new(canonical_record_key(self.target, self.day))
-            hold_staged(self.store, self.target, self.day, staged, is_first=is_first)
+            stage_in_run(self.store, self.target, self.day, staged, is_first=is_first)
         else:
             put_staged(self.store, self.target, self.day, staged)
 

@@ -34,7 +34,7 @@ from recsys_assets.release.staged import (
     find_staged_artifact,
     keep_report,
     put_staged,
-    read_staged_place,
+    read_staged_location,
 )
 from recsys_assets.settings.artifacts import ImportSettings
 from recsys_assets.settings.settings import Settings
@@ -177,7 +177,7 @@ def judge_import(context: DayContext, kind: str) -> GateReport:
     """Read the stored file back, judge it, keep the report with the staged reference, and return it."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
-    found = read_staged_place(store, row.target, day, kind)
+    found = read_staged_location(store, row.target, day, kind)
     staged = found.artifact
     data = read_blob(store, row.target, staged.ref)
     content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)

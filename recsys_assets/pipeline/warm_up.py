@@ -24,7 +24,7 @@ from recsys_assets.pipeline.canonical import build_canonical, judge_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.stored_artifact import read_rows
-from recsys_assets.release.staged import read_staged_place
+from recsys_assets.release.staged import read_staged_location
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
@@ -74,7 +74,7 @@ def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore |
 
 def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> None:
     """Hold an artifact against itself, as its gates hold it against the live one when there is one."""
-    ref = read_staged_place(store, target, day, kind).artifact.ref
+    ref = read_staged_location(store, target, day, kind).artifact.ref
     rows = read_rows(store, target, ref, KINDS[kind].row_shape)[1]
     measure_drift(rows, Baseline("", rows, rows.member_ids), top_items=1)
 

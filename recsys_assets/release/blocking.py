@@ -1,4 +1,4 @@
-"""Blocked items: what no reader may show from now on and no build may name, in one small list beside the pointer."""
+"""Blocked items: items that no reader may show and no build may contain, in one small list per target."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ from recsys_assets.retry import attempts
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore
 
-MAX_ITEMS: Final = 1000  # every reader holds all of them, and checks each answer against them
+MAX_ITEMS: Final = 1000  # every reader keeps the whole list and checks each response against it
 MAX_BLOCKED_BYTES: Final = 4_000_000
 _MAX_ID_BYTES: Final = 1000
 _TRIES: Final = 20
 _TICK: Final = timedelta(microseconds=1)
-_NO_WHITE_SPACE: Final = "\x1c\x1d\x1e\x1f"  # Python takes them for white space, Unicode and our ids do not
+_NO_WHITE_SPACE: Final = "\x1c\x1d\x1e\x1f"  # white space in Python, but not in Unicode or in our ids
 
 
 class BlockedItem(Record, frozen=True):
-    """One item that may not be shown: since when, who asked for it and why, and until when (None: until lifted)."""
+    """One blocked item: since when, by whom, for what reason, and until when (None: until unblocked)."""
 
     item: str
     at: str
@@ -45,29 +45,29 @@ class BlockedItem(Record, frozen=True):
 
 
 class BlockedItems(Record, frozen=True):
-    """The list of a target, by item id; `updated_at` never repeats, so that equal lists differ."""
+    """The blocked items of a target, sorted by id; `updated_at` never repeats, so equal lists have different bytes."""
 
     updated_at: str
     items: tuple[BlockedItem, ...]
     v: int = FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse times that are none: a block whose end cannot be read would have none, or be over."""
-        for text in (self.updated_at, *(one.until for one in self.items if one.until is not None)):
+        """Reject invalid timestamps: a block with an unreadable end would never end, or have ended."""
+        for text in (self.updated_at, *(item.until for item in self.items if item.until is not None)):
             parse_rfc3339(text)
 
     def in_force(self, now: datetime) -> tuple[BlockedItem, ...]:
-        """Return the blocks that are in force at an instant."""
+        """Return the blocks in force at `now`."""
         return tuple(one for one in self.items if one.until is None or parse_rfc3339(one.until) > now)
 
     def ids(self, now: datetime) -> frozenset[str]:
-        """Return the ids that are blocked at an instant."""
+        """Return the ids blocked at `now`."""
         return frozenset(one.item for one in self.in_force(now))
 
 
 @dataclass(frozen=True, slots=True)
 class BlockOutcome:
-    """What became of it: in words, what is blocked now, the time of that list, and the entry (None: dry run)."""
+    """Outcome of a change of the blocked items: the list now, its `updated_at`, and the entry (None: dry run)."""
 
     message: str
     items: tuple[BlockedItem, ...]
@@ -77,7 +77,7 @@ class BlockOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _ListWrite:
-    """The list before and after a write (None: there is none), and whether it changed."""
+    """The list before and after a write (None: no list), and whether it changed."""
 
     before: tuple[BlockedItem, ...]
     after: BlockedItems | None
@@ -85,7 +85,7 @@ class _ListWrite:
 
 
 def parse_blocked(target: Target, data: bytes) -> BlockedItems:
-    """Return the list that these bytes hold; `CorruptObjectError` if they hold none."""
+    """Decode the list of a target; raise `CorruptObjectError` for invalid bytes."""
     return decode(data, BlockedItems, name=blocked_key(target))
 
 
@@ -96,7 +96,7 @@ def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
 
 
 def blocked_ids(store: ObjectStore, target: Target, *, now: datetime) -> frozenset[str]:
-    """Return the ids that are blocked at an instant; `CorruptObjectError` if the list cannot be read."""
+    """Return the ids blocked at `now`; raise `CorruptObjectError` if the list cannot be read."""
     found = find_blocked(store, target)
     return found.ids(now) if found else frozenset()
 
@@ -111,14 +111,16 @@ def block_item(
     until: datetime | None = None,
     dry_run: bool = False,
 ) -> BlockOutcome:
-    """Block an item, until an instant or until it is lifted; every reader leaves it out from its next poll on.
+    """Block an item, until a given time or until it is unblocked. Every reader excludes it from its next poll on.
 
-    Nothing is shipped and the pointer stays. The outcome is `unchanged` if it is blocked until then already. Raises
-    `ConfigurationError` for an id that no item can have, `LimitExceededError` past `MAX_ITEMS`.
+    Nothing is shipped and the pointer stays. The outcome is `unchanged` if the item is blocked until then already.
+    Raises `ConfigurationError` for an invalid id or a past `until`, `LimitExceededError` beyond `MAX_ITEMS`.
     """
     _check_id(item)
     if until is not None and until <= now():
-        raise ConfigurationError(f"{item!r} would be blocked until {rfc3339(until)}, which is over: name a later time")
+        raise ConfigurationError(
+            f"{item!r} would be blocked until {rfc3339(until)}, which is in the past: choose a later time"
+        )
     end = rfc3339(until) if until else None
     added = BlockedItem(item=item, at=rfc3339(now()), actor=by.name, reason=by.reason, until=end)
 
@@ -128,8 +130,8 @@ def block_item(
         others = tuple(one for one in items if one.item != item)
         if len(others) >= MAX_ITEMS:
             raise LimitExceededError(
-                f"{target}: {len(others):,} items are blocked, at most {MAX_ITEMS:,} can be: take them out of the "
-                "catalog and the events, or let `recsys-assets unblock-item` lift some"
+                f"{target}: {len(others):,} items are blocked, the maximum is {MAX_ITEMS:,}: remove them from the "
+                "catalog and the events, or unblock some by `recsys-assets unblock-item`"
             )
         return tuple(sorted((*others, added), key=lambda one: one.item))
 
@@ -140,9 +142,9 @@ def block_item(
 def unblock_item(
     store: ObjectStore, target: Target, item: str, *, by: Actor, now: Clock, dry_run: bool = False
 ) -> BlockOutcome:
-    """Lift the block of an item; without one the outcome is `unchanged`.
+    """Unblock an item; the outcome is `unchanged` if it is not blocked.
 
-    Readers show it again from their next poll on where the live release names it; builds name it again.
+    Readers show it again from their next poll on if the live release contains it; builds include it again.
     """
     return _change(
         store,
@@ -152,12 +154,12 @@ def unblock_item(
         lambda items: tuple(one for one in items if one.item != item),
         by=by,
         now=now,
-        message=f"{item!r} is not blocked any more",
+        message=f"{item!r} is no longer blocked",
         dry_run=dry_run,
     )
 
 
-def _change(  # noqa: PLR0913 - each is an independent fact of a change
+def _change(  # noqa: PLR0913 - independent inputs of a change
     store: ObjectStore,
     target: Target,
     action: str,
@@ -190,9 +192,9 @@ def _write(
     *,
     now: Clock,
 ) -> _ListWrite:
-    """Change the list under its condition; what is over goes out.
+    """Update the list by compare-and-swap; drop expired blocks.
 
-    Without an answer to a write the list is read again: our bytes there mean that we won.
+    If a write gets no reply, the list is read again: our bytes mean that our write won.
     """
     key, sent = blocked_key(target), dict[bytes, tuple[BlockedItem, ...]]()
     for _ in attempts(_TRIES):
@@ -211,11 +213,11 @@ def _write(
                 store.create(key, data)
             else:
                 store.swap(key, data, expected=stored.etag)
-        except (OutcomeUnknownError, ConflictError):  # a lost condition, too: the request may have been sent twice
+        except (OutcomeUnknownError, ConflictError):  # a failed condition too: the request may have been sent twice
             sent[data] = before
             continue
         return _ListWrite(before, written, changed=True)
-    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer, or no answer: look at the list and retry")
+    raise ConflictError(f"{key}: {_TRIES} writes in a row met another writer or got no reply: check the list and retry")
 
 
 def _later(now: datetime, before: BlockedItems | None) -> str:
@@ -233,7 +235,7 @@ def _record(
     message: str,
     changed: bool,
 ) -> JournalEntry:
-    """Write the journal's entry; a pointer that is damaged or gone keeps nobody from blocking an item."""
+    """Write the journal entry; blocking works even if the pointer is damaged or missing."""
     found = read_pointer(store, target)
     live = found if isinstance(found, LivePointer) else None
     return record_unmoved(
@@ -250,7 +252,7 @@ def _record(
 
 
 def _details(before: BlockedItem | None) -> dict[str, Scalar]:
-    """Return who had blocked the item and why: the journal keeps it even if that writer died before its own entry."""
+    """Return the former block of the item for the journal, because its writer may have crashed before its own entry."""
     if before is None:
         return {}
     return {"blocked_at": before.at, "blocked_by": before.actor, "blocked_because": before.reason}
@@ -260,8 +262,8 @@ def _check_id(item: str) -> None:
     is_text = not any("\ud800" <= one <= "\udfff" for one in item)
     if not is_text or not 0 < len(item.encode()) <= _MAX_ID_BYTES or _is_white(item[0]) or _is_white(item[-1]):
         raise ConfigurationError(
-            f"{item[:80]!r} is no item id: expected 1 to {_MAX_ID_BYTES} bytes without white space around them, as ids "
-            "are trimmed when events are read"
+            f"{item[:80]!r} is not an item id: expected 1 to {_MAX_ID_BYTES} bytes without leading or trailing white "
+            "space, because ids are trimmed when events are read"
         )
 
 
@@ -270,10 +272,10 @@ def _is_white(character: str) -> bool:
 
 
 def blocked_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
-    """Return what is wrong with the list, as a sentence with the remedy; nothing if it can be read or is not there."""
+    """Return the fault of the list as a sentence with the remedy; empty if it is readable or does not exist."""
     try:
         find_blocked(store, target)
     except CorruptObjectError as error:
-        remedy = f"put {blocked_key(target)} back, or delete it and block again what the journal names"
-        return (f"{error}; readers go on with the list that they read last: {remedy}",)
+        remedy = f"restore {blocked_key(target)}, or delete it and block the items in the journal again"
+        return (f"{error}; readers keep the list that they read last: {remedy}",)
     return ()

@@ -1,4 +1,4 @@
-"""A release candidate: what a day staged, read back from the store and proven against the gates it must have passed."""
+"""A release candidate: the staged artifacts of a day, read back and verified against the required gates."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from recsys_assets.release.layout import (
     canonical_record_key,
 )
 from recsys_assets.release.pointer import release_id_of
-from recsys_assets.release.staged import find_canonical_report, find_report, find_report_together, read_staged_place
+from recsys_assets.release.staged import find_canonical_report, find_report, find_report_together, read_staged_location
 from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.run_cache import prefetch
 from recsys_assets.storage.store import ObjectStore
@@ -26,24 +26,28 @@ from recsys_assets.storage.store import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a subject's report must hold to prove it: these gates, judged by this policy."""
+    """The gates, and the hash of their policy, that the report of a subject must contain."""
 
     policy: str
     gates: frozenset[str]
-    overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gates whose refusal does not count, and why
-    answered: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])  # also, by version
-    whole: bool = False  # the subject is the candidate: its report names the release's id
+    overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gate -> reason of the override
+    answered: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict[str, Mapping[str, str]]
+    )  # the same, by version
+    whole: bool = False  # the subject is the whole candidate: its report contains the release id
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Artifacts of one day that were proven to have passed every required gate, each and as a whole."""
+    """Artifacts of one day that passed every required gate, each alone and together."""
 
     day: date
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    gates: tuple[GateReport, ...] = ()  # of the candidate as a whole, and of each kind that is left out of it
-    marks: Mapping[date, str | None] = field(default_factory=dict[date, str | None])  # forgotten users each day lacks
+    gates: tuple[GateReport, ...] = ()  # of the whole candidate, and of each excluded kind
+    marks: Mapping[date, str | None] = field(
+        default_factory=dict[date, str | None]
+    )  # day -> fingerprint of the forgotten users that it excludes
 
     @property
     def refs(self) -> tuple[ArtifactRef, ...]:
@@ -52,22 +56,22 @@ class Candidate:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Version by kind: what names a release."""
+        """Version of each kind, which together identify a release."""
         return {member.ref.kind: member.ref.version for member in self.members}
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Why each kind that was built is not part of the release, by kind."""
+        """Reason for each built kind that is excluded from the release, by kind."""
         return kinds_left_out(self.gates)
 
     def losses(self, live: Collection[str]) -> tuple[str, ...]:
-        """Return the kinds of `live` that are left out though nobody answers for that."""
-        meant = {OVERRIDDEN, MODE}  # a mode is written only where it is not `required`
+        """Return the kinds of `live` that are excluded without an override or a gate mode that allows it."""
+        allowed = {OVERRIDDEN, MODE}  # a mode is written only where it is not `required`
         answered = {
             report.subject
             for report in self.gates
             for finding in report.findings
-            if LEFT_OUT in finding.params and meant & finding.params.keys()
+            if LEFT_OUT in finding.params and allowed & finding.params.keys()
         }
         served = {sharded_kind(kind) for kind in live}
         return tuple(kind for kind in self.left_out if kind in served and kind not in answered)
@@ -91,22 +95,23 @@ def read_candidate(
     kinds: Sequence[str],
     requirements: Mapping[str, Requirement],
 ) -> Candidate:
-    """Return the day's artifacts with their evidence, complete against `requirements` (by kind, and "canonical").
+    """Return the day's artifacts with their evidence, checked against `requirements` (by kind, and "canonical").
 
-    A subject whose requirement is `whole` needs a report of these very artifacts together.
+    A subject whose requirement is `whole` needs a report on exactly these artifacts together.
 
-    Raises `RefusedError` naming every subject and gate that is missing, refused, of other bytes or of other limits.
+    Raises `RefusedError` that lists every subject and gate that is missing, refused, or was evaluated on other bytes or
+    with other limits, and `ConfigurationError` if a kind has no requirement.
     """
     unnamed = sorted({*kinds, CANONICAL} - set(requirements))
     if unnamed or not kinds:
         raise ConfigurationError(
-            f"{target}: no gates are required of {unnamed or 'any kind'}: nothing proves a release"
+            f"{target}: no gates are required of {unnamed or 'any kind'}, so a release cannot be verified"
         )
     reading = _CandidateReading(store, target, day, requirements)
     built = [reading.members(kind) for kind in kinds]
     members = [member for of_kind in built for member in of_kind or ()]
     if not members and not reading.faults:
-        reading.faults.append("every kind is without rows, so that there is nothing to ship: fix the input")
+        reading.faults.append("no kind has rows, so there is nothing to ship: fix the input")
     canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
     whole = (
         sorted(subject for subject, one in requirements.items() if one.whole) if members and None not in built else []
@@ -119,28 +124,28 @@ def read_candidate(
 
 
 def kinds_left_out(reports: Iterable[GateReport]) -> dict[str, str]:
-    """Return, by kind, why it was left out of a release, from the reports that the release holds."""
-    return {report.subject: why for report in reports if (why := report.left_out_because) is not None}
+    """Return the reason for each kind excluded from a release, by kind, from the reports in the release."""
+    return {report.subject: reason for report in reports if (reason := report.left_out_because) is not None}
 
 
 def check_forgotten(store: ObjectStore, target: Target, candidate: Candidate) -> None:
-    """Raise `ConflictError` if a user was forgotten whom a canonical day of the candidate may hold.
+    """Raise `ConflictError` if a canonical day of the candidate may contain a user that was forgotten since.
 
-    Called at the swap, after the pointer was read: a forget writes its note, then swaps the pointer to itself, so
-    either the note is seen here or the swap loses.
+    Called at the swap, after the pointer was read. `forget` writes its note, then swaps the pointer to itself, so
+    either the note is seen here or our swap loses.
     """
     forgotten = read_forgotten_of(store, target) if is_anybody_forgotten(store, target) else ForgottenUsers()
     for day, mark in sorted(candidate.marks.items()):
         if forgotten.mark(day) != mark:
             raise ConflictError(
-                f"{target}: {CANONICAL} {day} was written before a user was forgotten, and may hold that user: "
-                "ship again, and if it is refused, build the artifacts again"
+                f"{target}: {CANONICAL} {day} was written before a user was forgotten and may contain that user: "
+                "ship again; if that is refused, build the artifacts again"
             )
 
 
 @dataclass
 class _CandidateReading:
-    """One pass over what a day staged, which notes every fault instead of stopping at the first."""
+    """Reader of a day's staged artifacts that collects every fault instead of stopping at the first."""
 
     store: ObjectStore
     target: Target
@@ -150,29 +155,29 @@ class _CandidateReading:
     refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # subject and gate
     marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
     days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were built from
-    left_out: list[GateReport] = field(default_factory=list[GateReport])  # of kinds without rows that may be so
+    left_out: list[GateReport] = field(default_factory=list[GateReport])  # of kinds that may be empty and are
 
     @cached_property
     def records(self) -> "_Records":
-        """The canonical records, each read once however many kinds use its day."""
+        """Canonical records, each read once for all kinds."""
         return _Records(self.store, self.target)
 
     def members(self, kind: str) -> tuple[Member, ...] | None:
-        """Return what the pointer will name of one kind, each with the evidence; None where a fault is noted.
+        """Return the members of one kind with their evidence, or None after noting a fault.
 
-        Nothing of a kind without rows that may be so: its report is kept instead.
+        Empty for a kind without rows that may be empty; its report is added to `left_out`.
         """
         try:
-            staged = read_staged_place(self.store, self.target, self.day, kind).artifact
+            staged = read_staged_location(self.store, self.target, self.day, kind).artifact
             window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
         except NotFoundError:
-            self.faults.append(f"{kind}: was not built for this day: build it")
+            self.faults.append(f"{kind} was not built for this day: build it")
             return None
         except (CorruptObjectError, ConfigurationError, ValueError) as error:
             self.faults.append(f"{kind}: {error}")
             return None
         if staged.kind != kind or window.last != self.day:
-            self.faults.append(f"{kind}: staged is {staged.ref.kind} of {window.last}: build it again")
+            self.faults.append(f"{kind}: the staged artifact is {staged.ref.kind} of {window.last}: build it again")
             return None
         self._check_inputs(kind, staged, window)
         read = partial(find_report, self.store, self.target, self.day, staged)
@@ -185,27 +190,27 @@ class _CandidateReading:
         return _members_of(staged, report)
 
     def canonical(self, day: date) -> CanonicalDay | None:
-        """Return one canonical day with its evidence, or note why it proves nothing."""
+        """Return one canonical day with its evidence, or None after noting a fault."""
         record = self.records.of(day)
         if not isinstance(record, CanonicalRecord):
-            return None  # noted where the artifact that names it was read
+            return None  # noted with the artifact that uses this day
         read = partial(find_canonical_report, self.store, self.target, day, record)
         report = self._report(read, f"{CANONICAL} {day}", (CANONICAL, record.digest))
         if report is None:
             if self._is_refused(day, record):
-                self.faults.append(f"the artifacts hold events of {day}: build them again, which leaves that day out")
+                self.faults.append(f"the artifacts contain events of {day}: build them again, which excludes that day")
             return None
         self.marks[day] = None if record.erased is UNSET else record.erased
         return CanonicalDay(day=day.isoformat(), digest=record.digest, inputs=record.inputs, gates=report)
 
     def whole(self, subject: str, members: Sequence[Member]) -> GateReport | None:
-        """Return what gates said of these very artifacts together, or note why that proves nothing."""
+        """Return the gate report on exactly these artifacts together, or None after noting a fault."""
         release_id = release_id_of(self.target, {member.ref.kind: member.ref.version for member in members})
         read = partial(find_report_together, self.store, self.target, self.day, subject)
         return self._report(read, subject, (subject, release_id))
 
     def _check_inputs(self, kind: str, staged: StagedArtifact, window: Window) -> None:
-        """Note every day of the window whose events are not the ones that the artifact was built from."""
+        """Note every day of the window whose stored events differ from those the artifact was built from."""
         used = {item.name: item.digest for item in staged.inputs}
         keys = {day: canonical_key(self.target, day) for day in window.days}
         if not used.keys() & set(keys.values()):
@@ -219,7 +224,7 @@ class _CandidateReading:
             elif key not in used and record is not None:
                 if not self._is_refused(day, record):
                     self.faults.append(
-                        f"{kind}: {CANONICAL} {day} came after it was built, or was accepted since: build it again"
+                        f"{kind}: {CANONICAL} {day} was added or accepted after it was built: build it again"
                     )
             elif key in used and (record is None or record.digest != used[key]):
                 self.faults.append(f"{kind}: {CANONICAL} {day} was rebuilt since: build it again")
@@ -227,7 +232,7 @@ class _CandidateReading:
                 self.days.add(day)
 
     def _is_refused(self, day: date, record: CanonicalRecord) -> bool:
-        """Return whether a day is rightly not used: its gates refused these very bytes, by the limits in force."""
+        """Return whether a day is excluded correctly: its gates refused exactly these bytes by the current limits."""
         report = if_readable(lambda: find_canonical_report(self.store, self.target, day, record))
         judged = (CANONICAL, record.digest, self.requirements[CANONICAL].policy)
         return (
@@ -240,7 +245,7 @@ class _CandidateReading:
     def _report(
         self, read: Callable[[], GateReport | None], subject: str, judged: tuple[str, str]
     ) -> GateReport | None:
-        """Return the report that is read if it proves (subject, version) `judged`; else note why not, by gate."""
+        """Return the report if it covers `judged` (subject, version) and passes; otherwise note each fault by gate."""
         requirement = self.requirements[judged[0]]
         try:
             report = read()
@@ -249,7 +254,7 @@ class _CandidateReading:
             return None
         if report is None:
             gates = ", ".join(sorted(requirement.gates))
-            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
+            self.faults.append(f"{subject}: gates {gates} did not run or crashed: run the check")
             return None
         report = without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
         faults = _shortcomings(report, requirement, judged)
@@ -266,7 +271,7 @@ class _Records:
     read: dict[date, CanonicalRecord | str | None] = field(default_factory=dict[date, CanonicalRecord | str | None])
 
     def of(self, day: date) -> CanonicalRecord | str | None:
-        """Return a day's record, None if there is none, or what is wrong with it."""
+        """Return a day's record, None if there is none, or the fault that makes it unreadable."""
         if day not in self.read:
             try:
                 self.read[day] = find_document(self.store, canonical_record_key(self.target, day), CanonicalRecord)
@@ -276,9 +281,9 @@ class _Records:
 
 
 def _members_of(staged: StagedArtifact, report: GateReport) -> tuple[Member, ...]:
-    """Return what a staged artifact adds to a release: itself, or its index and, where it is built, its single object.
+    """Return the members of a staged artifact: the artifact, or its index and, if built, its single object.
 
-    The report is of the index, whose bytes name every shard and the single object by their hashes.
+    The report covers the index, whose bytes contain the hashes of every shard and of the single object.
     """
     shards = staged.shards if isinstance(staged.shards, UnsetType) else staged.shards.refs
     return tuple(
@@ -297,7 +302,7 @@ def _members_of(staged: StagedArtifact, report: GateReport) -> tuple[Member, ...
 
 
 def without_overridden(report: GateReport, overridden: Mapping[str, str]) -> GateReport:
-    """Return the report with each refusal that somebody answers for as an advice, which says why it does not count."""
+    """Return the report with each overridden refusal turned into advice that carries the reason of the override."""
 
     def answered(finding: Finding) -> Finding:
         if finding.ok or finding.gate not in overridden:
@@ -314,15 +319,15 @@ def without_overridden(report: GateReport, overridden: Mapping[str, str]) -> Gat
 
 
 def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[str, str]) -> list[str]:
-    """Return why a report does not prove what it should, one sentence per gate; nothing if it does."""
+    """Return the faults of a report as evidence for `judged`, one sentence per gate; empty if it suffices."""
     subject, version = judged
     if report.subject != subject or report.version != version:
-        return [f"its gates judged {report.subject} {report.version[:12]}, not {version[:12]}: run the check"]
+        return [f"its gates evaluated {report.subject} {report.version[:12]}, not {version[:12]}: run the check"]
     if report.policy != requirement.policy:
-        return ["its gates judged by other limits than the configuration's: run the check"]
+        return ["its gates used other limits than the configuration: run the check"]
     missing = sorted(requirement.gates - {finding.gate for finding in report.findings})
-    faults = [f"gate {gate} did not run, or crashed: run the check" for gate in missing]
+    faults = [f"gate {gate} did not run or crashed: run the check" for gate in missing]
     faults += report.refused_because
     if not faults and not report.passed:
-        faults = ["its report holds no finding, which proves nothing: run the check"]
+        faults = ["its report is empty, which is no evidence: run the check"]
     return faults

@@ -1,4 +1,4 @@
-"""The commit protocol of a pointer: read, judge, look at the blobs, swap, and record, until one attempt holds."""
+"""The commit protocol of a pointer: read, judge, check the blobs, swap and record, until an attempt succeeds."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,7 +27,7 @@ from recsys_assets.release.pointer import MAX_AHEAD, LivePointer, make_pointer, 
 from recsys_assets.release.recovery import JournalHead, recover
 from recsys_assets.release.rollout import end_stale_rollout
 from recsys_assets.release.shards import missing_blobs
-from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, rescue
+from recsys_assets.release.trash import DELETE_LIFETIME, decode_sweep, lately_taken, restore_from_trash
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import ObjectStore
 
@@ -37,7 +37,7 @@ _RECORDING_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class MovePointer:
-    """The judgement that the pointer may go to these versions; `refs` are the blobs that must be there when it does."""
+    """Decision to move the pointer to these versions; `refs` are the blobs that must exist at the swap."""
 
     versions: Mapping[str, str]
     refs: tuple[ArtifactRef, ...] = ()
@@ -47,7 +47,7 @@ class MovePointer:
 
 @dataclass(frozen=True, slots=True)
 class KeepPointer:
-    """The judgement that the pointer stays, and why."""
+    """Decision to leave the pointer unchanged, with the outcome and message to journal."""
 
     outcome: str
     message: str
@@ -59,30 +59,33 @@ Judge = Callable[[LivePointer | None, JournalHead], MovePointer | KeepPointer]
 
 @dataclass(slots=True)
 class SwapProgress:
-    """Whether a swap was sent whose entry is not in the journal yet: only the announcement knows its cause then."""
+    """State of an announced change. `unrecorded`: a swap was sent and its journal entry is not written yet.
+
+    Until the entry is written, only the intent records the cause of the swap.
+    """
 
     unrecorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PointerChange:
-    """What is done to which pointer, by whom, and by which clock."""
+    """A change of one target's pointer: the action, its actor, and the clock."""
 
     store: ObjectStore
     target: Target
     action: str
     by: Actor
     now: Clock
-    intent: str | None = None  # the announcement of this change, while it is under way
-    under_way: "SwapProgress | None" = None  # of an announced change: whether its swap may have won without an entry
-    replaces_damage: bool = False  # whether a pointer that cannot be read counts as none, and is replaced
-    resets_time: bool = False  # whether a pointer's time that is yet to come may be followed by an earlier one
+    intent: str | None = None  # id of the intent while the change is under way
+    under_way: "SwapProgress | None" = None  # announced changes only
+    replaces_damage: bool = False  # replace an unreadable pointer as if none existed
+    resets_time: bool = False  # allow a new time before a stored time in the future
     pause: Pause = wait  # between attempts
 
 
 @dataclass(frozen=True, slots=True)
 class _UnansweredSwap:
-    """A swap that got no answer: what it was judged on, and what it was to do."""
+    """A swap without a reply from the store: the pointer and journal head it was based on, and its decision."""
 
     before: LivePointer | None
     move: MovePointer
@@ -91,10 +94,11 @@ class _UnansweredSwap:
 
 @dataclass(frozen=True, slots=True)
 class PointerBasis:
-    """The pointer as it was read before the change was announced, and the journal's head then.
+    """The pointer and the journal's head as they were read before the change was announced.
 
-    A change may swap on it without reading it again if `look_for_collections` was asked and every blob was proven after
-    the announcement: a collection that began before it shows there, and one that began later has swapped the pointer.
+    A change may swap this pointer without reading it again if `claim_from_collections` passed and every blob was
+    verified after the announcement. A collection that began before is then visible, and one that began later has
+    swapped the pointer.
     """
 
     current: LivePointer
@@ -102,21 +106,23 @@ class PointerBasis:
 
 
 def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | None = None) -> JournalEntry:
-    """Return the journal's entry of what became of the change; every attempt is judged on the pointer it replaces.
+    """Change the pointer and return the journal entry; `judge` decides on the pointer that each attempt replaces.
 
-    The first attempt is made on what was `seen`, without another look at the store.
+    The first attempt uses the pointer in `seen`, if given, and does not read the store again.
 
-    Raises what `judge` raises; `ConflictError` when others kept winning; `OutcomeUnknownError` and
-    `StoreUnavailableError` when the store stayed silent. An entry with sequence 0 could not be written, and its message
-    says why: the swap stands, and the next command records it with the cause that was announced.
+    Raises what `judge` raises, `ConflictError` if other writers won every attempt, and `OutcomeUnknownError` or
+    `StoreUnavailableError` if the store did not reply. An entry with sequence 0 could not be written; its message says
+    why. The swap is in effect then, and the next command records it with the cause from the intent.
     """
-    sent: dict[str, _UnansweredSwap] = {}  # what a swap without an answer tried, by the pointer's time
+    sent: dict[str, _UnansweredSwap] = {}  # swaps without a reply, by the pointer's time
     head = seen.head if seen else None
     problem: ConflictError | StoreUnavailableError = ConflictError(f"{change.target}: no attempt was made")
     for _ in attempts(MAX_ATTEMPTS, pause=change.pause):
         current, etag = (seen.current, seen.current.etag) if seen else _read(change)
         tried = sent.get(current.pointer.updated_at) if current is not None else None
-        if current is not None and tried is not None and tried.move.versions == current.versions:  # not a rival's
+        if (
+            current is not None and tried is not None and tried.move.versions == current.versions
+        ):  # our own swap, not another writer's
             return _record(change, tried.before, current, tried.move, after=tried.head.last)
         head = seen.head if seen else _recover(change, current, since=head)
         judged = judge(current, head)
@@ -137,7 +143,7 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | 
 
 
 def _read(change: PointerChange) -> tuple[LivePointer | None, str | None]:
-    """Return the pointer, and the mark of the bytes in its place, which the swap replaces and nothing else."""
+    """Return the pointer, or None if it is absent or damaged, and the etag that the swap expects."""
     read = read_pointer if change.replaces_damage else read_current
     found = read(change.store, change.target)
     return found if isinstance(found, LivePointer) else None, found.etag if found is not None else None
@@ -150,10 +156,10 @@ def _recover(change: PointerChange, current: LivePointer | None, *, since: Journ
 
 @contextmanager
 def announced(change: PointerChange, *, release_id: str, refs: tuple[ArtifactRef, ...]) -> Generator[PointerChange]:
-    """Yield the change as announced while it is under way: collection keeps its blobs, a crash keeps its cause.
+    """Announce a change by an intent while it is under way: collection keeps its blobs, and a crash keeps its cause.
 
-    When the store stays silent the announcement stays: the change may have won, and nothing of it may be cleaned up.
-    It also stays while a swap was sent and its entry is not written, whatever ended the change in between.
+    The intent stays if the store does not reply: the change may have won, so none of it may be cleaned up. It also
+    stays if a swap was sent and its journal entry is not written, whatever ended the change in between.
     """
     intent = Intent(
         id=token_hex(16),
@@ -180,7 +186,7 @@ def announced(change: PointerChange, *, release_id: str, refs: tuple[ArtifactRef
 
 
 def _withdraw(change: PointerChange, key: str, under_way: SwapProgress) -> None:
-    """Remove an announcement unless it is still needed; one that stays behind only protects, until collection."""
+    """Remove the intent unless it is still needed. One left over only protects blobs, until collection removes it."""
     if not under_way.unrecorded:
         with suppress(StoreUnavailableError, ConfigurationError):
             change.store.delete(key)
@@ -192,23 +198,27 @@ def _note(change: PointerChange, *, unrecorded: bool) -> None:
 
 
 def look(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
-    """Look, right before the swap, that every blob is there and that no collection under way may take it."""
-    look_for_collections(change, refs)
-    missing = rescue(change.store, change.target, missing_blobs(change.store, change.target, refs))
+    """Check, right before the swap, that every blob exists and that no collection under way may take it.
+
+    Raises `RefusedError` if a blob is missing, `ConflictError` if a collection takes one.
+    """
+    claim_from_collections(change, refs)
+    missing = restore_from_trash(change.store, change.target, missing_blobs(change.store, change.target, refs))
     if missing:
         names = ", ".join(f"{ref.kind} {ref.version[:12]}" for ref in missing)
         raise RefusedError(f"{change.target}: missing from the store: {names}; build the day again")
 
 
-def look_for_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
-    """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took it a moment ago.
+def claim_from_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
+    """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took one lately.
 
-    A collection writes down what it may take, then swaps the pointer to itself, then deletes. So either we see what it
-    wrote down, or our swap meets its swap and loses: a blob can not go between this look and a swap that wins.
+    A collection records what it may take, then swaps the pointer to itself, then deletes. So either this check sees
+    the record, or our swap loses to the collection's swap: no blob can be deleted between this check and a swap that
+    wins.
     """
     _claim(change, {(ref.kind, ref.version) for ref in refs})
-    # Only then those that are over: one that ends meanwhile is seen as under way, or here.
-    late = lately_taken(change.store, change.target, refs)  # a listing that fails ends the attempt: no swap unchecked
+    # Finished collections are checked last: one that ends in between was seen as under way, or is seen here.
+    late = lately_taken(change.store, change.target, refs)  # a failed listing ends the attempt: never swap unchecked
     if late is not None:
         raise ConflictError(
             f"{change.target}: the collection of {late.at} by {late.actor} took an artifact of this release, and a "
@@ -217,7 +227,7 @@ def look_for_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -
 
 
 def _claim(change: PointerChange, wanted: set[tuple[str, str]]) -> None:
-    """Strike these blobs off what a collection may take, while it has not decided: no matter if it is alive or dead."""
+    """Remove these blobs from what an undecided collection may take, whether its process is alive or dead."""
     key = sweep_key(change.target)
     stored = find_stored(change.store, key)
     if stored is None:
@@ -239,16 +249,16 @@ def _claim(change: PointerChange, wanted: set[tuple[str, str]]) -> None:
 
 
 def replace_damaged_sweep(change: PointerChange, *, expected: str) -> Sweep:
-    """Put a collection of nothing in the place of an announcement that cannot be read, and return it.
+    """Replace an unreadable record of a collection by an empty collection, and return it.
 
-    Its collector, if it is alive, looks before each move whether the announcement is its own, and ends. What it has
-    taken is in the trash, by whose times a change waits as ever.
+    The collector, if alive, checks before each move that the record is its own, and then ends. What it took is in the
+    trash, whose timestamps make later changes wait as usual.
     """
     sweep = Sweep(
         id=token_hex(16),
         at=rfc3339(change.now()),
         actor=change.by.name,
-        reason="in the place of an announcement that could not be read",
+        reason="replaced a collection record that could not be read",
         decided=False,
         taken=(),
     )
@@ -257,9 +267,9 @@ def replace_damaged_sweep(change: PointerChange, *, expected: str) -> Sweep:
 
 
 def is_clear_of_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> bool:
-    """Return whether no collection may take one of these blobs: if one may, the swap looks until it is over."""
+    """Return whether no collection may take one of these blobs; if one may, each attempt to swap checks again."""
     try:
-        look_for_collections(change, refs)
+        claim_from_collections(change, refs)
     except (ConflictError, StoreUnavailableError):
         return False
     return True
@@ -275,11 +285,11 @@ def _swap(
     expected: str | None,
 ) -> LivePointer:
     now = change.now()
-    known = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
+    stored_times = [t for t in (head.newest_at, current.updated_at if current else None) if t is not None]
     if change.resets_time:
-        known = [t for t in known if t - now <= MAX_AHEAD]
+        stored_times = [t for t in stored_times if t - now <= MAX_AHEAD]
     pointer = make_pointer(
-        change.store.uri_roots[0], change.target, move.versions, now=now, after=max(known, default=None)
+        change.store.uri_roots[0], change.target, move.versions, now=now, after=max(stored_times, default=None)
     )
     reach(f"{change.action}.before_swap")
     _note(change, unrecorded=True)
@@ -315,7 +325,7 @@ def _record(
     for _ in attempts(_RECORDING_ATTEMPTS, pause=change.pause):
         try:
             entry = append(change.store, change.target, entry, after=after)
-        except RecsysAssetsError as error:  # the swap stands in any case: nothing may be raised as if it did not
+        except RecsysAssetsError as error:  # the swap is in effect: an error would hide that
             fault = error
             continue
         _note(change, unrecorded=False)

@@ -1,4 +1,4 @@
-"""Destinations of a rollback: `previous`, a release id, name or time, found in the journal, with alternatives."""
+"""Destinations of a rollback: `previous`, a release id, a tag or a time, resolved by the journal, and alternatives."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.store import ObjectStore
 
 SHORTEST_ID = 8
-_LOOKED_AT = 50  # releases, in search of alternatives
+_LOOKED_AT = 50  # releases searched for alternatives
 _SHOWN = 5
 _ID = re.compile(r"[0-9a-f]{8,64}")
 
@@ -31,45 +31,50 @@ _ID = re.compile(r"[0-9a-f]{8,64}")
 def choose_destination(
     store: ObjectStore, target: Target, live: LivePointer, *, to: str, now: datetime, newest: JournalEntry | None = None
 ) -> Release:
-    """Return the record of the release that `to` means; `newest` is the journal's newest entry, if it is known already.
+    """Return the record of the release that `to` refers to; `newest` is the journal's newest entry, if known.
 
-    Raises `RefusedError` with alternatives when there is none, `ConfigurationError` when `to` means nothing, or a time
-    that is yet to come.
+    Raises `RefusedError` with alternatives if no such release can be used, `ConfigurationError` if `to` is not a valid
+    destination or is a time in the future.
     """
     if to == PREVIOUS:
         earlier = earlier_releases(store, target, live.release_id, newest=newest)
         found = next((release_id for release_id in earlier if not _is_bad(store, target, release_id)), None)
-        return _record(store, target, found, asked="a release before this one that is not marked bad")
+        return _record(store, target, found, wanted="a release before this one that is not marked bad")
     if _ID.fullmatch(to):
-        return _record(store, target, resolve_id(store, target, to), asked=f"release {to}")
+        return _record(store, target, resolve_id(store, target, to), wanted=f"release {to}")
     tag = find_tag(store, target, to) if is_tag(to) else None
     if tag is not None:
         if _is_bad(store, target, tag.release):
             raise RefusedError(
-                f"{target}: {to}, release {tag.release[:12]}, is marked bad: name it by its id if you mean it; else: "
-                f"{alternatives(store, target, besides=tag.release)}"
+                f"{target}: {to}, release {tag.release[:12]}, is marked bad. To use it anyway, give its id; otherwise: "
+                f"{alternatives(store, target, exclude=tag.release)}"
             )
-        return _record(store, target, tag.release, asked=f"release {to}")
+        return _record(store, target, tag.release, wanted=f"release {to}")
     try:
         instant = parse_rfc3339(to)
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"{to!r} is no destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, "
-            "the name of a release (`recsys-assets tag`), or a time like 2026-01-31T04:00:00Z"
+            f"{to!r} is not a destination: expected {PREVIOUS!r}, a release id of {SHORTEST_ID} to 64 hex digits, "
+            "the name of a release (`recsys-assets tag`), or a time, e.g. 2026-01-31T04:00:00Z"
         ) from error
     if instant > now:
-        raise ConfigurationError(f"{to} is yet to come (it is {rfc3339(now)}): name a time at which something was live")
+        raise ConfigurationError(
+            f"{to} is in the future (it is {rfc3339(now)}): give a time at which a release was live"
+        )
     then = live_at(store, target, instant)
     if then is not None and then.release_id != live.release_id and _is_bad(store, target, then.release_id):
         raise RefusedError(
-            f"{target}: what was live at {to}, release {then.release_id[:12]}, is marked bad: name it by its id if you "
-            f"mean it; else: {alternatives(store, target, besides=then.release_id)}"
+            f"{target}: the release live at {to}, {then.release_id[:12]}, is marked bad. To use it anyway, give "
+            f"its id; otherwise: {alternatives(store, target, exclude=then.release_id)}"
         )
-    return _record(store, target, then.release_id if then else None, asked=f"a release that was live at {to}")
+    return _record(store, target, then.release_id if then else None, wanted=f"a release that was live at {to}")
 
 
 def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
-    """Return the one recorded release that has this name or whose id begins so; `RefusedError` if there are several."""
+    """Return the id of the recorded release with this tag or id prefix, or None; raise `RefusedError` if ambiguous.
+
+    A full id of 64 digits is returned unchecked.
+    """
     if len(short) == 64:  # noqa: PLR2004 - a whole SHA-256
         return short
     tag = find_tag(store, target, short) if is_tag(short) else None
@@ -80,18 +85,20 @@ def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
         item.key[len(prefix) : -len(".json")] for item in store.list(prefix) if item.key.startswith(prefix + short)
     ]
     if len(found) > 1:
-        raise RefusedError(f"{target}: {short} could be any of {', '.join(i[:16] for i in found[:_SHOWN])}: write more")
+        raise RefusedError(
+            f"{target}: {short} is ambiguous: {', '.join(i[:16] for i in found[:_SHOWN])}; give more digits"
+        )
     return found[0] if found else None
 
 
-def alternatives(store: ObjectStore, target: Target, *, besides: str) -> str:
-    """Return, in words, the latest releases whose blobs are there and that are not marked bad."""
+def alternatives(store: ObjectStore, target: Target, *, exclude: str) -> str:
+    """Return text that lists the latest releases that are complete and not marked bad."""
     found = (
         f"{release.id[:12]} (data through {release.data_through})"
         for release in _usable(store, target)
-        if release.id != besides
+        if release.id != exclude
     )
-    return ", ".join(islice(found, _SHOWN)) or "none: build a day again"
+    return ", ".join(islice(found, _SHOWN)) or "none, build a day again"
 
 
 def _usable(store: ObjectStore, target: Target) -> Iterator[Release]:
@@ -107,8 +114,8 @@ def _is_bad(store: ObjectStore, target: Target, release_id: str) -> bool:
     return find_label(store, target, Labelled.BAD, release_id) is not None
 
 
-def _record(store: ObjectStore, target: Target, release_id: str | None, *, asked: str) -> Release:
-    """Return the record, or refuse with alternatives; one of another format is refused too, and says so."""
+def _record(store: ObjectStore, target: Target, release_id: str | None, *, wanted: str) -> Release:
+    """Return the record, or raise `RefusedError` with alternatives if it is missing or unreadable."""
     cause: CorruptObjectError | None = None
     try:
         release = find_release(store, target, release_id) if release_id else None
@@ -116,6 +123,6 @@ def _record(store: ObjectStore, target: Target, release_id: str | None, *, asked
         release, cause = None, error
     if release is not None:
         return release
-    others = alternatives(store, target, besides=release_id or "")
-    why = f"its record cannot be used: {cause}" if cause else "there is none"
-    raise RefusedError(f"{target}: {asked}: {why}; what can be rolled back to: {others}")
+    others = alternatives(store, target, exclude=release_id or "")
+    reason = f"its record cannot be used: {cause}" if cause else "there is none"
+    raise RefusedError(f"{target}: {wanted}: {reason}; possible destinations: {others}")

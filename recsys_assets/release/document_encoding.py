@@ -1,4 +1,4 @@
-"""Documents as bytes: written as compact JSON, read back strictly and bounded, in a format that each one names."""
+"""Encoding of documents: compact JSON, read back strictly with a size limit and a format number."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
@@ -33,7 +33,7 @@ _DETAILS: Final = {"told": "message"}
 _ACTIONS: Final = {"mend": "repair"}
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
-_NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
+_NEWEST: Final[Mapping[type, int]] = {  # all other documents: FORMAT
     CanonicalRecord: CANONICAL_FORMAT,
     JournalEntry: JOURNAL_FORMAT,
     Release: RELEASE_FORMAT,
@@ -42,7 +42,7 @@ _NEWEST: Final[Mapping[type, int]] = {  # of the others: FORMAT
 
 
 def upgrade_entry(entry: JournalEntry) -> JournalEntry:
-    """Return a journal entry of any format with the action and the keys of details that the newest format has."""
+    """Return a journal entry of any format with the action and detail keys of the newest format."""
     if entry.v == JOURNAL_FORMAT:
         return entry
     return msgspec.structs.replace(
@@ -63,13 +63,16 @@ def encode(document: Record | GateReport) -> bytes:
 
 
 def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
-    """Read a document strictly; `CorruptObjectError` names the object and the first thing wrong in it."""
+    """Decode a document strictly.
+
+    Raises `CorruptObjectError`, which names the object, its first fault and the remedy.
+    """
     newest: int = _NEWEST.get(kind) or getattr(kind, "newest_format", FORMAT)
     try:
         document = decoder_of(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:
         raise CorruptObjectError(
-            f"{name} is no {kind.__name__} of format {newest}: {error}; {_remedy(data, newest=newest)}"
+            f"{name} is not a {kind.__name__} of format {newest}: {error}; {_remedy(data, newest=newest)}"
         ) from error
     found = getattr(document, "v", FORMAT)
     if not FORMAT <= found <= newest:
@@ -85,7 +88,7 @@ def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
 
 
 def find_stored(store: ObjectStore, key: str, *, max_bytes: int = MAX_DOCUMENT_BYTES) -> StoredObject | None:
-    """Read the bytes at a key, with the mark that a swap of them names, or return None if there are none."""
+    """Return the bytes at a key with the etag that a swap expects, or None if there are none."""
     try:
         return store.get(key, max_bytes=max_bytes)
     except NotFoundError:
@@ -99,12 +102,12 @@ def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
 
 
 def find_readable(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
-    """Read and decode one document, or return None for one that is absent or damaged: writing it again repairs both."""
+    """Read and decode one document, or return None if it is absent or damaged; use it where a write repairs both."""
     return if_readable(lambda: find_document(store, key, kind))
 
 
 def if_readable(read: Callable[[], Found | None]) -> Found | None:
-    """Return what `read` finds, or None where it is damaged, which `verify` names or a write repairs."""
+    """Return the result of `read`, or None if the object is damaged: `verify` reports it, or a write repairs it."""
     try:
         return read()
     except CorruptObjectError:
@@ -112,9 +115,9 @@ def if_readable(read: Callable[[], Found | None]) -> Found | None:
 
 
 def create_document(store: ObjectStore, key: str, document: Record) -> None:
-    """Write a new document, whatever becomes of a reply: the same bytes there already are this document.
+    """Create a document; succeed also if the same bytes are already stored, e.g. after a lost reply.
 
-    Raises `ConflictError` if the key holds other bytes, `OutcomeUnknownError` if the store stays silent.
+    Raises `ConflictError` if other bytes are stored at the key, `OutcomeUnknownError` if the store does not reply.
     """
     data = encode(document)
     silence = OutcomeUnknownError(f"{key}: never tried")
@@ -136,7 +139,7 @@ class _Format(msgspec.Struct):
 
 
 def _remedy(data: bytes, *, newest: int) -> str:
-    """Say what to do about a document that cannot be read: a newer format wants a newer package."""
+    """Return the remedy for an unreadable document: a newer format needs a newer package."""
     try:
         found = decoder_of(_Format).decode(data).v
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The documents of the store, as frozen values: what each one says, and nothing about how it is kept."""
+"""The documents of the store as frozen values, independent of their encoding and location."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,18 +10,18 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
-CANONICAL_FORMAT: Final = 2  # 2: the report of its gates and its profile are in the record; 1: beside it
-STAGED_FORMAT: Final = 2  # 2: the report of its gates is in the document; 1: beside it
-RELEASE_FORMAT: Final = 2  # 2: a record carries its own digest
-JOURNAL_FORMAT: Final = 2  # 2: the message of an entry is `message` in its details
+CANONICAL_FORMAT: Final = 2  # 2: gate report and profile are in the record; 1: in separate documents
+STAGED_FORMAT: Final = 2  # 2: the gate report is in the document; 1: in a separate document
+RELEASE_FORMAT: Final = 2  # 2: a record contains its own digest
+JOURNAL_FORMAT: Final = 2  # 2: the message is in the details under `message`
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen, closed to unknown keys, written in the order of its fields."""
+    """Base of all documents: frozen, rejects unknown keys, encodes fields in their order."""
 
 
 class Input(Record, frozen=True):
-    """One input of something: what it is called, its SHA-256, and its size in bytes."""
+    """One input of a build: its name, SHA-256, and size in bytes."""
 
     name: str
     digest: str
@@ -29,7 +29,7 @@ class Input(Record, frozen=True):
 
 
 class Build(Record, frozen=True):
-    """Who built something: the run, the configuration's hash, and the versions of code and libraries."""
+    """Provenance of a build: its run, the hash of the configuration, and the versions of code and libraries."""
 
     run_id: str
     config: str
@@ -38,9 +38,9 @@ class Build(Record, frozen=True):
 
 
 class CanonicalRecord(Record, frozen=True):
-    """One canonical day: the Parquet object's digest and size, its counts, the raw files that it was built from.
+    """Record of a canonical day: digest and size of its Parquet object, its counts, and its raw files.
 
-    What its gates said, and its profile, are added when it is judged; in format 1 they are in documents beside it.
+    The gate report and the profile are added when the gates run; in format 1 they are separate documents.
     """
 
     digest: str
@@ -51,24 +51,24 @@ class CanonicalRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     inputs: tuple[Input, ...]
-    user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key that users are hashed by; not written if none
-    erased: str | msgspec.UnsetType = msgspec.UNSET  # mark of the forgotten users it is without; not written if none
+    user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key for hashing users; omitted if none
+    erased: str | msgspec.UnsetType = msgspec.UNSET  # fingerprint of the excluded forgotten users; omitted if none
     v: int = CANONICAL_FORMAT
-    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # not written before they ran; of which bytes, it says itself
+    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # omitted before the gates ran; contains the evaluated digest
     profile: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # `DayProfile`, which later days are compared with
 
 
 class Shards(Record, frozen=True):
-    """What an index refers to, one after the other by number; left out of records of kinds that are one object."""
+    """Objects of an index, by number; omitted for kinds that are one object."""
 
     refs: tuple[ArtifactRef, ...]
-    whole: ArtifactRef | None = None  # the same rows as the contract's single object, where that is built too
+    whole: ArtifactRef | None = None  # the single object with the same rows, if it is built too
 
 
 class StagedArtifact(Record, frozen=True):
-    """One artifact that a day built: its reference, window and inputs by hash, the numbers of its build, and its gates.
+    """Artifact built for a day: reference, window, inputs, facts of its build, and gate report.
 
-    The reference of a kind in shards is that of its index.
+    The reference of a sharded kind is that of its index.
     """
 
     ref: ArtifactRef
@@ -78,23 +78,23 @@ class StagedArtifact(Record, frozen=True):
     facts: Mapping[str, Scalar]
     build: Build
     v: int = STAGED_FORMAT
-    shards: Shards | msgspec.UnsetType = msgspec.UNSET  # where there are none, no key that older readers do not know
-    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # not written before they ran
+    shards: Shards | msgspec.UnsetType = msgspec.UNSET  # omitted if not sharded, for older readers
+    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # omitted before the gates ran
 
     @property
     def kind(self) -> str:
-        """The kind that was built."""
+        """Kind of the artifact."""
         return sharded_kind(self.ref.kind)
 
     @property
     def named(self) -> tuple[ArtifactRef, ...]:
-        """What a pointer to this artifact names."""
+        """References that a pointer to this artifact contains."""
         whole = None if isinstance(self.shards, msgspec.UnsetType) else self.shards.whole
         return (self.ref,) if whole is None else (whole, self.ref)
 
     @property
     def shard_refs(self) -> tuple[ArtifactRef, ...]:
-        """Its shards, by number; nothing for an artifact that is one object."""
+        """Its shards by number; empty for an artifact that is one object."""
         return () if isinstance(self.shards, msgspec.UnsetType) else self.shards.refs
 
     @property
@@ -104,7 +104,7 @@ class StagedArtifact(Record, frozen=True):
 
 
 class StagedDay(Record, frozen=True):
-    """What one run staged of a day: each artifact by its kind, and what gates said of them together, by subject."""
+    """Everything one run staged for a day: artifacts by kind, and gate reports on them together by subject."""
 
     artifacts: Mapping[str, StagedArtifact]
     gates: Mapping[str, GateReport] = msgspec.field(default_factory=dict[str, GateReport])
@@ -112,7 +112,7 @@ class StagedDay(Record, frozen=True):
 
 
 class Pointer(Record, frozen=True):
-    """ManifestV1, what services read: exactly five keys; `current` maps kind to URI."""
+    """Pointer that services read (ManifestV1): exactly five keys; `current` maps kind to URI."""
 
     v: int
     tenant: str
@@ -122,7 +122,7 @@ class Pointer(Record, frozen=True):
 
 
 class Member(Record, frozen=True):
-    """One artifact in a release: its reference, its window, what and who made it, and what its gates said."""
+    """Artifact in a release: reference, window, inputs, facts, gate report, and provenance."""
 
     ref: ArtifactRef
     window_first: str
@@ -135,7 +135,7 @@ class Member(Record, frozen=True):
 
     @property
     def shard_refs(self) -> tuple[ArtifactRef, ...]:
-        """The shards of an index, by number; nothing for any other artifact."""
+        """Shards of an index by number; empty for other artifacts."""
         return () if isinstance(self.shards, msgspec.UnsetType) else self.shards
 
     @property
@@ -150,7 +150,7 @@ class Member(Record, frozen=True):
 
 
 class CanonicalDay(Record, frozen=True):
-    """One canonical day that a release rests on: its digest, the raw files behind it, and what its gates said."""
+    """Canonical day that a release was built from: its digest, raw files, and gate report."""
 
     day: str
     digest: str
@@ -159,80 +159,80 @@ class CanonicalDay(Record, frozen=True):
 
 
 class Release(Record, frozen=True):
-    """A set of artifacts that passed the gates together, with the evidence; its id is computable from the pointer."""
+    """Set of artifacts that passed the gates together, with the evidence; the id can be computed from the pointer."""
 
     id: str
     tenant: str
     surface: str
-    data_through: str  # the last day inside every window: what "how old is the data" means
+    data_through: str  # last day of every window; defines the age of the data
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    build: Build  # who proved and recorded it; each member names who built it
+    build: Build  # provenance of the record; each member has its own
     recorded_at: str
     parent: str | None
     segment: str | None = None
-    gates: tuple[GateReport, ...] = ()  # of the artifacts together; the members carry what was said of each
+    gates: tuple[GateReport, ...] = ()  # on the artifacts together; each member has its own report
     v: int = RELEASE_FORMAT
-    digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field; none in format 1
+    digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field; absent in format 1
 
     @property
     def refs(self) -> dict[str, ArtifactRef]:
-        """What the pointer names, by kind."""
+        """References in the pointer, by kind."""
         return {member.ref.kind: member.ref for member in self.members}
 
     @property
     def artifacts(self) -> dict[str, ArtifactRef]:
-        """What holds all rows of each kind: the index of one in shards, though its single object may stand beside."""
+        """Reference to all rows of each kind: the index for a sharded kind, even if its single object exists too."""
         found: dict[str, ArtifactRef] = {}
-        for kind, ref in sorted(self.refs.items()):  # an index follows its kind
+        for kind, ref in sorted(self.refs.items()):  # an index sorts after its kind
             found[sharded_kind(kind)] = ref
         return found
 
 
 class JournalEntry(Record, frozen=True):
-    """One thing that happened to a target's pointer, or was refused: who, when, why, from, to, and how it ended."""
+    """Journal entry of an action on a target's pointer: actor, reason, time, releases before and after, outcome."""
 
-    sequence: int  # the only order: clocks may jump
+    sequence: int  # defines the order, because clocks may jump
     at: str
     action: str  # build | ship | roll_back | hold | release_hold | mark_bad | pin | collect | restore_pointer | repair
     outcome: str  # done | unchanged | older | held | refused | recovered | lost
     actor: str
     reason: str
-    before: str | None  # release id live before
-    after: str | None  # release id live after
+    before: str | None  # live release id before the action
+    after: str | None  # live release id after the action
     run_id: str | None = None
-    pointer_at: str | None = None  # `updated_at` of the pointer that is live after this entry
+    pointer_at: str | None = None  # `updated_at` of the live pointer after the action
     changed: bool = False  # whether this entry records a swap of the pointer
-    last_change: int = 0  # sequence of the newest entry before this one that records a swap: no-ops are skipped by it
+    last_change: int = 0  # sequence of the newest earlier entry that records a swap, to skip no-ops
     details: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
     v: int = JOURNAL_FORMAT
 
 
 class Hold(Record, frozen=True):
-    """Automation may not ship until every condition named here is met; without any, until it is lifted by hand."""
+    """Hold on a target: automation must not ship until every condition is met (without any: until it is lifted)."""
 
     at: str
     actor: str
     reason: str
-    until: str | None = None  # an instant
-    after_data: str | None = None  # a data day: newer good data than this ends the hold
-    lifted: str | None = None  # since when it is over by hand; the document stays, so that writers can swap it
+    until: str | None = None  # timestamp
+    after_data: str | None = None  # day: good data newer than this ends the hold
+    lifted: str | None = None  # time at which it was lifted; the document stays for compare-and-swap
     v: int = FORMAT
 
 
 class Label(Record, frozen=True):
-    """Why a release is marked bad, or pinned: there or not there, never changed."""
+    """Label `bad` or `pinned` on a release; it applies while the document exists."""
 
     release: str
     at: str
     actor: str
     reason: str
     v: int = FORMAT
-    until: str | msgspec.UnsetType = msgspec.UNSET  # an instant at which it ends by itself; not written if none
+    until: str | msgspec.UnsetType = msgspec.UNSET  # timestamp at which it expires; omitted if none
 
 
 class Tag(Record, frozen=True):
-    """A name that somebody gave to a release; the next one who gives it to another moves it."""
+    """Name given to a release; giving it to another release moves it."""
 
     name: str
     release: str
@@ -243,7 +243,7 @@ class Tag(Record, frozen=True):
 
 
 class Intent(Record, frozen=True):
-    """A change under way: every blob that it names is a root for collection, and its cause survives a crash."""
+    """Change under way: collection keeps its blobs, and its cause survives a crash."""
 
     id: str
     action: str
@@ -257,7 +257,7 @@ class Intent(Record, frozen=True):
 
 
 class CollectedBlob(Record, frozen=True):
-    """One blob that a collection takes."""
+    """Blob that a collection moves to the trash."""
 
     kind: str
     version: str
@@ -265,34 +265,34 @@ class CollectedBlob(Record, frozen=True):
 
 
 class Sweep(Record, frozen=True):
-    """A collection under way, or, in the trash, one that is done: what it takes, and since when."""
+    """Collection under way or, in the trash, finished: its blobs and start time."""
 
     id: str
     at: str
     actor: str
     reason: str
-    decided: bool  # before: everything named may be taken; after: all of it will be
+    decided: bool  # False: the blobs may be taken; True: all of them will be
     taken: tuple[CollectedBlob, ...]
     v: int = FORMAT
 
 
 class ForgottenUser(Record, frozen=True):
-    """One user, named by the document's key, whose events up to a day are to be dropped; who asked for it, and why."""
+    """User (the key contains its hash) whose events through a day are dropped, with the actor and the reason."""
 
     through: str
     at: str
     actor: str
     reason: str
-    pseudonym: bool | msgspec.UnsetType = msgspec.UNSET  # the id is what another note's is hashed to
+    pseudonym: bool | msgspec.UnsetType = msgspec.UNSET  # the id is the pseudonym of another note's id
     v: int = FORMAT
 
 
 class ForgottenUsersKey(Record, frozen=True):
-    """The secret, in hex, by which a target's forgotten users are hashed."""
+    """Secret, in hex, for hashing the forgotten users of a target."""
 
     key: str
     v: int = FORMAT
 
     def __repr__(self) -> str:
-        """Return the name alone: a secret is never printed."""
+        """Return only the class name: a secret is never printed."""
         return type(self).__name__

@@ -1,4 +1,4 @@
-"""Named points where tests stop the process: a crash may come between any two steps, so each has a name."""
+"""Named points between steps at which tests stop or kill the process."""
 
 import os
 import signal
@@ -7,10 +7,10 @@ VARIABLE = "RECSYS_FAULT"
 
 
 def reach(point: str) -> None:
-    """Do nothing, unless the environment names this point: then take SIGKILL here, as from power loss.
+    """Send this process a signal if the environment variable `RECSYS_FAULT` contains this point; no-op otherwise.
 
-    `RECSYS_FAULT=publish.before_swap` kills; `RECSYS_FAULT=publish.before_swap:STOP` sends SIGSTOP, as does a laptop's
-    sleep, and so for every other signal.
+    `RECSYS_FAULT=publish.before_swap` sends SIGKILL, like a power loss. `RECSYS_FAULT=publish.before_swap:STOP` sends
+    SIGSTOP, like a suspended laptop; other signals work the same way.
     """
     asked, _, name = os.environ.get(VARIABLE, "").partition(":")
     if asked == point:

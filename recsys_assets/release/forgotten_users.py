@@ -1,4 +1,4 @@
-"""Users to forget: known by a keyed hash alone, so that no build, and no ship under way, brings one back."""
+"""Users to forget, stored only as keyed hashes, so that no build and no concurrent ship brings one back."""
 
 import hashlib
 import hmac
@@ -28,9 +28,9 @@ _TRIES = 10
 
 @dataclass(frozen=True, slots=True)
 class ForgottenUsers:
-    """Users of one target whose events are dropped: hash of the user -> the last day that is dropped.
+    """Users of one target whose events are dropped: hash of the user -> the last dropped day.
 
-    `fault` names the secret that cannot be read: nobody can be recognised, so nothing of the target may be built.
+    `fault`: the secret cannot be read, so no user can be recognised and the target must not be built.
     """
 
     key: bytes = field(default=b"", repr=False)
@@ -38,34 +38,34 @@ class ForgottenUsers:
     fault: str | None = None
 
     def __bool__(self) -> bool:
-        """Return True if anybody is to be forgotten."""
+        """Return True if any user is to be forgotten."""
         return bool(self.through)
 
     def hides(self, user: str, day: date) -> bool:
-        """Return True if a user's events of a day are dropped; later ones were sent by somebody who came back."""
+        """Return True if a user's events of a day are dropped; later events come from a user who returned."""
         last = self.through.get(_hash(self.key, user))
         return last is not None and day <= last
 
     def mark(self, day: date) -> str | None:
-        """Return a hash of the set of users who are hidden on a day, None if there are none.
+        """Return a hash of the set of users hidden on a day, or None if there are none.
 
-        A canonical record carries the mark under which it was written: one with another mark may hold a user.
+        A canonical record stores this hash; a record with another hash may contain a user forgotten since.
         """
         names = sorted(name for name, last in self.through.items() if day <= last)
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_MARK_DIGITS] if names else None
 
 
 def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], ForgottenUsers]:
-    """Return the users to forget, by tenant and surface: one listing, and nothing more where there are none.
+    """Return the users to forget by (tenant, surface); costs one listing if there are none.
 
-    A note that cannot be read hides its user on every day; a secret that cannot be read is the `fault` of its target.
-    Objects that are no notes are ignored here, and listed as strays by `verify`.
+    An unreadable note hides its user on every day; an unreadable secret is the `fault` of its target. Other objects are
+    ignored here; `verify` lists them as strays.
     """
     return _read(store, FORGOTTEN)
 
 
 def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
-    """Return the users of one target to forget; `CorruptObjectError` if the secret that names them cannot be read."""
+    """Return the users of one target to forget; raise `CorruptObjectError` if the target's secret cannot be read."""
     found = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
     forgotten = found.get((target.tenant, target.surface), ForgottenUsers())
     if forgotten.fault is not None:
@@ -74,7 +74,7 @@ def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
 
 
 def is_anybody_forgotten(store: ObjectStore, target: Target) -> bool:
-    """Return True if a user of the target was ever forgotten: by one look, for publishing needs no listing."""
+    """Return True if a user of the target was ever forgotten; one request, because publishing avoids listings."""
     return store.stat(forgotten_key(target, _KEY)) is not None
 
 
@@ -91,9 +91,9 @@ def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], ForgottenUse
 
 
 def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
-    """Return how many users of a target were forgotten after an RFC 3339 instant; a note that cannot be read counts.
+    """Return the number of users of a target forgotten after an RFC 3339 timestamp; unreadable notes count.
 
-    What was built before may hold them: the hashes do not say which artifact names whom.
+    Artifacts built before may contain them: the hashes do not show which artifact contains which user.
     """
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
     notes = (item.key for item in store.list(prefix) if _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN)))
@@ -111,7 +111,7 @@ def _noted_after(store: ObjectStore, key: str, instant: datetime) -> bool:
         return False
 
 
-def remember(
+def add_forgotten_user(
     store: ObjectStore,
     target: Target,
     user: str,
@@ -121,10 +121,11 @@ def remember(
     now: datetime,
     pseudonym: bool = False,
 ) -> str:
-    """Note that a user's events up to a day are dropped, and return the name of the note; noted once is enough.
+    """Note that a user's events up to a day are dropped, and return the name of the note; idempotent.
 
-    Only a hash of the id is kept, keyed by a secret of this store: it hides an id that cannot be guessed from whoever
-    reads the note, not from whoever reads the store. `pseudonym`: `user` is what another note's id is hashed to.
+    Only a keyed hash of the id is stored; the secret is in the same store. The hash hides an id that cannot be guessed
+    from readers of the note, not from readers of the store. `pseudonym`: `user` is the pseudonym of another note's id.
+    Raises `ConflictError` if other writers kept changing the note, `CorruptObjectError` for an unreadable secret.
     """
     name = _hash(_read_key(store, target), user)
     note = ForgottenUser(
@@ -155,8 +156,10 @@ def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotte
     try:
         key = bytes.fromhex(read_document(store, forgotten_key(target, _KEY), ForgottenUsersKey).key)
     except (NotFoundError, CorruptObjectError, ValueError) as error:
-        fault = f"{forgotten_key(target, _KEY)}, which names the forgotten users of {target}, cannot be read: {error}"
-        return ForgottenUsers(fault=f"{fault}; restore it from a backup: nothing of this target is built without it")
+        fault = (
+            f"{forgotten_key(target, _KEY)}, the secret for the forgotten users of {target}, cannot be read: {error}"
+        )
+        return ForgottenUsers(fault=f"{fault}; restore it from a backup; the target is not built without it")
     found: dict[str, date] = {}
     for name in names:
         with suppress(NotFoundError):
@@ -166,7 +169,7 @@ def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotte
 
 
 def _through(data: bytes, *, name: str) -> date:
-    """Return the last day that a note hides: every day if the note cannot be read, so that nobody comes back."""
+    """Return the last day that a note hides; `date.max` for an unreadable note, so that its user stays hidden."""
     try:
         return date.fromisoformat(decode(data, ForgottenUser, name=name).through)
     except (CorruptObjectError, ValueError):
@@ -182,7 +185,7 @@ def _is_readable(data: bytes, *, name: str) -> bool:
 
 
 def note_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
-    """Return the notes of a target that cannot be read, each as a sentence with the remedy."""
+    """Return the unreadable notes of a target, each as a sentence with the remedy."""
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
     found: list[str] = []
     for item in store.list(prefix):
@@ -196,7 +199,7 @@ def note_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
 
 
 def _read_key(store: ObjectStore, target: Target) -> bytes:
-    """Return the target's secret; the first who asks creates it."""
+    """Return the target's secret; create it if it does not exist."""
     key = forgotten_key(target, _KEY)
     if store.stat(key) is None:
         with suppress(ConflictError):

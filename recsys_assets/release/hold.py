@@ -1,4 +1,4 @@
-"""Hold: stop automation from shipping to a target, for certain from the moment that the command returns."""
+"""Hold: stops automation from shipping to a target, guaranteed once the command returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_ATTEMPTS = 20
-LOUD_AFTER = timedelta(days=3)  # an older hold is probably forgotten: status shows it as a warning
+LOUD_AFTER = timedelta(days=3)  # an older hold is probably forgotten; status warns about it
 
 
 @dataclass(frozen=True, slots=True)
 class HoldOutcome:
-    """What a hold, or its release, came to: in words, the hold that stands now, the journal's entry (None: dry run)."""
+    """Outcome of placing or lifting a hold: the hold in force now, and the journal entry (None: dry run)."""
 
     message: str
     hold: Hold | None
@@ -39,7 +39,7 @@ class HoldOutcome:
 
 
 def read_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold on a target unless it was lifted; whether it still stands is for `ship_rules.is_in_force`."""
+    """Return the hold on a target unless it was lifted; `ship_rules.is_in_force` decides whether it has ended."""
     hold = find_document(store, hold_key(target), Hold)
     return None if hold is None or hold.lifted else hold
 
@@ -47,13 +47,15 @@ def read_hold(store: ObjectStore, target: Target) -> Hold | None:
 def place_hold(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, until: datetime | None = None, dry_run: bool = False
 ) -> HoldOutcome:
-    """Hold a target by hand, until a date or until `release_hold`.
+    """Hold a target until a given time or until `release_hold`.
 
-    The pointer is swapped to itself after the hold is written, so that a publish which had not seen the hold loses its
-    condition, reads again, and sees it. Raises `RefusedError` when nothing is live.
+    After the hold is written, the pointer is swapped to itself: a concurrent publish that had not seen the hold loses
+    its compare-and-swap, reads again, and sees it. Raises `RefusedError` if nothing is live.
     """
     if read_current(store, target) is None:
-        raise RefusedError(f"{target}: nothing is live, so nothing can be held: ship first, or leave the target out")
+        raise RefusedError(
+            f"{target}: nothing is live, so the target cannot be held: ship first, or exclude the target"
+        )
     hold = Hold(at=rfc3339(now()), actor=by.name, reason=by.reason, until=rfc3339(until) if until else None)
     if dry_run:
         return HoldOutcome(f"dry run: would hold {target} until {ending(hold)}", read_hold(store, target), None)
@@ -66,7 +68,7 @@ def place_hold(
 
 
 def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> HoldOutcome:
-    """Lift the hold by hand; without a hold the outcome is `unchanged`."""
+    """Lift the hold; the outcome is `unchanged` if there is none."""
     held = _find_hold(store, target)
     message = f"the hold of {held.at} by {held.actor} is lifted" if held else "there is no hold"
     if dry_run:
@@ -84,7 +86,7 @@ def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, d
 
 
 def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold to lift; one that cannot be read holds too, so it can be lifted."""
+    """Return the hold to lift; an unreadable hold is in force too, so it can be lifted."""
     try:
         return read_hold(store, target)
     except CorruptObjectError as error:
@@ -92,11 +94,14 @@ def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
 
 
 def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
-    """Put a hold beside the one that stands, and return what stands now: the stricter of both; or lift what stands."""
+    """Write a hold and return the one in force: the stricter of it and the stored one. A lifted hold replaces both.
+
+    Raises `ConflictError` if other writers kept changing it.
+    """
     key = hold_key(target)
-    stored: StoredObject | None = None  # most targets have none: that one stands shows when it is created
+    stored: StoredObject | None = None  # most targets have none; creating it fails otherwise
     for _ in attempts(MAX_ATTEMPTS):
-        found = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: written over
+        found = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: overwritten
         hold = placed if placed.lifted or stored is None else stricter(found, placed)
         try:
             if stored is None:
@@ -104,18 +109,23 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
             else:
                 store.swap(key, encode(hold), expected=stored.etag)
         except (ConflictError, OutcomeUnknownError):
-            stored = find_stored(store, key)  # it shows which
+            stored = find_stored(store, key)  # read what is stored, then retry
             continue
         return hold
-    raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: try again")
+    raise ConflictError(f"{key}: {MAX_ATTEMPTS} writes in a row met another writer: retry")
 
 
 def swap_to_itself(change: PointerChange, *, message: str, details: Mapping[str, Scalar] | None = None) -> JournalEntry:
-    """Give the pointer a new time and nothing else: every change under way loses its condition and judges again."""
+    """Write the pointer with a new time only: every concurrent change loses its compare-and-swap and is judged again.
+
+    Raises `RefusedError` if the pointer is missing.
+    """
 
     def stay_on(current: LivePointer | None, _: JournalHead) -> MovePointer:
         if current is None:
-            raise RefusedError(f"{change.target}: the pointer is gone: put it back by `recsys-assets restore-pointer`")
+            raise RefusedError(
+                f"{change.target}: the pointer is missing: restore it by `recsys-assets restore-pointer`"
+            )
         return MovePointer(current.versions, message=message, details=details or {})
 
     return change_pointer(change, stay_on)

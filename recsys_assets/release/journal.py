@@ -1,4 +1,4 @@
-"""The journal: append-only numbered entries of what happened to a pointer, in the order in which it happened."""
+"""The journal: numbered, append-only entries of the changes of a pointer, in their order."""
 
 import getpass
 import re
@@ -27,13 +27,13 @@ from recsys_assets.storage.store import ObjectStore
 
 Clock: TypeAlias = Callable[[], datetime]
 
-IMPORT, TEST = "import", "test"  # actions on a file of another team: registered for a day; only judged
+IMPORT, TEST = "import", "test"  # actions on another team's file: registered for a day; only tested
 DONE = "done"
 UNCHANGED = "unchanged"
 REFUSED = "refused"
 HELD = "held"
 RECOVERED = "recovered"
-LOST = "lost"  # an entry that is gone or cannot be read
+LOST = "lost"  # an entry that is missing or unreadable
 MESSAGE = "message"  # the key of an entry's message in its details
 MAX_MESSAGE_CHARACTERS = 2000
 
@@ -43,7 +43,7 @@ _NUMBERED = re.compile(r"([0-9]{12})\.json")
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, why, and in which run."""
+    """The person or program that acts, its reason, and its run."""
 
     name: str
     reason: str
@@ -60,7 +60,7 @@ def entry_of(
     message: str = "",
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
-    """Return an entry, without its number, that changed nothing: `live` is what was live before and after."""
+    """Return an unnumbered entry that records no change; `live` was the live pointer before and after."""
     return JournalEntry(
         sequence=0,
         at=rfc3339(now),
@@ -77,7 +77,7 @@ def entry_of(
 
 
 def message_of(entry: JournalEntry) -> str:
-    """Return the message of an entry; of one that is lost, why it is."""
+    """Return the message of an entry; for a lost entry, the reason it is lost."""
     return str(entry.details.get(MESSAGE, entry.reason))
 
 
@@ -89,9 +89,9 @@ def changed(entry: JournalEntry, *, to: LivePointer) -> JournalEntry:
 def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None) -> JournalEntry:
     """Write the entry under the next free number and return it as written.
 
-    `after` is the newest entry (None: there was none) when the entry's cause was looked at: every one since is read
-    here. So a swap is recorded once: if somebody else has recorded this very one (as `recovered`) in the meantime, that
-    entry is returned and nothing is written.
+    `after` is the newest entry (None: none) that the caller has taken into account; every later one is read here.
+    So a swap is recorded once: if another process recorded this swap (as `recovered`) in the meantime, that entry is
+    returned and nothing is written.
     """
     last = after
     while True:
@@ -109,13 +109,12 @@ def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: Jo
 def tail(
     store: ObjectStore, target: Target, *, since: JournalEntry | None = None, live_at: str | None = None
 ) -> JournalEntry | None:
-    """Return the newest entry, or None; that an older one is gone hides none of the newer ones.
+    """Return the newest entry, or None. A missing older entry does not hide newer ones.
 
-    The numbers are listed, then those behind the last one are looked for one by one, as a listing may end early. With
-    `since`, the newest entry that is known already, nothing is listed: who looks again looks at what is new. Without
-    an answer to the listing all numbers are looked for, as a ship must not depend on it. With `live_at`, the time of
-    the live pointer, nothing is looked for behind a listed entry of that very pointer: entries behind it would have
-    changed nothing, and `append` reads them.
+    The numbers are listed; numbers after the last listed one are then probed, because a listing may end early. With
+    `since`, the newest entry that the caller knows, nothing is listed. If the listing fails, all numbers are probed,
+    because a ship must not depend on listings. With `live_at`, the time of the live pointer, nothing is probed after a
+    listed entry of that pointer: later entries changed nothing, and `append` reads them.
     """
     low, step = since.sequence if since else _listed_newest(store, target), 1
     if live_at is not None and since is None and low:
@@ -142,26 +141,26 @@ def _listed_newest(store: ObjectStore, target: Target) -> int:
 
 
 def listed_sequences(store: ObjectStore, target: Target) -> set[int]:
-    """Return the numbers of the entries that a listing shows; strays beside them are passed over."""
+    """Return the numbers of the entries in a listing; other objects are ignored."""
     prefix = journal_prefix(target)
     found = (_NUMBERED.fullmatch(item.key[len(prefix) :]) for item in store.list(prefix))
     return {int(match[1]) for match in found if match is not None}
 
 
 def missing_sequences(store: ObjectStore, target: Target) -> tuple[int, ...]:
-    """Return the numbers below the newest entry's whose entries are gone, oldest first."""
+    """Return the numbers of missing entries below the newest listed one, oldest first."""
     listed = listed_sequences(store, target)
     absent = sorted(set(range(1, max(listed, default=0))) - listed)
     return tuple(sequence for sequence in absent if store.stat(journal_key(target, sequence)) is None)
 
 
 def read_entry(store: ObjectStore, target: Target, sequence: int) -> JournalEntry:
-    """Return one entry; in place of one that is gone or corrupt, an entry that says so: the others still count."""
+    """Return one entry; for a missing or corrupt one, an entry with outcome `lost` and the reason."""
     key = journal_key(target, sequence)
     try:
         entry = read_document(store, key, JournalEntry)
         if entry.sequence != sequence:
-            raise CorruptObjectError(f"{key} says that it is number {entry.sequence}")  # noqa: TRY301 - as any other
+            raise CorruptObjectError(f"{key} contains the number {entry.sequence}")  # noqa: TRY301 - handled as a decoding error
     except (CorruptObjectError, NotFoundError) as error:
         return JournalEntry(
             sequence=sequence,
@@ -188,9 +187,9 @@ def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
 
 
 def changes(store: ObjectStore, target: Target, *, newest: JournalEntry | None = None) -> Iterator[JournalEntry]:
-    """Yield the entries that record a swap of the pointer, newest first; those between them are not read.
+    """Yield the entries that record a swap of the pointer, newest first; the entries between them are not read.
 
-    `newest` is the newest entry, if it is known already: it is not looked for again.
+    `newest` is the newest entry, if the caller has read it: it is not searched again.
     """
     entry = change_at_or_before(store, target, newest or tail(store, target))
     while entry is not None:
@@ -206,7 +205,7 @@ def change_at_or_before(store: ObjectStore, target: Target, entry: JournalEntry 
 def _earlier_change(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry | None:
     while entry.last_change:
         entry = read_entry(store, target, entry.last_change)
-        if entry.changed:  # a lost entry does not say: look at each one before it
+        if entry.changed:  # a lost entry names no earlier swap: read each one before it
             return entry
     return None
 
@@ -222,7 +221,7 @@ def _last_change(entry: JournalEntry | None) -> int:
 
 
 def this_account() -> str:
-    """Return `account@host`; a container that runs under a number without a name is `unknown`."""
+    """Return `account@host`; the account is `unknown` for a user id without a name, as in a container."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

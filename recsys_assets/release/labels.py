@@ -1,4 +1,4 @@
-"""Labels on releases: `bad` keeps one from shipping, `pinned` from collection; tags are names that move."""
+"""Labels on releases: `bad` blocks shipping, `pinned` blocks collection. Tags are names that can move."""
 
 import re
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import label_key, label_prefix, tag_key, tag_prefix
 from recsys_assets.storage.store import ObjectStore
 
-PREVIOUS: Final = "previous"  # what a rollback calls the release before the live one
-LIVE: Final = "live"  # what is live now
+PREVIOUS: Final = "previous"  # destination of a rollback: the release before the live one
+LIVE: Final = "live"  # the live release
 _NAME = re.compile(r"([0-9a-f]{64})\.json")
 _TAG = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LIKE_AN_ID = re.compile(r"[0-9a-f]{8,64}")
@@ -34,14 +34,14 @@ _RESERVED = frozenset({PREVIOUS, LIVE})
 
 
 class Labelled(StrEnum):
-    """What a release can be marked as."""
+    """Label that a release can have."""
 
     BAD = "bad"
     PINNED = "pinned"
 
 
 def find_label(store: ObjectStore, target: Target, label: Labelled, release_id: str) -> Label | None:
-    """Return why a release carries a label, or None if it does not."""
+    """Return the label document of a release, or None if the release does not have the label."""
     return find_document(store, label_key(target, label, release_id), Label)
 
 
@@ -55,34 +55,34 @@ def put_label(
     now: datetime,
     until: datetime | None = None,
 ) -> bool:
-    """Mark a release, and return whether it was not marked before; the first reason stands until it has ended."""
+    """Label a release and return whether the label is new; the first reason stays until that label has ended."""
     end = rfc3339(until) if until else msgspec.UNSET
     document = Label(release=release_id, at=rfc3339(now), actor=by.name, reason=by.reason, until=end)
     key = label_key(target, label, release_id)
     try:
         create_document(store, key, document)
     except ConflictError:
-        known = find_readable(store, key, Label)
-        if known is None or not is_over(known, now):
+        stored = find_readable(store, key, Label)
+        if stored is None or not is_over(stored, now):
             return False
         store.put(key, encode(document))
     return True
 
 
 def is_over(label: Label, now: datetime) -> bool:
-    """Return whether a label has ended by itself."""
+    """Return whether a label has expired."""
     return isinstance(label.until, str) and parse_rfc3339(label.until) <= now
 
 
 def lift_label(store: ObjectStore, target: Target, label: Labelled, release_id: str) -> None:
-    """Take a mark off; one that is not there is fine."""
+    """Remove a label; no-op if the release does not have it."""
     store.delete(label_key(target, label, release_id))
 
 
 def labelled(store: ObjectStore, target: Target, label: Labelled, *, now: datetime | None = None) -> Iterator[str]:
-    """Yield the ids of the releases that carry a label; what is no label is a stray, which `verify` lists.
+    """Yield the ids of the releases with a label; other objects are strays, which `verify` lists.
 
-    With `now`, those whose label has ended are left out. One that cannot be read has not.
+    With `now`, expired labels are excluded. An unreadable label counts as not expired.
     """
     prefix = label_prefix(target, label)
     for item in store.list(prefix):
@@ -97,27 +97,28 @@ def _is_over(store: ObjectStore, key: str, now: datetime) -> bool:
 
 
 def check_tag(name: str) -> str:
-    """Return a name that a release can have; `ConfigurationError` for one that could be taken for something else."""
+    """Return the name if it is a valid tag; raise `ConfigurationError` for one that is invalid or ambiguous."""
     if not _TAG.fullmatch(name) or _LIKE_AN_ID.fullmatch(name) or name in _RESERVED:
         raise ConfigurationError(
-            f"{name!r} cannot name a release: expected a small letter, then small letters, digits, _ and -, at most 63 "
-            f"characters, like champion; not {', '.join(sorted(_RESERVED))} or what looks like an id"
+            f"{name!r} is not a valid name of a release: expected a lowercase letter, then lowercase letters, "
+            "digits, _ and -, at "
+            f"most 63 characters, e.g. champion; not {', '.join(sorted(_RESERVED))}, and nothing that looks like an id"
         )
     return name
 
 
 def is_tag(name: str) -> bool:
-    """Return whether a text can be the name of a release."""
+    """Return whether a text has the form of a tag."""
     return _TAG.fullmatch(name) is not None
 
 
 def find_tag(store: ObjectStore, target: Target, name: str) -> Tag | None:
-    """Return which release has a name, or None; `CorruptObjectError` if that cannot be read."""
+    """Return the tag with a name, or None; raise `CorruptObjectError` if it cannot be read."""
     return find_document(store, tag_key(target, name), Tag)
 
 
 def list_tags(store: ObjectStore, target: Target) -> Iterator[Tag]:
-    """Yield the names of a target's releases, sorted; `CorruptObjectError` for one that cannot be read."""
+    """Yield the tags of a target's releases, sorted by name; raise `CorruptObjectError` for an unreadable one."""
     prefix = tag_prefix(target)
     for item in store.list(prefix):
         if _TAG.fullmatch(item.key.removeprefix(prefix).removesuffix(".json")):
@@ -125,17 +126,17 @@ def list_tags(store: ObjectStore, target: Target) -> Iterator[Tag]:
 
 
 def put_tag(store: ObjectStore, target: Target, tag: Tag) -> str | None:
-    """Give a name to a release, and return the one that had it; `ConflictError` if somebody else moves it now."""
+    """Give a name to a release, return the release that had it; raise `ConflictError` if it is moved concurrently."""
     key = tag_key(target, tag.name)
     stored = find_stored(store, key)
     if stored is None:
         create_document(store, key, tag)
         return None
     store.swap(key, encode(tag), expected=stored.etag)
-    before = if_readable(lambda: decode(stored.data, Tag, name=key))  # what could not be read is written over
+    before = if_readable(lambda: decode(stored.data, Tag, name=key))  # an unreadable tag is overwritten
     return before.release if before else None
 
 
 def remove_tag(store: ObjectStore, target: Target, name: str) -> None:
-    """Take a name from the release that has it; one that none has is fine."""
+    """Remove a tag; no-op if it does not exist."""
     store.delete(tag_key(target, name))

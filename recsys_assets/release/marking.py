@@ -1,4 +1,4 @@
-"""Mark a release as bad or pinned by hand, give it a name, or take that off again, and record it in the journal."""
+"""Manual labels: mark a release bad or pinned, tag it, or undo that; each action is journaled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ _STATES = {Labelled.BAD: "is marked bad", Labelled.PINNED: "is pinned"}
 
 @dataclass(frozen=True, slots=True)
 class MarkOutcome:
-    """What marking or naming a release came to: in words, and the journal's entry (None: dry run)."""
+    """Outcome of marking or tagging a release, with its id and the journal entry (None: dry run)."""
 
     message: str
     release: str | None
@@ -51,7 +51,7 @@ class MarkOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """One change of a mark or name, as the journal keeps it."""
+    """Change of a label or tag, as it is journaled."""
 
     action: str
     message: str
@@ -70,14 +70,14 @@ def mark(
     until: datetime | None = None,
     dry_run: bool = False,
 ) -> MarkOutcome:
-    """Put a mark on a release (its id, 8 digits of it, its name, or `live`); with `until` it ends by itself.
+    """Label a release, given by its id, at least 8 digits of it, its tag, or `live`; with `until` the label expires.
 
-    The outcome is `unchanged` if it stands already: the first reason and end stand. Raises `NotFoundError` if no such
-    release is recorded, `RefusedError` for a pin on one that is collected already.
+    The outcome is `unchanged` if the release has the label; its first reason and end stay. Raises `NotFoundError` for
+    an unrecorded release, `RefusedError` for a pin on a collected one, `ConfigurationError` for an `until` in the past.
     """
     release_id, at = _find(store, target, release), now()
     if until is not None and until <= at:
-        raise ConfigurationError(f"{rfc3339(until)} is over (it is {rfc3339(at)}): name an end that is yet to come")
+        raise ConfigurationError(f"{rfc3339(until)} is in the past (it is {rfc3339(at)}): choose a later end")
     if label is Labelled.PINNED:
         _check_kept(store, target, release_id)
     before = find_label(store, target, label, release_id)
@@ -107,10 +107,14 @@ def unmark(
     now: Clock,
     dry_run: bool = False,
 ) -> MarkOutcome:
-    """Take a mark off a release; the outcome is `unchanged` if it has none. Raises as `mark` does."""
+    """Remove a label from a release; the outcome is `unchanged` if it has none. Raises as `mark` does."""
     release_id = _find(store, target, release)
     was_on = find_label(store, target, label, release_id) is not None
-    state = f"{_STATES[label]} no more" if was_on else _STATES[label].replace("is ", "is not ", 1)
+    state = (
+        f"{_STATES[label].replace('is ', 'is no longer ', 1)}"
+        if was_on
+        else _STATES[label].replace("is ", "is not ", 1)
+    )
     message = f"release {release_id[:12]} {state}"
     if dry_run:
         return MarkOutcome(f"dry run: {message}", release_id, None)
@@ -123,9 +127,9 @@ def unmark(
 def tag(
     store: ObjectStore, target: Target, name: str, release: str | None, *, by: Actor, now: Clock, dry_run: bool = False
 ) -> MarkOutcome:
-    """Give a release (as `mark` takes it) a name that a rollback can go to, or take the name off (None).
+    """Give a release (as `mark` takes it) a name that a rollback accepts, or remove the name (None).
 
-    The release that has a name is kept from collection. Raises as `mark` does.
+    A tagged release is not collected. Raises as `mark` does, and `ConfigurationError` for an invalid name.
     """
     before, release_id = find_tag(store, target, check_tag(name)), None
     had = before.release if before else None
@@ -148,31 +152,31 @@ def tag(
 
 
 def _find(store: ObjectStore, target: Target, release: str) -> str:
-    """Return the id of a recorded release whose record can be read."""
+    """Return the id of a recorded release; raise `NotFoundError` or `CorruptObjectError` without a readable record."""
     if release == LIVE:
         current = read_current(store, target)
         release_id = current.release_id if current else None
     else:
         release_id = resolve_id(store, target, release)
     if release_id is None:
-        raise NotFoundError(f"{target}: no release {release} is recorded: see `recsys-assets log`")
+        raise NotFoundError(f"{target}: release {release} is not recorded: see `recsys-assets log`")
     read_release(store, target, release_id)
     return release_id
 
 
 def _check_kept(store: ObjectStore, target: Target, release_id: str) -> None:
-    """Raise `RefusedError` if a blob of a release is gone: nothing can keep it any more."""
-    gone = missing_blobs(store, target, refs_of(read_release(store, target, release_id)))
-    if gone:
-        kinds = ", ".join(sorted({ref.kind for ref in gone}))
+    """Raise `RefusedError` if a blob of a release is missing: it can no longer be kept."""
+    missing = missing_blobs(store, target, refs_of(read_release(store, target, release_id)))
+    if missing:
+        kinds = ", ".join(sorted({ref.kind for ref in missing}))
         raise RefusedError(
-            f"{target}: release {release_id[:12]} cannot be kept: its {kinds} was collected; choose one of "
-            "`recsys-assets verify`, or build its day again"
+            f"{target}: release {release_id[:12]} cannot be kept: its {kinds} was collected. Choose a release that "
+            "`recsys-assets verify` lists, or build its day again"
         )
 
 
 def _keep_or_lift(store: ObjectStore, target: Target, release_id: str) -> None:
-    """Look again behind a new pin: a collection under way may have decided before it stood."""
+    """Check again after a new pin: a collection under way may have decided before the pin existed."""
     try:
         _check_kept(store, target, release_id)
     except RefusedError:
@@ -182,7 +186,7 @@ def _keep_or_lift(store: ObjectStore, target: Target, release_id: str) -> None:
 
 def _renaming(name: str, had: str | None, release_id: str | None) -> str:
     if release_id is None:
-        return f"{name} was release {had[:12]}, and is none now" if had else f"{name} is no release's name"
+        return f"{name} was release {had[:12]} and is now unused" if had else f"{name} is not the name of a release"
     if had == release_id:
         return f"{name} is release {release_id[:12]} already"
     return f"{name} is release {release_id[:12]}" + (f", and was {had[:12]}" if had else "")

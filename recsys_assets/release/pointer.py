@@ -1,4 +1,4 @@
-"""The pointer: its checks, the release that it names, and the one way in which it changes."""
+"""The live pointer: its checks, the release that it names, and the compare-and-swap that changes it."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ from recsys_assets.storage.store import ObjectStore
 
 POINTER_FORMAT: Final = 1
 MAX_KINDS: Final = 100
-_MAX_DAMAGED_BYTES = 1 << 30  # a pointer grown beyond all limits has a mark too
+_MAX_DAMAGED_BYTES = 1 << 30  # an oversized pointer has an etag too, so that it can be replaced
 _TICK = timedelta(microseconds=1)
-LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # no clock says that, and behind it there is hardly a later instant
-MAX_AHEAD: Final = timedelta(days=1)  # a time that is further in the future comes of a clock that was wrong
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # beyond any real clock; few later timestamps exist
+MAX_AHEAD: Final = timedelta(days=1)  # a time further in the future means a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
 class LivePointer:
-    """The pointer as it was read: what it says, the versions it names, its release id, and the store's mark."""
+    """The live pointer as read: its document, its version per kind, its release id, and the store's etag."""
 
     pointer: Pointer
     versions: Mapping[str, str]
@@ -42,20 +42,20 @@ class LivePointer:
 
     @property
     def updated_at(self) -> datetime:
-        """When it was swapped."""
+        """Time of the swap that wrote this pointer."""
         return parse_rfc3339(self.pointer.updated_at)
 
 
 @dataclass(frozen=True, slots=True)
 class DamagedPointer:
-    """Bytes in the pointer's place that cannot be trusted: the store's mark of them, and what is wrong."""
+    """A stored pointer that cannot be trusted: its etag, and the fault."""
 
     etag: str
     fault: str
 
 
 def release_id_of(target: Target, versions: Mapping[str, str]) -> str:
-    """Return the SHA-256 that names a release: of the target and each kind's version, nothing else."""
+    """Return the id of a release: the SHA-256 over the target and the version of each kind."""
     parts = [target.tenant, target.surface, sorted(versions.items())]
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
@@ -69,7 +69,7 @@ def read_current(store: ObjectStore, target: Target) -> LivePointer | None:
 
 
 def read_pointer(store: ObjectStore, target: Target) -> LivePointer | DamagedPointer | None:
-    """Return the pointer, or, of one that cannot be trusted, what it takes to replace exactly these bytes."""
+    """Return the pointer, a `DamagedPointer` with the etag that replacing it needs, or None if there is none."""
     key = pointer_key(target)
     try:
         stored = store.get(key, max_bytes=_MAX_DAMAGED_BYTES)
@@ -84,8 +84,9 @@ def read_pointer(store: ObjectStore, target: Target) -> LivePointer | DamagedPoi
 def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, etag: str) -> LivePointer:
     """Check a pointer's bytes as `parse_pointer` does, below the roots of this store.
 
-    Where the store was written under other roots, seen from another mount or copied from elsewhere, it says so itself:
-    these are asked for only if a URI is below none of its own. Whatever a URI names, it is read below the store's root.
+    A store that is mounted elsewhere or was copied records the roots under which it was written. These are read only
+    if a URI is below none of the store's own roots. Objects are always read below the store's own root. Raises
+    `CorruptObjectError` as `parse_pointer` does.
     """
     try:
         return parse_pointer(store.uri_roots, target, data, etag=etag)
@@ -97,9 +98,9 @@ def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, eta
 
 
 def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: str) -> LivePointer:
-    """Check a pointer's bytes: five keys, this target, and nothing but this target's blobs below one of the roots.
+    """Check a pointer's bytes: five keys, this target, and only this target's blobs below one of the roots.
 
-    Raises `CorruptObjectError`; put the journal's last release back by `recsys-assets restore-pointer`.
+    Raises `CorruptObjectError`; `recsys-assets restore-pointer` restores the journal's last release.
     """
     key = pointer_key(target)
     pointer = decode(data, Pointer, name=key)
@@ -110,7 +111,7 @@ def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: st
     try:
         if parse_rfc3339(pointer.updated_at) >= LATEST:
             raise CorruptObjectError(
-                f"{key} is of {pointer.updated_at}, which no clock says: put it back by `recsys-assets restore-pointer`"
+                f"{key} has the impossible time {pointer.updated_at}: restore it by `recsys-assets restore-pointer`"
             )
         for kind in pointer.current:
             check_segment(kind, what="artifact kind")
@@ -123,14 +124,14 @@ def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: st
 def make_pointer(
     root_uri: str, target: Target, versions: Mapping[str, str], *, now: datetime, after: datetime | None
 ) -> Pointer:
-    """Return the pointer to `versions`, its time later than `after`, however the clock may have jumped.
+    """Return the pointer to `versions`, with a time later than `after` even if the clock has jumped back.
 
-    Raises `ConfigurationError` for a time that no reader would take.
+    Raises `ConfigurationError` for a time that readers would reject.
     """
     instant = now if after is None else max(now, after + _TICK)
     if instant >= LATEST:
         raise ConfigurationError(
-            f"the pointer would be of {rfc3339(instant)}, which no clock says: set the clock right"
+            f"the pointer would get the impossible time {rfc3339(instant)}: correct the system clock"
         )
     current = {
         kind: uri_of_key(root_uri, blob_key(target, kind, version)) for kind, version in sorted(versions.items())
@@ -141,11 +142,11 @@ def make_pointer(
 
 
 def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expected: str | None) -> LivePointer:
-    """Move the pointer from the one marked `expected` (None: from none) to `pointer`, or raise and leave it.
+    """Replace the pointer whose etag is `expected` (None: create it) by `pointer`, or raise and leave it.
 
-    A reply that was lost is resolved by reading back: `updated_at` makes every pointer's bytes unique, so our bytes
-    there mean that we won, even when the last answer was a lost condition (something between us and the store may have
-    sent our request twice). `ConflictError`: somebody else won. `OutcomeUnknownError`: nobody can know.
+    A lost reply is resolved by reading the pointer back: `updated_at` makes the bytes of every pointer unique, so our
+    bytes mean that our swap won, even if the last reply was a failed condition (a proxy may have sent our request
+    twice). Raises `ConflictError` if another writer won, `OutcomeUnknownError` if the outcome cannot be determined.
     """
     key, data = pointer_key(target), encode(pointer)
     try:
@@ -158,7 +159,7 @@ def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expect
 def _read_back(
     store: ObjectStore, key: str, data: bytes, *, expected: str | None, error: ConflictError | StoreUnavailableError
 ) -> str:
-    """Return the etag if our bytes are there after all; else raise what that means."""
+    """Return the etag if our bytes are stored after all; otherwise raise the error for what is stored."""
     try:
         found = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
     except NotFoundError:
@@ -166,13 +167,13 @@ def _read_back(
     except StoreUnavailableError as silent:
         raise OutcomeUnknownError(
             f"{key}: {error}; reading back failed too ({silent}): the swap may have won; "
-            "see `recsys-assets status` before anything else"
+            "check `recsys-assets status` first"
         ) from error
     if found.data == data:
         return found.etag
     if found.etag == expected:
-        raise error  # the old bytes are still there: what the store said stands
-    raise ConflictError(f"{key} was changed by somebody else: read it again") from error
+        raise error  # the old bytes are still stored: the store's reply was right
+    raise ConflictError(f"{key} was changed by another writer: read it again") from error
 
 
 def _version_in(roots: Sequence[str], target: Target, kind: str, uri: str) -> str:
@@ -182,6 +183,6 @@ def _version_in(roots: Sequence[str], target: Target, kind: str, uri: str) -> st
     version = version_of_name(key.rpartition("/")[2])
     if not is_version(version) or key != blob_key(target, kind, version):
         raise CorruptObjectError(
-            f"{pointer_key(target)}: {kind} points at {uri[:500]!r}, which is no {kind} blob of {target}"
+            f"{pointer_key(target)}: {kind} points at {uri[:500]!r}, which is not a {kind} blob of {target}"
         )
     return version

@@ -1,4 +1,4 @@
-"""Publish: prove what a day staged on the bytes that are stored, record it as a release, and move the pointer last."""
+"""Publish: verify the stored bytes of a day's staged artifacts, record them as a release, and move the pointer last."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ from recsys_assets.release.rollout import Plan, end_rollout
 from recsys_assets.release.rollout_transitions import start
 from recsys_assets.release.shards import missing_blobs, prove_members
 from recsys_assets.release.ship_rules import Judgement, LiveBaseline, Ruling, judge
-from recsys_assets.release.trash import rescue
+from recsys_assets.release.trash import restore_from_trash
 from recsys_assets.retry import Pause, wait
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, overlapped
@@ -41,7 +41,7 @@ SHIP = "ship"
 
 @dataclass(frozen=True, slots=True)
 class PublishOutcome:
-    """How a publish ended, which release it was about, what is live now, and the journal's entry (None: dry run)."""
+    """Outcome of a publish: ruling, release, id of the release live afterwards, and journal entry (None: dry run)."""
 
     how: Ruling
     release: Release
@@ -51,13 +51,13 @@ class PublishOutcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if it was to ship and a hold or newer data kept it from that: who ships by hand has to decide."""
+        """Exit code 1 if a hold or newer live data blocked the ship: the person who ships has to decide."""
         return int(self.entry is not None and self.how in {Ruling.HELD, Ruling.OLDER})
 
 
 @dataclass(frozen=True, slots=True)
 class _Publish:
-    """One publish: the change, the day, and what the release is made with."""
+    """A publish as requested: the change, the candidate, and the build that the release records."""
 
     change: PointerChange
     candidate: Candidate
@@ -67,7 +67,7 @@ class _Publish:
     plan: Plan | None = None
 
 
-def publish(  # noqa: PLR0913 - each is an independent fact of a publish
+def publish(  # noqa: PLR0913 - independent inputs of a publish
     store: ObjectStore,
     target: Target,
     day: date,
@@ -83,15 +83,16 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
     pause: Pause = wait,
     plan: Plan | None = None,
 ) -> PublishOutcome:
-    """Ship the artifacts that a day staged, if they may; what is live stays live in every other case.
+    """Ship the staged artifacts of a day if the ship rules allow it; otherwise the live release stays live.
 
-    `evidence` holds staged artifacts, canonical records, gate reports and the record of the live release, the store
-    itself if left out; blobs, pointer, hold, labels and journal are read from the store whatever it holds.
+    `evidence` contains staged artifacts, canonical records, gate reports and the record of the live release; by default
+    it is the store itself. Blobs, pointer, hold, labels and journal are always read from the store.
 
-    With a `plan` a release that would replace a live one is shown to a share of requests first (`rollout.start`).
+    With a `plan`, a release that would replace a live one is first served to a share of requests (see `start`).
 
-    A release that is live already, older than live data, or held is an outcome, not an error. Raises `RefusedError`
-    (journaled) when a gate, a blob or a bad mark says no; `ConflictError` when others kept winning: run again.
+    A release that is already live, older than the live data, or held is an outcome, not an error. Raises `RefusedError`
+    (journaled) if a gate, a blob or a bad mark forbids the ship, and `ConflictError` if other writers won every
+    attempt: run again.
     """
     change = PointerChange(store, target, SHIP, by, now, pause=pause)
     evidence = evidence or store
@@ -111,134 +112,138 @@ def publish(  # noqa: PLR0913 - each is an independent fact of a publish
             raise
 
 
-def _publish(asked: _Publish, current: LivePointer | None) -> PublishOutcome:
-    """Announce, verify, record, then swap if every attempt's judgement says so."""
-    change, candidate = asked.change, asked.candidate
+def _publish(request: _Publish, current: LivePointer | None) -> PublishOutcome:
+    """Announce, verify, record, then swap the pointer if the ship rules allow it."""
+    change, candidate = request.change, request.candidate
     store, target = change.store, change.target
     reach("ship.after_read")
     release = release_of(
-        target, candidate, build=asked.build, now=change.now(), parent=current.release_id if current else None
+        target, candidate, build=request.build, now=change.now(), parent=current.release_id if current else None
     )
     seen = None
-    if current is not None and current.release_id != release.id:  # else the pointer stays, or is the first
+    if (
+        current is not None and current.release_id != release.id
+    ):  # otherwise the pointer stays, or this is the first one
         seen = PointerBasis(current, recover(store, target, current, by=change.by, now=change.now()))
     with announced(change, release_id=release.id, refs=candidate.refs) as change:
         seen = seen if seen and is_clear_of_collections(change, candidate.refs) else None
-        _prove(store, target, candidate)  # after the announcement, from which on collection keeps them
+        _verify(store, target, candidate)  # after the intent, from which on collection keeps the blobs
         reach("ship.after_proof")
         release = record(store, target, release)
         reach("ship.after_record")
-        entry = change_pointer(change, lambda live, head: _judge(asked, change, release, live, head), seen=seen)
+        entry = change_pointer(change, lambda live, head: _judge(request, change, release, live, head), seen=seen)
     reach("ship.after_all")
-    how = (
-        Ruling.SHIP if entry.changed else Ruling(entry.outcome)
-    )  # a swap that somebody else recorded was ours all the same
+    how = Ruling.SHIP if entry.changed else Ruling(entry.outcome)  # another process may have recorded our swap
     return PublishOutcome(how, release, entry.after, message_of(entry), entry)
 
 
-def _prove(store: ObjectStore, target: Target, candidate: Candidate) -> None:
-    """Prove every blob on its stored bytes, after taking back from the trash those that are missing."""
+def _verify(store: ObjectStore, target: Target, candidate: Candidate) -> None:
+    """Verify the stored bytes of every blob; restore missing ones from the trash first."""
     try:
         prove_members(store, target, candidate.members)
     except RefusedError:
-        rescue(store, target, missing_blobs(store, target, candidate.refs))
+        restore_from_trash(store, target, missing_blobs(store, target, candidate.refs))
         prove_members(store, target, candidate.members)
 
 
 def _judge(
-    asked: _Publish, change: PointerChange, release: Release, current: LivePointer | None, head: JournalHead
+    request: _Publish, change: PointerChange, release: Release, current: LivePointer | None, head: JournalHead
 ) -> MovePointer | KeepPointer:
-    with overlapped(asked.change.store) as beside:
-        unforgotten = beside.start(check_forgotten, asked.change.store, asked.change.target, asked.candidate)
-        judging = beside.start(_judgement, asked, release, current, head)
-        unforgotten()
+    with overlapped(request.change.store) as beside:
+        forgotten_check = beside.start(check_forgotten, request.change.store, request.change.target, request.candidate)
+        judging = beside.start(_judgement, request, release, current, head)
+        forgotten_check()
         judgement = judging()
-    details = {"day": asked.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
-    if asked.candidate.left_out:
-        details[LEFT_OUT] = "; ".join(f"{kind}: {why}" for kind, why in asked.candidate.left_out.items())
-    if asked.candidate.overridden:
-        details[OVERRIDDEN] = "; ".join(asked.candidate.overridden)
+    details = {"day": request.candidate.day.isoformat(), "release": release.id, "data_through": release.data_through}
+    if request.candidate.left_out:
+        details[LEFT_OUT] = "; ".join(f"{kind}: {reason}" for kind, reason in request.candidate.left_out.items())
+    if request.candidate.overridden:
+        details[OVERRIDDEN] = "; ".join(request.candidate.overridden)
     if judgement.ruling is Ruling.BAD:
-        raise RefusedError(f"{asked.change.target}: {judgement.message}")
+        raise RefusedError(f"{request.change.target}: {judgement.message}")
     if judgement.ruling is not Ruling.SHIP:
         return KeepPointer(judgement.ruling.value, judgement.message, details)
-    if asked.plan is not None and current is not None:
-        look(change, asked.candidate.refs)
-        begun = start(change, release, asked.candidate.versions, asked.plan, current)
+    if request.plan is not None and current is not None:
+        look(change, request.candidate.refs)
+        begun = start(change, release, request.candidate.versions, request.plan, current)
         try:
-            check_forgotten(change.store, change.target, asked.candidate)  # again: a forget ends what it finds
+            check_forgotten(
+                change.store, change.target, request.candidate
+            )  # again: a concurrent `forget` ends only a rollout that it finds
         except RecsysAssetsError as error:
             end_rollout(change.store, change.target, why=str(error), by=change.by, now=change.now)
             raise
         return replace(begun, details={**details, **begun.details})
-    return MovePointer(asked.candidate.versions, asked.candidate.refs, judgement.message, details)
+    return MovePointer(request.candidate.versions, request.candidate.refs, judgement.message, details)
 
 
-def _judgement(asked: _Publish, release: Release, current: LivePointer | None, head: JournalHead) -> Judgement:
-    store, target = asked.change.store, asked.change.target
+def _judgement(request: _Publish, release: Release, current: LivePointer | None, head: JournalHead) -> Judgement:
+    store, target = request.change.store, request.change.target
     with overlapped(store) as beside:
         hold = beside.start(read_hold, store, target)
         bad = beside.start(find_label, store, target, Labelled.BAD, release.id)
-        live = _live(asked, current, head)
+        live = _live(request, current, head)
         judgement = judge(
-            release, live=live, hold=hold(), bad=bad(), now=asked.change.now(), allow_older=asked.allow_older
+            release, live=live, hold=hold(), bad=bad(), now=request.change.now(), allow_older=request.allow_older
         )
-    losses = asked.candidate.losses(current.versions) if current else ()
+    losses = request.candidate.losses(current.versions) if current else ()
     if judgement.ruling is Ruling.SHIP and losses:
         raise RefusedError(
-            f"{target}: {', '.join(losses)} would be lost to services: live has it, and this day has it without rows: "
-            "run its check again, then fix the input, or ship without it by --override not_empty"
+            f"{target}: {', '.join(losses)} would be lost to services: empty today but not in the live release. "
+            "Fix the input and run the check again, or ship without it by --override not_empty"
         )
-    without = f", without {', '.join(asked.candidate.left_out)}" if asked.candidate.left_out else ""
+    without = f", without {', '.join(request.candidate.left_out)}" if request.candidate.left_out else ""
     return replace(judgement, message=judgement.message + without + (live.note if live else ""))
 
 
-def _live(asked: _Publish, current: LivePointer | None, head: JournalHead) -> LiveBaseline | None:
-    """Return what the fence is held against; where the pointer was deleted by hand, the journal's last release."""
-    store, target = asked.change.store, asked.change.target
+def _live(request: _Publish, current: LivePointer | None, head: JournalHead) -> LiveBaseline | None:
+    """Return the live release to compare with; if the pointer was deleted by hand, the last release in the journal."""
+    store, target = request.change.store, request.change.target
     if current is None:
         last = head.change.after if head.change else None
         release = find_release(store, target, last) if last else None
         return LiveBaseline(None, release.data_through) if release else None
     try:
-        release = find_release(asked.evidence, target, current.release_id)
+        release = find_release(request.evidence, target, current.release_id)
     except CorruptObjectError as error:
-        return _live_by_artifacts(asked, current, error)
+        return _live_by_artifacts(request, current, error)
     if release is not None:
         proven = data_through_of(store, target, current) if is_former(release) else None
         return LiveBaseline(release.id, proven or release.data_through)
-    if asked.allow_older:
+    if request.allow_older:
         return LiveBaseline(current.release_id, "")
     raise RefusedError(
-        f"{target}: the record of the live release {current.release_id[:12]} is gone, so its age is unknown: restore "
-        "the record, or ship with --allow-older"
+        f"{target}: the record of the live release {current.release_id[:12]} is missing, so its age is unknown: "
+        "restore the record, or ship with --allow-older"
     )
 
 
-def _live_by_artifacts(asked: _Publish, current: LivePointer, error: CorruptObjectError) -> LiveBaseline:
-    """Return the age of what is live as its artifacts prove it, where its record is damaged."""
-    data_through = data_through_of(asked.change.store, asked.change.target, current)
-    if data_through is None and not asked.allow_older:
-        raise RefusedError(f"{error}; nor do its artifacts say how old it is: or ship with --allow-older") from error
+def _live_by_artifacts(request: _Publish, current: LivePointer, error: CorruptObjectError) -> LiveBaseline:
+    """Return the live release with the data day that its artifacts prove; its record is damaged."""
+    data_through = data_through_of(request.change.store, request.change.target, current)
+    if data_through is None and not request.allow_older:
+        raise RefusedError(
+            f"{error}; its artifacts do not show its age either: fix the record, or ship with --allow-older"
+        ) from error
     return LiveBaseline(
-        current.release_id, data_through or "", f"; {error}; the age of live is read from its artifacts"
+        current.release_id, data_through or "", f"; {error}; the age of the live release was read from its artifacts"
     )
 
 
-def _rehearse(asked: _Publish) -> PublishOutcome:
-    store, target = asked.change.store, asked.change.target
-    prove_members(store, target, asked.candidate.members)
+def _rehearse(request: _Publish) -> PublishOutcome:
+    store, target = request.change.store, request.change.target
+    prove_members(store, target, request.candidate.members)
     current = read_current(store, target)
     live = current.release_id if current else None
-    release = release_of(target, asked.candidate, build=asked.build, now=asked.change.now(), parent=live)
-    judgement = _judgement(asked, release, current, read_journal_head(store, target))
+    release = release_of(target, request.candidate, build=request.build, now=request.change.now(), parent=live)
+    judgement = _judgement(request, release, current, read_journal_head(store, target))
     if judgement.ruling is Ruling.BAD:
         raise RefusedError(f"{target}: {judgement.message}")
     return PublishOutcome(judgement.ruling, release, live, f"dry run: {judgement.message}", None)
 
 
 def _record_refusal(change: PointerChange, day: date, refusal: RecsysAssetsError) -> None:
-    """Write a refusal down; what stands in the way of that is noted on it and does not hide it."""
+    """Journal a refusal; an error in doing so is added to the refusal as a note and does not hide it."""
     store, target = change.store, change.target
     try:
         current = read_current(store, target)
@@ -254,4 +259,4 @@ def _record_refusal(change: PointerChange, day: date, refusal: RecsysAssetsError
         )
         journal.append(store, target, entry, after=head.last)
     except RecsysAssetsError as error:
-        refusal.add_note(f"nor could this be written to the journal: {error}")
+        refusal.add_note(f"the journal entry of this refusal could not be written: {error}")

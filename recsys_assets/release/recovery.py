@@ -1,4 +1,4 @@
-"""Record a swap of the pointer that a crash left without its journal entry."""
+"""Recovery: record a swap of the pointer that a crash left without its journal entry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from recsys_assets.release.layout import intent_prefix, sweep_key
 from recsys_assets.release.pointer import LATEST, LivePointer, read_current
 from recsys_assets.storage.store import ObjectStore
 
-_OVER = "over"  # in a replay's details: the latest time of a pointer before old bytes were put back
+_OVER = "over"  # detail of a replay: latest time of a pointer before old bytes were restored
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class JournalHead:
 
     @property
     def pointer_at(self) -> datetime | None:
-        """The time of the pointer that the journal recorded last."""
+        """Time of the pointer in the newest recorded swap."""
         return parse_rfc3339(self.change.pointer_at) if self.change and self.change.pointer_at else None
 
     @property
     def newest_at(self) -> datetime | None:
-        """The latest time of any pointer that the journal knows: old bytes that were put back do not turn it back.
+        """Latest time of any pointer in the journal; restoring an old pointer does not lower it.
 
-        None for a time that no clock says: whatever comes after it counts as later.
+        None for an impossible time: every later pointer then counts as newer.
         """
         over = self.change.details.get(_OVER) if self.change else None
         found = parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
@@ -54,19 +54,19 @@ class JournalHead:
 def read_journal_head(
     store: ObjectStore, target: Target, *, since: JournalHead | None = None, live: LivePointer | None = None
 ) -> JournalHead:
-    """Return the journal's head; only what came after `since` is looked for, and nothing behind an entry of `live`."""
+    """Return the journal's head, reading only entries after `since`; stop at a listed entry of `live`."""
     live_at = live.pointer.updated_at if live else None
     last = tail(store, target, since=since.last if since else None, live_at=live_at)
     return JournalHead(last, change_at_or_before(store, target, last))
 
 
 def is_unrecorded(head: JournalHead, current: LivePointer | None) -> bool:
-    """Return whether the live pointer came without a journal entry."""
+    """Return whether the live pointer has no journal entry."""
     return current is not None and head.pointer_at != current.updated_at
 
 
 def is_replay(head: JournalHead, current: LivePointer) -> bool:
-    """Return whether the pointer is older than the journal's newest: restored from a backup, or written over."""
+    """Return whether the pointer is older than the newest in the journal: restored from a backup, or overwritten."""
     return head.newest_at is not None and current.updated_at < head.newest_at
 
 
@@ -80,24 +80,24 @@ def recover(
     own_intent: str | None = None,
     since: JournalHead | None = None,
 ) -> JournalHead:
-    """Return the journal's head, after recording a swap that nobody recorded.
+    """Return the journal's head, after recording a swap that has no entry.
 
-    The entry carries the cause that the crashed writer announced, if it did (`own_intent`, the announcement of who
-    recovers, is no such cause). Its outcome is `recovered`; its action is `replay` when the pointer is older than one
-    that the journal knows: somebody put old bytes back.
+    The entry carries the cause from the crashed writer's intent, if one exists (`own_intent`, the caller's own intent,
+    is ignored). Its outcome is `recovered`. Its action is `replay` if the pointer is older than one in the journal,
+    i.e. old bytes were restored.
     """
     head = read_journal_head(store, target, since=since, live=current)
     if current is None or not is_unrecorded(head, current):
         return head
     if read_current(store, target) != current:
-        return head  # it was recorded, and moved on, while we looked: whoever moved it records that
-    cause = None if is_replay(head, current) else _announced(store, target, current.release_id, besides=own_intent)
+        return head  # recorded and moved on in the meantime; its writer records that swap
+    cause = None if is_replay(head, current) else _announced(store, target, current.release_id, exclude=own_intent)
     entry = changed(_entry(head, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=head.last)
     return JournalHead(written, written)
 
 
-def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
+def record_unmoved(  # noqa: PLR0913 - independent fields of the entry
     store: ObjectStore,
     target: Target,
     current: LivePointer | None,
@@ -109,7 +109,7 @@ def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
     message: str,
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
-    """Write down what was done without moving the pointer, behind a swap that nobody recorded; return the entry."""
+    """Journal an action that did not move the pointer, after recording any unrecorded swap; return the entry."""
     last = recover(store, target, current, by=by, now=now()).last
     entry = entry_of(action=action, outcome=outcome, by=by, now=now(), live=current, message=message, details=details)
     return append(store, target, entry, after=last)
@@ -117,27 +117,30 @@ def record_unmoved(  # noqa: PLR0913 - each is an independent fact of the entry
 
 def _entry(head: JournalHead, current: LivePointer, cause: Intent | None, *, by: Actor, now: datetime) -> JournalEntry:
     details = {"recovered_by": by.name} | ({"intent": cause.id} if cause else {})
-    action, actor = "recover", Actor("unknown", "the pointer changed without an entry: its writer died, or is not ours")
+    action, actor = (
+        "recover",
+        Actor("unknown", "the pointer changed without an entry: its writer crashed, or is another program"),
+    )
     if is_replay(head, current):
         action = "replay"
         newest = rfc3339(head.newest_at or now)
         details[_OVER] = newest
-        actor = Actor("unknown", f"the pointer of {current.pointer.updated_at} was put back over one of {newest}")
+        actor = Actor("unknown", f"the pointer of {current.pointer.updated_at} replaced a newer one of {newest}")
     elif cause is not None:
         action, actor = cause.action, Actor(cause.actor, cause.reason, cause.run_id)
     entry = entry_of(action=action, outcome=RECOVERED, by=actor, now=now, live=current, details=details)
     return msgspec.structs.replace(entry, before=head.change.after if head.change else None)
 
 
-def _announced(store: ObjectStore, target: Target, release_id: str, *, besides: str | None) -> Intent | None:
-    """Return the latest announcement of a change to this release; without one, or without a listing, None."""
+def _announced(store: ObjectStore, target: Target, release_id: str, *, exclude: str | None) -> Intent | None:
+    """Return the latest intent of a change to this release; None if there is none or the listing fails."""
     found: list[Intent] = []
     try:
         for item in store.list(intent_prefix(target)):
             if item.key != sweep_key(target):
-                intent = find_readable(store, item.key, Intent)  # None: done since, or `verify` names it
+                intent = find_readable(store, item.key, Intent)  # None: finished since, or damaged (see `verify`)
                 found += [intent] if intent else []
     except RecsysAssetsError:
-        return None  # who it was is worth a look, and not worth failing a publish or a rollback
-    causes = [intent for intent in found if intent.release == release_id and intent.id != besides]
+        return None  # the cause is optional: never fail a publish or rollback for it
+    causes = [intent for intent in found if intent.release == release_id and intent.id != exclude]
     return max(causes, key=lambda intent: intent.at, default=None)

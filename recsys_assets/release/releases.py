@@ -1,4 +1,4 @@
-"""Release records: made from a proven candidate, written once, and read back only if they are what their name says."""
+"""Release records: made from a verified candidate, written once, and checked against their id when read."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _MAX_BYTES: Final = 1 << 31
 
 
 def release_of(target: Target, candidate: Candidate, *, build: Build, now: datetime, parent: str | None) -> Release:
-    """Return the record of a candidate; its id depends on nothing but target, kinds and versions."""
+    """Return the record of a candidate; its id depends only on target, kinds and versions."""
     release = Release(
         id=release_id_of(target, candidate.versions),
         tenant=target.tenant,
@@ -45,14 +45,14 @@ def release_of(target: Target, candidate: Candidate, *, build: Build, now: datet
 
 
 def digest_of(release: Release) -> str:
-    """Return the SHA-256 of a record's bytes, as they are without the digest that it carries."""
+    """Return the SHA-256 of a record's bytes without its `digest` field."""
     return hashlib.sha256(encode(msgspec.structs.replace(release, digest=msgspec.UNSET))).hexdigest()
 
 
 def record(store: ObjectStore, target: Target, release: Release) -> Release:
-    """Write the record, or keep the one that stands: the same refs are the same release, and its first evidence counts.
+    """Write the record and return it, or return the stored one: equal refs are the same release, first evidence counts.
 
-    Raises `CorruptObjectError` if the record that is there cannot be trusted.
+    Raises `CorruptObjectError` if the stored record cannot be trusted.
     """
     try:
         create_document(store, release_key(target, release.id), release)
@@ -62,13 +62,16 @@ def record(store: ObjectStore, target: Target, release: Release) -> Release:
 
 
 def read_release(store: ObjectStore, target: Target, release_id: str) -> Release:
-    """Return one release record, checked against its own name; `NotFoundError` if there is none."""
+    """Return one release record, checked against its id.
+
+    Raises `NotFoundError` if there is none, `CorruptObjectError` if the record does not match its id or digest.
+    """
     key = release_key(target, release_id)
     release = read_document(store, key, Release)
     computed = release_id_of(target, versions_of(release))
     if (release.id, computed) != (release_id, release_id):
         raise CorruptObjectError(
-            f"{key} is the record of {release.id[:12]}, its refs make {computed[:12]}: restore it from a backup, "
+            f"{key} is the record of {release.id[:12]}, but its refs give {computed[:12]}: restore it from a backup, "
             "or remove it and publish its day again"
         )
     fault = _record_fault(release)
@@ -78,17 +81,17 @@ def read_release(store: ObjectStore, target: Target, release_id: str) -> Release
 
 
 def _record_fault(release: Release) -> str | None:
-    """Return what a record says that it cannot have been written with, or None."""
+    """Return the fault of a record that was changed after it was written, or None."""
     if not is_former(release) and release.digest != digest_of(release):
-        return "is not the record that was written: its digest is of other bytes"
+        return "was changed after it was written: its digest does not match"
     ends = sorted({member.window_last for member in release.members})
     if ends != [release.data_through]:
-        return f"says that its data ends {release.data_through}, its artifacts' windows end {', '.join(ends)}"
+        return f"states that its data ends {release.data_through}, but its artifacts' windows end {', '.join(ends)}"
     return None
 
 
 def is_former(release: Release) -> bool:
-    """Return whether a record is of a format without a digest: nothing but its artifacts proves what it says."""
+    """Return whether a record has a format without a digest; only its artifacts can prove its content then."""
     return release.v < RELEASE_FORMAT and release.digest is msgspec.UNSET
 
 
@@ -101,7 +104,7 @@ def find_release(store: ObjectStore, target: Target, release_id: str) -> Release
 
 
 def find_readable_release(store: ObjectStore, target: Target, release_id: str | None) -> Release | None:
-    """Return one release record, or None if there is none, or none that can be trusted: `verify` names those."""
+    """Return one release record, or None if it is missing or cannot be trusted (`verify` reports those)."""
     return if_readable(lambda: find_release(store, target, release_id)) if release_id else None
 
 
@@ -111,7 +114,7 @@ def refs_of(release: Release) -> tuple[ArtifactRef, ...]:
 
 
 def release_numbers(release: Release) -> dict[str, Scalar]:
-    """Return what people watch of releases over days: bytes together, and rows by kind."""
+    """Return the numbers of a release that are charted over days: total bytes, and rows by kind."""
     return {
         "bytes": sum(member.size for member in release.members),
         **{f"rows/{sharded_kind(member.ref.kind)}": member.facts.get("rows") for member in release.members},
@@ -119,13 +122,13 @@ def release_numbers(release: Release) -> dict[str, Scalar]:
 
 
 def versions_of(release: Release) -> dict[str, str]:
-    """Return version by kind: what names a release."""
+    """Return the version of each kind, which together identify a release."""
     return {member.ref.kind: member.ref.version for member in release.members}
 
 
 @dataclass(frozen=True, slots=True)
 class LiveAt:
-    """What was live at an instant: the release, the entry that made it live, its record, and what of it is gone."""
+    """The release that was live at a given time, the entry that made it live, and its record (None: missing)."""
 
     release_id: str
     entry: JournalEntry
@@ -134,7 +137,7 @@ class LiveAt:
 
 
 def live_at(store: ObjectStore, target: Target, instant: datetime) -> LiveAt | None:
-    """Return what was live at an instant, or None if nothing was yet."""
+    """Return the release that was live at a given time, or None if there was none yet."""
     for entry in changes(store, target):
         since = effective(entry)
         if since is not None and since <= instant and entry.after is not None:
@@ -145,7 +148,7 @@ def live_at(store: ObjectStore, target: Target, instant: datetime) -> LiveAt | N
 
 
 def effective(entry: JournalEntry) -> datetime | None:
-    """Return since when the entry's release was live: the pointer's own time, or, of old bytes put back, when seen."""
+    """Return when the entry's release became live: the pointer's time; for a replay, the time of the entry."""
     instant = entry.at if entry.action == "replay" else entry.pointer_at
     return parse_rfc3339(instant) if instant else None
 
@@ -153,11 +156,11 @@ def effective(entry: JournalEntry) -> datetime | None:
 def earlier_releases(
     store: ObjectStore, target: Target, live: str, *, newest: JournalEntry | None = None
 ) -> Iterator[str]:
-    """Yield the releases that were live before `live` was shipped, the latest first, each once.
+    """Yield the ids of the releases that were live before `live` was shipped, latest first, each once.
 
-    Counted from the last time that `live` was shipped, not from the newest entry: after a rollback the newest entry is
-    the rollback itself, and going back again must go further back, not forth. `newest` is the journal's newest entry,
-    if it is known already.
+    The search starts at the last ship of `live`, not at the newest entry: after a rollback the newest entry is the
+    rollback itself, and a second rollback must go further back, not forward. `newest` is the journal's newest entry,
+    if the caller has read it.
     """
     seen = {live}
     shipped = False
@@ -171,7 +174,7 @@ def earlier_releases(
 
 
 def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:
-    """Yield every release that ever was live, the latest first, each once."""
+    """Yield the id of every release that was ever live, latest first, each once."""
     seen: set[str] = set()
     for entry in changes(store, target):
         if entry.after is not None and entry.after not in seen:
@@ -180,13 +183,13 @@ def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:
 
 
 def data_through_of(store: ObjectStore, target: Target, live: LivePointer) -> str | None:
-    """Return the last day inside the windows of the live artifacts, each proven by its version; None if none says."""
+    """Return the last day in the windows of the live artifacts that match their version; None if none has a window."""
     ends = [end for kind, version in live.versions.items() if (end := _end(store, target, kind, version)) is not None]
     return (max(ends) - timedelta(days=1)).isoformat() if ends else None
 
 
 def _end(store: ObjectStore, target: Target, kind: str, version: str) -> date | None:
-    """Return the first day after an artifact's window; None if it is damaged, or of a form that names no window."""
+    """Return the first day after an artifact's window; None if it is damaged, or its format has no window."""
     key = blob_key(target, kind, version)
     try:
         data = store.get(key, max_bytes=_MAX_BYTES).data
@@ -198,4 +201,4 @@ def _end(store: ObjectStore, target: Target, kind: str, version: str) -> date | 
             end = parse_index(data, target, kind, name=key).window.end if is_index else None
         return None if end is None else parse_rfc3339(end).date()
     except (NotFoundError, CorruptObjectError, ConfigurationError):
-        return None  # `verify` names it
+        return None  # `verify` reports it

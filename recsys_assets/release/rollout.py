@@ -1,4 +1,4 @@
-"""Rollout of a candidate beside the live release: its document, a conditional write for each step, and its journal."""
+"""Rollout of a candidate next to the live release: its document, its conditional writes, and its journal entries."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,36 +25,36 @@ PROMOTE: Final = "promote"
 ABORT: Final = "abort_rollout"
 WHOLE: Final = 100  # percent: the step that is the promotion
 _TRIES: Final = 20
-_LOOKED_AT: Final = 50  # entries of the journal, for the one of a step
+_LOOKED_AT: Final = 50  # newest journal entries, in search of the entry of a step
 _TICK: Final = timedelta(microseconds=1)
 
 
 class RolloutState(StrEnum):
-    """Where a rollout stands; it ends as promoted or aborted, and never goes on from there."""
+    """State of a rollout; promoted and aborted are final."""
 
     RUNNING = "running"
-    PROMOTING = "promoting"  # decided: the pointer is being moved, and nobody can abort it any more
+    PROMOTING = "promoting"  # decided: the pointer is being moved, abort is no longer possible
     PROMOTED = "promoted"
     ABORTED = "aborted"
 
 
 class Rollout(Record, frozen=True):
-    """One rollout: which release beside which, how far it is, and who brought it there and why.
+    """Rollout of `release` next to the live release `against`, with its step and its last action.
 
-    It is in force only while `against` is live: whatever else becomes live (a rollback, a ship by hand) ends it in the
-    same swap.
+    It is in force only while `against` is live: any other release that becomes live (a rollback, a manual ship) ends it
+    by the same swap.
     """
 
     release: str
     against: str
     state: RolloutState
     step: int
-    steps: tuple[int, ...]  # percent of the requests, ascending, the last one 100
+    steps: tuple[int, ...]  # percent of requests, ascending, the last is 100
     bake_minutes: float
     started_at: str
     step_at: str
     updated_at: str  # never repeats
-    action: str  # what was done last, by whom and why; the journal's entry of it carries `updated_at`
+    action: str  # the last action; its journal entry contains `updated_at`
     actor: str
     reason: str
     why: str = ""
@@ -62,7 +62,7 @@ class Rollout(Record, frozen=True):
     v: int = FORMAT
 
     def __post_init__(self) -> None:
-        """Refuse steps and times that are none."""
+        """Reject invalid steps and timestamps."""
         for text in (self.started_at, self.step_at, self.updated_at):
             parse_rfc3339(text)
         ascending = all(one < other for one, other in zip(self.steps, self.steps[1:], strict=False))
@@ -73,53 +73,53 @@ class Rollout(Record, frozen=True):
 
     @property
     def share(self) -> int:
-        """Percent of the requests that the candidate answers."""
+        """Percent of requests that the candidate serves."""
         return self.steps[self.step]
 
     def is_in_force(self, live: str | None) -> bool:
-        """Return whether the candidate answers requests where `live` is live."""
+        """Return whether the candidate serves requests while `live` is the live release."""
         return self.is_under_way and live == self.against
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it is neither promoted nor aborted."""
+        """Whether the rollout is neither promoted nor aborted."""
         return self.state in {RolloutState.RUNNING, RolloutState.PROMOTING}
 
     def is_baked(self, now: datetime) -> bool:
-        """Return whether the step has lasted as long as it must."""
+        """Return whether the step has lasted at least `bake_minutes`."""
         return now - parse_rfc3339(self.step_at) >= timedelta(minutes=self.bake_minutes)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a release is rolled out: shares in percent, and how long each step lasts at least."""
+    """Plan of a rollout: shares of requests in percent, and the minimum minutes of each step."""
 
     steps: tuple[int, ...]
     bake_minutes: float
 
 
 def parse_rollout(target: Target, data: bytes) -> Rollout:
-    """Return the rollout that these bytes hold; `CorruptObjectError` if they hold none."""
+    """Decode the rollout of a target; raise `CorruptObjectError` for invalid bytes."""
     return decode(data, Rollout, name=rollout_key(target))
 
 
 def find_rollout(store: ObjectStore, target: Target) -> Rollout | None:
-    """Return the last rollout of a target, over or not; None if there never was one."""
+    """Return the last rollout of a target, finished or not, or None if there never was one."""
     stored = find_stored(store, rollout_key(target))
     return None if stored is None else parse_rollout(target, stored.data)
 
 
 def rolling_release(store: ObjectStore, target: Target, *, live: str) -> str | None:
-    """Return the release that is being rolled out beside the live one, or None."""
+    """Return the id of the release that is being rolled out next to the live one, or None."""
     found = find_rollout(store, target)
     return found.release if found is not None and found.is_in_force(live) else None
 
 
 def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now: Clock, of: str | None = None) -> None:
-    """End the rollout that is under way (`of`: only one of this release), without a mark on the release.
+    """End the rollout under way (`of`: only if it is of this release), without marking the release bad.
 
-    It is for what does not go with a rollout, such as a hold: whatever step is made at the same time, afterwards there
-    is none. A document that cannot be read is followed by no reader, so nothing is to be ended.
+    Called by actions that exclude a rollout, such as a hold; a concurrent step loses. Readers ignore an unreadable
+    document, so there is nothing to end then. Raises `ConflictError` if other writers kept changing the rollout.
     """
     for _ in attempts(_TRIES):
         try:
@@ -133,13 +133,15 @@ def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now:
             continue
         record_rollout(store, target, ended, now=now)
         return
-    raise ConflictError(f"{target}: the rollout could not be ended, {_TRIES} others changed it meanwhile: run again")
+    raise ConflictError(
+        f"{target}: the rollout could not be ended because it was changed {_TRIES} times concurrently: run again"
+    )
 
 
 def end_stale_rollout(store: ObjectStore, target: Target, *, live: str, by: Actor, now: Clock) -> None:
-    """End a rollout that began beside another release than the live one, before that one may become live again.
+    """End a rollout whose `against` is not live, before that release may become live again.
 
-    It is out of force already, and would go on from where it stood, under a hold even.
+    Such a rollout is not in force, but would continue from its step once `against` is live again, even under a hold.
     """
     with suppress(CorruptObjectError):
         found = find_rollout(store, target)
@@ -148,7 +150,7 @@ def end_stale_rollout(store: ObjectStore, target: Target, *, live: str, by: Acto
         if live == found.release:  # promoted, or shipped at once
             finish(store, target, RolloutState.PROMOTED, PROMOTE, by, found.why, now=now, of=found)
         else:
-            end_rollout(store, target, why=f"{found.against[:12]} is live no more", by=by, now=now, of=found.release)
+            end_rollout(store, target, why=f"{found.against[:12]} is no longer live", by=by, now=now, of=found.release)
 
 
 def finish(
@@ -162,21 +164,21 @@ def finish(
     now: Clock,
     of: Rollout,
 ) -> Rollout:
-    """Write that a rollout is over, unless it is; `ConflictError` if another one took its place or went on."""
+    """Write the final state of a rollout, unless it is final; raise `ConflictError` if it was replaced or promoted."""
     found = read_rollout(store, target)
     if found is None or (found[0].release, found[0].started_at) != (of.release, of.started_at):
-        raise ConflictError(f"{target}: another rollout took the place of {of.release[:12]}: see `rollout status`")
+        raise ConflictError(f"{target}: another rollout replaced the one of {of.release[:12]}: see `rollout status`")
     if not found[0].is_under_way:
         return found[0]
     if found[0].state is RolloutState.PROMOTING and of.state is RolloutState.RUNNING:
-        raise ConflictError(f"{target}: release {of.release[:12]} was promoted meanwhile: roll back instead")
+        raise ConflictError(f"{target}: release {of.release[:12]} was promoted concurrently: roll back instead")
     return write_rollout(
         store, target, done_by(msgspec.structs.replace(found[0], state=state), action, by, why), found, now=now()
     )
 
 
 def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
-    """Return the rollout with what was done last, by whom and why."""
+    """Return the rollout with its last action, actor and reason."""
     return msgspec.structs.replace(
         rollout,
         action=action,
@@ -190,7 +192,10 @@ def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
 def write_rollout(
     store: ObjectStore, target: Target, rollout: Rollout, before: tuple[Rollout, StoredObject] | None, *, now: datetime
 ) -> Rollout:
-    """Replace exactly the rollout that was read; a reply that was lost is resolved by reading back."""
+    """Replace the rollout `before` (None: create it); a lost reply is resolved by reading back.
+
+    Raises `ConflictError` if the rollout was changed concurrently.
+    """
     key = rollout_key(target)
     at = now if before is None else max(now, parse_rfc3339(before[0].updated_at) + _TICK)
     rollout = msgspec.structs.replace(rollout, updated_at=rfc3339(at))
@@ -209,14 +214,14 @@ def write_rollout(
             if stored is not None and stored.data == data:
                 return rollout
             break
-        raise ConflictError(f"{target}: somebody else changed the rollout meanwhile: look at it again") from error
+        raise ConflictError(f"{target}: the rollout was changed concurrently: check it and retry") from error
     return rollout
 
 
 def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now: Clock) -> JournalEntry:
-    """Return the journal's entry of what was done last, written if a crash left none."""
+    """Return the journal entry of the last action; write it if a crash left none."""
     found = read_pointer(store, target)
-    current = found if isinstance(found, LivePointer) else None  # a damaged one keeps nobody from ending a rollout
+    current = found if isinstance(found, LivePointer) else None  # a damaged pointer must not block the end of a rollout
     by = Actor(rollout.actor, rollout.reason, rollout.run_id)
     last = recover(store, target, current, by=by, now=now()).last
     for entry in islice(journal.newest_first(store, target), _LOOKED_AT):
@@ -243,6 +248,6 @@ def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now:
 
 
 def read_rollout(store: ObjectStore, target: Target) -> tuple[Rollout, StoredObject] | None:
-    """Return the last rollout, and the bytes that a step replaces; None if there never was one."""
+    """Return the last rollout with the stored object that a step replaces, or None if there never was one."""
     stored = find_stored(store, rollout_key(target))
     return None if stored is None else (parse_rollout(target, stored.data), stored)

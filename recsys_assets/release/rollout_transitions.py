@@ -1,4 +1,4 @@
-"""Staged rollout: start beside what is live, advance by shares, promote by the swap of every ship, or abort."""
+"""Transitions of a staged rollout: start next to the live release, advance by shares, promote by a swap, or abort."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ ADVANCE: Final = "advance_rollout"
 
 @dataclass(frozen=True, slots=True)
 class TransitionOutcome:
-    """What became of it: in words, the rollout as it stands, and the journal's entry (None: dry run)."""
+    """Outcome of a transition: the rollout afterwards, and the journal entry (None: no transition or dry run)."""
 
     message: str
     rollout: Rollout
@@ -57,10 +57,10 @@ class TransitionOutcome:
 def start(
     change: PointerChange, release: Release, versions: Mapping[str, str], plan: Plan, current: LivePointer
 ) -> KeepPointer:
-    """Show a release to the first share of requests, beside what is live; it must be announced and proven.
+    """Start serving an announced and verified release to the first share of requests, next to the live release.
 
-    The candidate pointer is written first, then the rollout, whose swap is what readers follow. Another release that is
-    being rolled out gives way. Under a hold that came meanwhile it ends at once.
+    The candidate pointer is written first, then the rollout document, which readers follow. A rollout of another
+    release is replaced. Raises `ConflictError` and ends the rollout if a hold was placed in the meantime.
     """
     store, target = change.store, change.target
     found = read_rollout(store, target)
@@ -89,11 +89,11 @@ def start(
     reach("rollout.after_start")
     hold = read_hold(store, target)
     if hold is not None and is_in_force(hold, data_through=release.data_through, now=change.now()):
-        end_rollout(store, target, why=f"held by {hold.actor} meanwhile", by=change.by, now=change.now)
-        raise ConflictError(f"{target}: held by {hold.actor} while the rollout began, so it ended: run again")
+        end_rollout(store, target, why=f"held by {hold.actor} in the meantime", by=change.by, now=change.now)
+        raise ConflictError(f"{target}: held by {hold.actor} while the rollout started, so it was ended: run again")
     gave_way = f" in place of {found[0].release[:12]}" if found and found[0].is_in_force(current.release_id) else ""
     details = {"rollout_at": begun.updated_at, "share": begun.share, "release": release.id}
-    message = f"release {release.id[:12]} is shown to {begun.share} % of requests{gave_way}; live stays"
+    message = f"release {release.id[:12]} is served to {begun.share} % of requests{gave_way}; the live release stays"
     return KeepPointer(Ruling.ROLLOUT, message, details)
 
 
@@ -107,20 +107,20 @@ def advance(
     why: str = "",
     dry_run: bool = False,
 ) -> TransitionOutcome:
-    """Take a rollout to its next step, or make the candidate live where that is the last.
+    """Move a rollout to its next step; the last step makes the candidate live.
 
-    `from_step` is the step that was decided on: where another was faster, nothing happens. Promotion proves every blob
-    again, and is a compare-and-swap of the pointer. Raises `RefusedError` if no rollout is in force, or if the release
-    may not ship (a hold, a bad mark, a user forgotten since): then the rollout is aborted.
+    `from_step` is the step that the decision was based on: no-op if the rollout has moved on. A promotion verifies
+    every blob again and swaps the pointer. Raises `RefusedError` if no rollout is in force, or if the release must not
+    ship (a hold, a bad mark, a user forgotten since); the rollout is then aborted.
     """
     rollout, stored = _require(store, target)
     following = rollout.step + 1
     if rollout.state is RolloutState.RUNNING and from_step not in {None, rollout.step}:
-        return TransitionOutcome(f"the rollout is at {rollout.share} % already", rollout, None)
+        return TransitionOutcome(f"the rollout is already at {rollout.share} %", rollout, None)
     is_last = rollout.state is RolloutState.PROMOTING or rollout.steps[following:] == (WHOLE,)
-    goes = "would become live" if is_last else f"would be shown to {rollout.steps[following]} % of requests"
+    planned = "would become live" if is_last else f"would be served to {rollout.steps[following]} % of requests"
     if dry_run:
-        return TransitionOutcome(f"dry run: release {rollout.release[:12]} {goes}", rollout, None)
+        return TransitionOutcome(f"dry run: release {rollout.release[:12]} {planned}", rollout, None)
     ensure_proven(store)
     record_rollout(store, target, rollout, now=now)
     if is_last:
@@ -130,7 +130,7 @@ def advance(
     moved = write_rollout(store, target, moved, (rollout, stored), now=now())
     reach("advance.after_step")
     entry = record_rollout(store, target, moved, now=now)
-    return TransitionOutcome(f"release {moved.release[:12]} is shown to {moved.share} % of requests", moved, entry)
+    return TransitionOutcome(f"release {moved.release[:12]} is served to {moved.share} % of requests", moved, entry)
 
 
 def _promote(
@@ -157,13 +157,13 @@ def _promote(
 def _judge(
     change: PointerChange, rollout: Rollout, release: Release, current: LivePointer | None, _: JournalHead
 ) -> MovePointer | KeepPointer:
-    """Judge a promotion on the very pointer that it replaces, by the rules of every ship."""
+    """Apply the ship rules to a promotion, on the pointer that it replaces."""
     store, target = change.store, change.target
     short = release.id[:12]
     if current is not None and current.release_id == release.id:
-        return KeepPointer(journal.UNCHANGED, f"release {short} is live already")
+        return KeepPointer(journal.UNCHANGED, f"release {short} is already live")
     if current is None or current.release_id != rollout.against:
-        raise RefusedError(f"{target}: {rollout.against[:12]} is live no more, beside which {short} was rolled out")
+        raise RefusedError(f"{target}: {rollout.against[:12]}, next to which {short} was rolled out, is no longer live")
     if forgotten_since(store, target, release.recorded_at):
         raise RefusedError(f"{target}: a user was forgotten since release {short} was built: build its day again")
     live = find_release(store, target, current.release_id)
@@ -173,7 +173,7 @@ def _judge(
         hold=read_hold(store, target),
         bad=find_label(store, target, Labelled.BAD, release.id),
         now=change.now(),
-        allow_older=True,  # it was judged against this very live release when it began
+        allow_older=True,  # compared with this live release when the rollout started
     )
     if judgement.ruling is not Ruling.SHIP:
         raise RefusedError(f"{target}: {judgement.message}")
@@ -191,23 +191,23 @@ def abort(
     mark_bad: bool = True,
     dry_run: bool = False,
 ) -> TransitionOutcome:
-    """End a rollout: from their next poll on readers answer from what is live alone; the release is marked bad.
+    """Abort a rollout: readers serve only the live release from their next poll on; the candidate is marked bad.
 
-    Raises `RefusedError` if none is in force, or if it is being promoted: roll back then.
+    Raises `RefusedError` if no rollout is in force, or if it is being promoted: roll back then.
     """
     rollout, _ = _require(store, target)
     if rollout.state is RolloutState.PROMOTING:
         raise RefusedError(
-            f"{target}: release {rollout.release[:12]} is being promoted: finish by `advance`, or roll back"
+            f"{target}: release {rollout.release[:12]} is being promoted: finish it by `advance`, or roll back"
         )
-    message = f"release {rollout.release[:12]} is shown to nobody any more; {rollout.against[:12]} stays live"
+    message = f"release {rollout.release[:12]} is no longer served; {rollout.against[:12]} stays live"
     if dry_run:
         return TransitionOutcome(f"dry run: {message}", rollout, None)
     ensure_proven(store)
     record_rollout(store, target, rollout, now=now)
     if mark_bad:
-        said = Actor(by.name, f"{by.reason}: {why}" if why else by.reason, by.run_id)
-        put_label(store, target, Labelled.BAD, rollout.release, by=said, now=now())
+        marked_by = Actor(by.name, f"{by.reason}: {why}" if why else by.reason, by.run_id)
+        put_label(store, target, Labelled.BAD, rollout.release, by=marked_by, now=now())
     reach("abort.after_mark")
     ended = finish(store, target, RolloutState.ABORTED, ABORT, by, why, now=now, of=rollout)
     reach("abort.after_end")
@@ -215,7 +215,7 @@ def abort(
 
 
 def settle(store: ObjectStore, target: Target, *, by: Actor, now: Clock) -> Rollout | None:
-    """Return the rollout after writing down what a crash left open: its journal entry, and that it is over."""
+    """Return the rollout after completing what a crash left undone: its journal entry, and its final state."""
     rollout = find_rollout(store, target)
     if rollout is None:
         return None
@@ -227,7 +227,7 @@ def settle(store: ObjectStore, target: Target, *, by: Actor, now: Clock) -> Roll
     if live == rollout.release:
         return finish(store, target, RolloutState.PROMOTED, PROMOTE, by, rollout.why, now=now, of=rollout)
     if live != rollout.against:
-        end_rollout(store, target, why=f"{rollout.against[:12]} is live no more", by=by, now=now)
+        end_rollout(store, target, why=f"{rollout.against[:12]} is no longer live", by=by, now=now)
         return find_rollout(store, target)
     return rollout
 

@@ -1,4 +1,4 @@
-"""The index of an artifact in shards: how it is written and read back, and whether a record lists what it lists."""
+"""Index of an artifact in shards: writing, reading, and comparing it with the record; verification of blobs."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from recsys_assets.sharding import MAX_SHARDS, RULE, SHARDS_FORM, index_kind, sh
 from recsys_assets.storage.store import AT_ONCE, Listed, ObjectStore, fan_out, is_remote
 
 _SMALL_BYTES = 4_000_000
-_FEW = 20  # more objects than that has a release with shards
+_FEW = 20  # only releases with shards have more objects
 
 
 def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
-    """Read one blob and prove that it is exactly the one referred to, and this target's.
+    """Return the bytes of one blob, verified against its reference and target.
 
     Raises `NotFoundError` if it is missing, `CorruptObjectError` if size, digest, version or owner differ.
     """
@@ -31,14 +31,14 @@ def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
 
 
 def fetch_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
-    """Return what stands in a blob's place, not proven to be anything; `NotFoundError` if nothing does."""
+    """Return the bytes at a blob's key, unverified; raise `NotFoundError` if there are none."""
     return store.get(blob_key(target, ref.kind, ref.version), max_bytes=ref.size).data
 
 
 def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
-    """Raise `CorruptObjectError` unless the bytes are exactly those referred to, and this target's.
+    """Raise `CorruptObjectError` unless the bytes match the reference and the target.
 
-    Bytes of another form than the kinds' JSON do not say whose they are: their place under the target does.
+    Formats other than JSON do not contain their owner; for them, only the key shows the target.
     """
     key, hashes = blob_key(target, ref.kind, ref.version), hashes_of(data)
     digest = hashes.digest
@@ -51,21 +51,21 @@ def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
         check_digits(ref.version, digest, name=key)
         return
     if proven_version(data, hashes, name=key) != ref.version:
-        raise CorruptObjectError(f"{key} is another version than its name says: build it again")
+        raise CorruptObjectError(f"{key} does not have the version in its name: build it again")
     if not data.startswith(owner_head(ref.kind, target)):
-        raise CorruptObjectError(f"{key} says that it belongs to another target or kind: {data[:120]!r}; remove it")
+        raise CorruptObjectError(f"{key} belongs to another target or kind: {data[:120]!r}; remove it")
 
 
 def check_digits(version: str, digest: str, *, name: str) -> None:
-    """Raise `CorruptObjectError` unless a version that is not of the kinds' JSON is the SHA-256 of its bytes."""
+    """Raise `CorruptObjectError` unless a version in a format other than JSON is the SHA-256 of its bytes."""
     if version.partition(".")[0] != digest:
         raise CorruptObjectError(f"{name} is version {digest[:12]}, not {version[:12]}: restore it or import it again")
 
 
 def blob_faults(store: ObjectStore, target: Target, windows: Mapping[ArtifactRef, Window]) -> tuple[str, ...]:
-    """Return what is wrong with each blob that cannot be served, or whose own window is not the one recorded of it.
+    """Return the fault of each blob that cannot be served or whose window differs from the recorded one.
 
-    Nothing for those that can; two are read at a time, and more of small ones where the store is remote.
+    Two blobs are read at a time; more if they are small and the store is remote.
     """
     small = is_remote(store) and all(ref.size <= _SMALL_BYTES for ref in windows)
     with ThreadPoolExecutor(AT_ONCE if small else 2) as pool:
@@ -85,32 +85,32 @@ def _fault(store: ObjectStore, target: Target, recorded: tuple[ArtifactRef, Wind
 
 
 def check_window(ref: ArtifactRef, recorded: Window, *, start: str, end: str) -> None:
-    """Raise `CorruptObjectError` if a record gives an artifact another window, in days, than its own bytes say."""
+    """Raise `CorruptObjectError` if the window in a record, in days, differs from the one in the artifact's bytes."""
     try:
         first, last = parse_rfc3339(start).date(), (parse_rfc3339(end) - timedelta(microseconds=1)).date()
     except (ConfigurationError, OverflowError) as error:
-        raise CorruptObjectError(f"version {ref.version[:12]} has a window that is none: {error}") from error
+        raise CorruptObjectError(f"version {ref.version[:12]} has an invalid window: {error}") from error
     if (first, last) != (recorded.first, recorded.last):
         raise CorruptObjectError(
-            f"version {ref.version[:12]} is of {first} to {last} by its own bytes, its record says {recorded.first} to "
+            f"version {ref.version[:12]} covers {first} to {last}, but its record says {recorded.first} to "
             f"{recorded.last}: the record is damaged, restore it from a backup"
         )
 
 
 def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:
-    """Return the references whose blob is not there in its size: one look each, several at once if there are many."""
-    asked = tuple(dict.fromkeys(refs))
+    """Return the references whose blob is missing or has another size; many are checked in parallel."""
+    unique = tuple(dict.fromkeys(refs))
 
-    def look(ref: ArtifactRef) -> Listed | None:
+    def stat(ref: ArtifactRef) -> Listed | None:
         return store.stat(blob_key(target, ref.kind, ref.version))
 
-    found = fan_out(look, asked) if len(asked) > _FEW else map(look, asked)
-    pairs = zip(asked, found, strict=True)
-    return tuple(ref for ref, there in pairs if there is None or there.size != ref.size)
+    found = fan_out(stat, unique) if len(unique) > _FEW else map(stat, unique)
+    pairs = zip(unique, found, strict=True)
+    return tuple(ref for ref, listed in pairs if listed is None or listed.size != ref.size)
 
 
 class Shard(Record, frozen=True):
-    """One object of an index: its version, the size and SHA-256 of its stored bytes, and how many rows it holds."""
+    """One object of an index: version, size and SHA-256 of the stored bytes, and number of rows."""
 
     version: str
     size: int
@@ -119,26 +119,26 @@ class Shard(Record, frozen=True):
 
     @classmethod
     def of(cls, ref: ArtifactRef, *, rows: int) -> "Shard":
-        """Return what an index says of an artifact."""
+        """Return the shard entry of an artifact."""
         return cls(version=ref.version, size=ref.size, digest=ref.digest, rows=rows)
 
 
 class IndexWindow(Record, frozen=True):
-    """Which events went in, half-open, as artifacts say it."""
+    """Half-open window of the events, in the notation of the artifacts."""
 
     start: str
     end: str
 
 
 class ShardIndex(Record, frozen=True):
-    """Which shards a kind has, by number, how a row's key finds its own, and the single object with the same rows."""
+    """Index of a sharded artifact: its shards by number, the rule from key to shard, and an optional single object."""
 
     v: int
     artifact_type: str
     tenant: str
     surface: str
     window: IndexWindow
-    key: str  # the field that names a row
+    key: str  # field that identifies a row
     rule: str
     rows: int
     whole: Shard | None
@@ -146,7 +146,7 @@ class ShardIndex(Record, frozen=True):
 
     @property
     def refs(self) -> tuple[ArtifactRef, ...]:
-        """The shards, by number."""
+        """References of the shards, by number."""
         return tuple(self.ref_of(shard) for shard in self.shards)
 
     def ref_of(self, shard: Shard) -> ArtifactRef:
@@ -157,7 +157,7 @@ class ShardIndex(Record, frozen=True):
 def make_index(
     target: Target, kind: str, window: Window, *, key: str, shards: Sequence[Shard], whole: Shard | None
 ) -> tuple[ArtifactRef, bytes]:
-    """Return the index over a kind's shards, given by number, and its reference: a pure function of what it says."""
+    """Return the reference and the bytes of the index over `shards` (by number); deterministic."""
     index = ShardIndex(
         v=FORMAT,
         artifact_type=kind,
@@ -176,52 +176,55 @@ def make_index(
 
 
 def parse_index(data: bytes, target: Target, kind: str, *, name: str) -> ShardIndex:
-    """Return what the proven bytes of an index say, if they are one of this target and of the index kind `kind`.
+    """Decode verified bytes of an index, and check that it belongs to this target and the index kind `kind`.
 
-    Raises `CorruptObjectError`: build the artifact again, or, where the rule is not known, upgrade the package.
+    Raises `CorruptObjectError`: build the artifact again or, for an unknown rule, upgrade the package.
     """
     index = decode(data, ShardIndex, name=name)
     if (index.artifact_type, index.tenant, index.surface) != (sharded_kind(kind), target.tenant, target.surface):
         raise CorruptObjectError(
-            f"{name} says that it is {index.artifact_type} of {index.tenant}/{index.surface}, not {kind} of {target}: "
-            "remove it, it is not ours"
+            f"{name} is {index.artifact_type} of {index.tenant}/{index.surface}, not {kind} of {target}: remove it"
         )
     if index.rule != RULE:
-        raise CorruptObjectError(f"{name} parts keys by {index.rule!r}, this version knows {RULE!r}: upgrade it")
+        raise CorruptObjectError(
+            f"{name} assigns keys to shards by {index.rule!r}, this version supports {RULE!r}: upgrade the package"
+        )
     if not 0 < len(index.shards) <= MAX_SHARDS or index.rows != sum(shard.rows for shard in index.shards):
         raise CorruptObjectError(f"{name} lists {len(index.shards)} shards of {index.rows} rows: build it again")
     try:
         _ = index.refs
     except ConfigurationError as error:
-        raise CorruptObjectError(f"{name} lists what is no artifact: {error}; build it again") from error
+        raise CorruptObjectError(f"{name} contains an invalid reference: {error}; build it again") from error
     return index
 
 
 def read_index(store: ObjectStore, target: Target, ref: ArtifactRef) -> ShardIndex:
-    """Return the index that a reference names, its bytes proven; raises as `read_blob` and `parse_index` do."""
+    """Return the index of a reference, its bytes verified; raise as `read_blob` and `parse_index` do."""
     return parse_index(read_blob(store, target, ref), target, ref.kind, name=f"{ref.kind} {ref.version[:12]}")
 
 
 def prove_members(store: ObjectStore, target: Target, members: Iterable[Member]) -> None:
-    """Raise `RefusedError` naming every object of these artifacts that is missing or not what it should be."""
+    """Raise `RefusedError` that lists every missing or invalid object of these artifacts."""
     faults = member_faults(store, target, members)
     if faults:
         raise RefusedError(f"{target}: {plural(len(faults), 'artifact')} cannot be served: " + "; ".join(faults))
 
 
 def member_faults(store: ObjectStore, target: Target, members: Iterable[Member]) -> tuple[str, ...]:
-    """Return what is wrong with each object of these artifacts, and where a record says other than the objects.
+    """Return the faults of the objects of these artifacts, and differences between records and objects.
 
-    A record must give each artifact the window that its bytes name, and list the shards that its index does:
-    collection keeps what records list, and readers load what indexes list.
+    A record must contain the window in each artifact's bytes and the shards in its index, because collection keeps the
+    objects in records, while readers load those in indexes.
     """
-    known = list(members)
+    artifacts = list(members)
     try:
-        windows = {ref: _window_of(member) for member in known for ref in member.refs}  # empty shards are one object
+        windows = {
+            ref: _window_of(member) for member in artifacts for ref in member.refs
+        }  # empty shards are one object
     except (ConfigurationError, ValueError) as error:
-        return (f"its record has a window that is none: {error}",)
+        return (f"its record has an invalid window: {error}",)
     faults = blob_faults(store, target, windows)
-    listed = (_listing_fault(store, target, member) for member in known)
+    listed = (_listing_fault(store, target, member) for member in artifacts)
     return (*faults, *(fault for fault in listed if fault is not None))
 
 
@@ -232,7 +235,9 @@ def _window_of(member: Member) -> Window:
 def _listing_fault(store: ObjectStore, target: Target, member: Member) -> str | None:
     recorded = member.shard_refs
     if not member.ref.version.endswith(f".{SHARDS_FORM}"):
-        return f"{member.ref.kind}: its record lists shards, and it is no index: build it again" if recorded else None
+        return (
+            f"{member.ref.kind}: its record lists shards, but it is not an index: build it again" if recorded else None
+        )
     try:
         index = read_index(store, target, member.ref)
         check_window(member.ref, _window_of(member), start=index.window.start, end=index.window.end)
@@ -240,4 +245,4 @@ def _listing_fault(store: ObjectStore, target: Target, member: Member) -> str | 
         return f"{member.ref.kind}: {error}"
     if index.refs == recorded:
         return None
-    return f"{member.ref.kind}: its index lists {len(index.refs)} shards, other than the {len(recorded)} of its record"
+    return f"{member.ref.kind}: the {len(index.refs)} shards in its index are not the {len(recorded)} in its record"

@@ -1,4 +1,4 @@
-"""The rules by which a release may replace what is live, on values alone."""
+"""Ship rules: whether a release may replace the live one; pure functions on values."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,28 +9,28 @@ from recsys_assets.release.documents import Hold, Label, Release
 
 
 class Ruling(StrEnum):
-    """How a candidate stands against what is live."""
+    """Ruling of the ship rules on a candidate."""
 
     SHIP = "done"
     UNCHANGED = "unchanged"
     OLDER = "older"
     HELD = "held"
     BAD = "refused"
-    ROLLOUT = "rollout"  # shown to a share of requests first
+    ROLLOUT = "rollout"  # served to a share of requests first
 
 
 @dataclass(frozen=True, slots=True)
 class LiveBaseline:
-    """What a candidate is held against: the live release (None: the pointer is gone) and the last day of its data."""
+    """The live release (id None: the pointer is missing) and the last day of its data, to compare a candidate with."""
 
     release_id: str | None
     data_through: str
-    note: str = ""  # what is wrong with the record of the live release
+    note: str = ""  # fault of the record of the live release
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A ruling, and the sentence that explains it."""
+    """A ruling and its explanation."""
 
     ruling: Ruling
     message: str
@@ -45,56 +45,56 @@ def judge(
     now: datetime,
     allow_older: bool,
 ) -> Judgement:
-    """Judge a release: the same as live, marked bad, held, fenced off as older, or free to ship, in this order."""
+    """Apply the ship rules; first match wins: already live, marked bad, held, older than live data, free to ship."""
     short = release.id[:12]
     if live is not None and live.release_id == release.id:
-        return Judgement(Ruling.UNCHANGED, f"release {short} is live already")
+        return Judgement(Ruling.UNCHANGED, f"release {short} is already live")
     if bad is not None:
         return Judgement(
             Ruling.BAD,
             f"release {short} was marked bad at {bad.at} by {bad.actor} ({bad.reason}): fix its input and build the "
-            f"day again, or say that it is good by `recsys-assets rollback --to {short}`",
+            f"day again, or confirm that it is good by `recsys-assets rollback --to {short}`",
         )
     newest = max(release.data_through, live.data_through) if live else release.data_through
     if hold is not None and is_in_force(hold, data_through=newest, now=now):
         return Judgement(
             Ruling.HELD,
-            f"release {short} is recorded and not shipped: held since {hold.at} by {hold.actor} ({hold.reason}), "
+            f"release {short} is recorded but not shipped: held since {hold.at} by {hold.actor} ({hold.reason}), "
             f"until {ending(hold)}; to ship it now, end the hold by `recsys-assets release-hold`, then ship it again",
         )
     if live is not None and release.data_through < live.data_through and not allow_older:
         return Judgement(
             Ruling.OLDER,
-            f"release {short} is recorded and not shipped: its data ends {release.data_through}, live data ends "
-            f"{live.data_through}; ship it on purpose by --allow-older",
+            f"release {short} is recorded but not shipped: its data ends {release.data_through}, live data ends "
+            f"{live.data_through}; to ship it anyway, use --allow-older",
         )
     return Judgement(Ruling.SHIP, f"release {short} with data through {release.data_through}")
 
 
 def is_in_force(hold: Hold, *, data_through: str, now: datetime) -> bool:
-    """Return whether a hold keeps data that ends on this day from shipping."""
+    """Return whether a hold blocks a ship of data that ends on `data_through`."""
     if hold.lifted is not None:
         return False
-    over = []
+    conditions = []
     if hold.until is not None:
-        over.append(now >= parse_rfc3339(hold.until))
+        conditions.append(now >= parse_rfc3339(hold.until))
     if hold.after_data is not None:
-        over.append(date.fromisoformat(data_through) > date.fromisoformat(hold.after_data))
-    return not over or not all(over)
+        conditions.append(date.fromisoformat(data_through) > date.fromisoformat(hold.after_data))
+    return not conditions or not all(conditions)
 
 
 def ending(hold: Hold) -> str:
-    """Say what ends a hold."""
+    """Return text on what ends a hold."""
     ends = []
     if hold.until is not None:
         ends.append(hold.until)
     if hold.after_data is not None:
-        ends.append(f"there is good data newer than {hold.after_data}")
+        ends.append(f"good data newer than {hold.after_data} exists")
     return " and ".join(ends) or "it is lifted by `recsys-assets release-hold`"
 
 
 def stricter(stored: Hold | None, placed: Hold) -> Hold:
-    """Return the hold that ends only when both would: an older promise to hold is never cut short by a newer one."""
+    """Return the hold that ends only when both end, so that a newer hold never shortens an older one."""
     if stored is None or stored.lifted is not None:
         return placed
     if not (stored.until or stored.after_data):
@@ -110,5 +110,5 @@ def stricter(stored: Hold | None, placed: Hold) -> Hold:
     )
 
 
-def _later(one: str | None, other: str | None) -> str | None:
-    return max((t for t in (one, other) if t is not None), key=parse_rfc3339, default=None)
+def _later(first: str | None, second: str | None) -> str | None:
+    return max((t for t in (first, second) if t is not None), key=parse_rfc3339, default=None)

@@ -1,8 +1,8 @@
-"""Signed pointers: who moved a pointer proves it, and readers with a public key take nothing that is not proven so.
+"""Signed pointers: writers sign each pointer, and readers with a public key accept only signed pointers.
 
-In the manner of TUF: each signature names the target, a version that only grows, and its end. It is stored beside the
-pointer, under a name made of the pointer's own bytes, and is written before the pointer moves: a reader that sees a
-pointer finds its signature, whichever of two publishers won.
+As in TUF, each signature contains the target, a version that only grows, and an expiry. Its key is derived from the
+pointer's bytes, and it is written before the pointer moves: a reader of a pointer always finds its signature, whichever
+of two publishers won.
 """
 
 import hashlib
@@ -30,26 +30,28 @@ from recsys_assets.storage.store import ObjectStore
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-PURPOSE: Final = b"recsys-assets pointer signature 1\n"  # so that a signature over other bytes means nothing here
+PURPOSE: Final = (
+    b"recsys-assets pointer signature 1\n"  # domain separation: signatures made for another purpose are invalid here
+)
 _ENVIRONMENT, _FILE = "env:", "file:"
 
 
 class Statement(Record, frozen=True):
-    """What is signed of a pointer: whose it is, its bytes, the release and its record, since when and how long."""
+    """Signed statement about a pointer: its target, digest, release and record, and the validity of the signature."""
 
     tenant: str
     surface: str
     version: int  # microseconds of the pointer's `updated_at`, which grows with every move
-    pointer: str  # SHA-256 of the pointer's bytes, which name every artifact by its content
+    pointer: str  # SHA-256 of the pointer's bytes, which contain the content hash of every artifact
     release: str
-    record: str | None  # SHA-256 of the release record; None where there was none to read
+    record: str | None  # SHA-256 of the release record; None if there was none
     signed_at: str
     expires: str
     v: int = FORMAT
 
 
 class SignedStatement(Record, frozen=True):
-    """A statement as the bytes that were signed, and signatures by key id, in hex."""
+    """The signed bytes of a statement, and its signatures in hex by key id."""
 
     signed: str
     signatures: Mapping[str, str]
@@ -58,7 +60,7 @@ class SignedStatement(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """The private keys that sign, all of them each time, and how long a signature holds."""
+    """Private keys, all of which sign each pointer, and the validity of a signature."""
 
     keys: Mapping[str, "Ed25519PrivateKey"] = field(repr=False)
     valid: timedelta
@@ -66,11 +68,11 @@ class Signer:
 
     @property
     def trust(self) -> "Trust":
-        """The public halves: one of them is enough."""
+        """Trust in the public keys, with a threshold of 1."""
         return Trust({name: key.public_key() for name, key in self.keys.items()})
 
     def sign(self, store: ObjectStore, target: Target, pointer: bytes) -> tuple[str, bytes]:
-        """Return the key and the bytes of a signature of a pointer; the release's record is read for it."""
+        """Return the storage key and the bytes of a pointer's signature; reads the release record for its digest."""
         current = parse_stored_pointer(store, target, pointer, etag="")
         now = self.now()
         try:
@@ -95,7 +97,7 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The public keys that a reader believes, by id, and how many of them must have signed."""
+    """Public keys that a reader trusts, by id, and the number of them that must have signed."""
 
     keys: Mapping[str, "Ed25519PublicKey"]
     threshold: int = 1
@@ -108,22 +110,25 @@ class Trust:
 
     @classmethod
     def of(cls, *places: str | Path, threshold: int = 1) -> "Trust":
-        """Return the trust in public keys: PEM files, or `env:NAME` and `file:PATH`."""
+        """Return the trust in public keys, each a PEM file, `env:NAME` or `file:PATH`.
+
+        Raises `ConfigurationError` for an unreadable key or an impossible threshold.
+        """
         found = [_read_public(place) for place in places]
         return cls({key_id(key): key for key in found}, threshold)
 
     def check(self, store: ObjectStore, target: Target, pointer: bytes, *, now: datetime) -> Statement:
-        """Return what was signed of a pointer; `UntrustedError` if it is unsigned, of other bytes, or expired."""
+        """Return the statement of a pointer; raise `UntrustedError` if it is unsigned, of other bytes, or expired."""
         statement = self.prove(store, target, pointer)
         if now >= parse_rfc3339(statement.expires):
             raise UntrustedError(
-                f"{target}: the signature of its pointer expired at {statement.expires}: is the store held back, or "
-                "does nobody sign any more? `recsys-assets sign` renews it"
+                f"{target}: the signature of its pointer expired at {statement.expires}: an old copy of the store "
+                "may be served, or signing has stopped. Renew it by `recsys-assets sign`"
             )
         return statement
 
     def prove(self, store: ObjectStore, target: Target, pointer: bytes) -> Statement:
-        """Return what was signed of a pointer, however old; `UntrustedError` if that does not prove it."""
+        """Return the statement of a pointer, even if expired; raise `UntrustedError` without a valid signature."""
         current = parse_stored_pointer(store, target, pointer, etag="")
         version, digest = version_of(current.updated_at), sha256(pointer)
         key = signature_key(target, version, digest)
@@ -131,8 +136,8 @@ class Trust:
             document = decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, SignedStatement, name=key)
         except NotFoundError:
             raise UntrustedError(
-                f"{target}: its pointer of {current.pointer.updated_at} is not signed ({key} is not there): ship or "
-                "roll back with [signing] set, or `recsys-assets sign --unsigned` once it is known to be right"
+                f"{target}: its pointer of {current.pointer.updated_at} is not signed ({key} is missing): ship or roll "
+                "back with [signing] set, or check the pointer and run `recsys-assets sign --unsigned`"
             ) from None
         except CorruptObjectError as error:
             raise UntrustedError(str(error)) from error
@@ -141,21 +146,21 @@ class Trust:
         statement = decode(text, Statement, name=key)
         said = (statement.tenant, statement.surface, statement.version, statement.pointer, statement.release)
         if said != (target.tenant, target.surface, version, digest, current.release_id):
-            raise UntrustedError(f"{target}: {key} is the signature of another pointer: it proves nothing here")
+            raise UntrustedError(f"{target}: {key} is the signature of another pointer")
         return statement
 
     def _check_signatures(self, target: Target, text: bytes, signatures: Mapping[str, str]) -> None:
-        known = [name for name in signatures if name in self.keys]
-        good = [name for name in known if _holds(self.keys[name], signatures[name], text)]
-        if len(good) < self.threshold:
+        trusted = [name for name in signatures if name in self.keys]
+        valid = [name for name in trusted if _is_valid(self.keys[name], signatures[name], text)]
+        if len(valid) < self.threshold:
             raise UntrustedError(
-                f"{target}: {len(good)} of {self.threshold} signatures of its pointer hold: signed by "
-                f"{', '.join(sorted(signatures)) or 'nobody'}, believed are {', '.join(sorted(self.keys))}"
+                f"{target}: {len(valid)} of {self.threshold} required signatures of its pointer are valid: signed by "
+                f"{', '.join(sorted(signatures)) or 'no key'}, trusted are {', '.join(sorted(self.keys))}"
             )
 
 
 def version_of(updated_at: datetime) -> int:
-    """Return the version of a pointer as signatures count it: every move is later than all before it."""
+    """Return the version of a pointer in signatures: microseconds since 1970, which grow with every move."""
     return (updated_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
@@ -167,7 +172,7 @@ def key_id(key: "Ed25519PublicKey") -> str:
 def read_signer(places: Sequence[str], *, valid_days: float, now: Clock = lambda: datetime.now(UTC)) -> Signer:
     """Return the signer with the private keys in `env:NAME` or `file:PATH`, each an ed25519 key in PEM.
 
-    Raises `ConfigurationError` naming the place, never what stands there.
+    Raises `ConfigurationError` with the location of the key, never its content.
     """
     keys = [_read_private(place) for place in places]
     return Signer({key_id(key.public_key()): key for key in keys}, timedelta(days=valid_days), now)
@@ -178,11 +183,11 @@ def _read_private(place: str) -> "Ed25519PrivateKey":
     try:
         key = serialization.load_pem_private_key(_text_at(place), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(
-            f"signing: what stands at {place} is no private key in PEM without a password"
-        ) from error
+        raise ConfigurationError(f"signing: {place} is not a private key in PEM without a password") from error
     if not isinstance(key, private):
-        raise ConfigurationError(f"signing: the key at {place} is not of ed25519: openssl genpkey -algorithm ed25519")
+        raise ConfigurationError(
+            f"signing: the key at {place} is not an ed25519 key: openssl genpkey -algorithm ed25519"
+        )
     return key
 
 
@@ -191,14 +196,14 @@ def _read_public(place: str | Path) -> "Ed25519PublicKey":
     try:
         key = serialization.load_pem_public_key(_text_at(str(place)))
     except ValueError as error:
-        raise ConfigurationError(f"what stands at {place} is no public key in PEM: openssl pkey -pubout") from error
+        raise ConfigurationError(f"{place} is not a public key in PEM: openssl pkey -pubout") from error
     if not isinstance(key, public):
-        raise ConfigurationError(f"the public key at {place} is not of ed25519")
+        raise ConfigurationError(f"the public key at {place} is not an ed25519 key")
     return key
 
 
 def _text_at(place: str) -> bytes:
-    """Return what stands in `env:NAME`, `file:PATH` or a path; `ConfigurationError` names the place."""
+    """Return the content of `env:NAME`, `file:PATH` or a path; raise `ConfigurationError` if it is missing."""
     if place.startswith(_ENVIRONMENT):
         name = place.removeprefix(_ENVIRONMENT)
         if name not in os.environ:
@@ -211,7 +216,7 @@ def _text_at(place: str) -> bytes:
         raise ConfigurationError(f"signing: cannot read {path}: {error.strerror}; put a key in PEM there") from None
 
 
-def _holds(key: "Ed25519PublicKey", signature: str, text: bytes) -> bool:
+def _is_valid(key: "Ed25519PublicKey", signature: str, text: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
 
     try:

@@ -1,4 +1,4 @@
-"""Stores that sign pointers as they move, and stores that hand out signed pointers alone; renewal and proof of them."""
+"""Stores that sign pointers on write, and stores that accept only signed pointers; renewal and checks of signatures."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -18,10 +18,10 @@ from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 def renew(
     store: ObjectStore, signer: Signer, target: Target, *, unsigned: bool = False, dry_run: bool = False
 ) -> Statement | None:
-    """Sign the live pointer again, and return what was signed, or is so far; None where nothing is live.
+    """Sign the live pointer again and return its statement (dry run: the current one), or None if nothing is live.
 
-    Only a pointer that one of the signer's keys signed before: whoever can write to the store could else have theirs
-    signed. `unsigned` signs what nobody did, or somebody else. Raises `UntrustedError` without it.
+    The pointer must carry a signature by one of the signer's keys; otherwise anyone with write access to the store
+    could get their pointer signed. `unsigned` also signs a pointer without one. Raises `UntrustedError` without it.
     """
     current = find_stored(store, pointer_key(target))
     if current is None:
@@ -35,9 +35,9 @@ def renew(
 
 
 def keep_signed(store: ObjectStore, target: Target) -> None:
-    """Renew the live pointer's signature once half of its time is over; nothing in a store that does not sign.
+    """Renew the live pointer's signature after half of its validity; no-op for a store that does not sign.
 
-    A pointer that nobody signed stays so: what signed it first must have been a ship, or a person.
+    An unsigned pointer stays unsigned: the first signature must come from a ship or a person.
     """
     current = find_stored(store, pointer_key(target)) if isinstance(store, SigningStore) else None
     if isinstance(store, SigningStore) and current is not None:
@@ -48,7 +48,7 @@ def keep_signed(store: ObjectStore, target: Target) -> None:
 
 
 def signature_faults(store: ObjectStore, target: Target, trust: Trust, *, now: datetime) -> tuple[str, ...]:
-    """Return what the signature of the live pointer does not prove: its bytes, its end, its release's record."""
+    """Return the faults of the live pointer's signature: invalid, expired, or another release record than signed."""
     current = find_stored(store, pointer_key(target))
     if current is None:
         return ()
@@ -59,23 +59,23 @@ def signature_faults(store: ObjectStore, target: Target, trust: Trust, *, now: d
         return (str(error),)
     if statement.record is None or statement.record == sha256(record):
         return ()
-    return (f"{release_key(target, statement.release)} is not the record that was signed: restore it from a backup",)
+    return (f"{release_key(target, statement.release)} is not the signed record: restore it from a backup",)
 
 
-class _Delegating:
-    """Every verb of a store as it is; pointers are looked at in the two stores below."""
+class _DelegatingStore:
+    """Base of the two stores below: delegates every method to the inner store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self.inner: Final = store
 
     @property
     def root_uri(self) -> str:
-        """That of the store behind it."""
+        """Root URI of the inner store."""
         return self.inner.root_uri
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """Those of the store behind it."""
+        """URI roots of the inner store."""
         return self.inner.uri_roots
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
@@ -83,11 +83,11 @@ class _Delegating:
         return self.inner.get(key, max_bytes=max_bytes)
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`."""
+        """Return the object, or None if its etag is still `etag`."""
         return self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and modification time of the object, or None."""
         return self.inner.stat(key)
 
     def create(self, key: str, data: bytes) -> str:
@@ -95,11 +95,11 @@ class _Delegating:
         return self.inner.create(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`."""
+        """Replace the object whose etag is `expected`."""
         return self.inner.swap(key, data, expected=expected)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
+        """Write the object unconditionally."""
         return self.inner.put(key, data)
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -111,16 +111,16 @@ class _Delegating:
         self.inner.delete(key)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`."""
+        """Remove the object whose etag is `expected`."""
         self.inner.delete_unchanged(key, expected=expected)
 
     def expiring_rules(self) -> tuple[str, ...]:
-        """Return the rules by which the server behind it deletes by age."""
+        """Return the lifecycle rules by which the server deletes objects by age."""
         return self.inner.expiring_rules() if isinstance(self.inner, KnowsLifecycleRules) else ()
 
 
-class SigningStore(_Delegating):
-    """A store in which every pointer is signed before it is moved: by ship, rollback, repair and collection alike."""
+class SigningStore(_DelegatingStore):
+    """Store that signs every pointer before it moves, whether by ship, rollback, repair or collection."""
 
     def __init__(self, store: ObjectStore, signer: Signer) -> None:
         super().__init__(store)
@@ -132,11 +132,11 @@ class SigningStore(_Delegating):
         return self.inner.create(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`; a pointer is signed first, and signatures that ended are removed."""
+        """Replace the object whose etag is `expected`; a pointer is signed first, expired signatures are removed."""
         target = self._sign(key, data)
         etag = self.inner.swap(key, data, expected=expected)
         if target is not None:
-            self._remove_ended(target)
+            self._remove_expired(target)
         return etag
 
     def _sign(self, key: str, data: bytes) -> Target | None:
@@ -146,33 +146,35 @@ class SigningStore(_Delegating):
             self.inner.put(name, signature)
         return target
 
-    def _remove_ended(self, target: Target) -> None:
-        """Remove signatures of pointers that moved so long ago that all of theirs have ended."""
+    def _remove_expired(self, target: Target) -> None:
+        """Remove signatures of pointers so old that all their signatures have expired."""
         prefix = signature_prefix(target)
-        ended = version_of(self.signer.now() - 2 * self.signer.valid)
+        expired = version_of(self.signer.now() - 2 * self.signer.valid)
         with suppress(StoreUnavailableError, ConfigurationError):
             names = [item.key for item in self.inner.list(prefix)]
             for name in names[:-1]:
                 version = name.removeprefix(prefix).partition("-")[0]
-                if version.isdigit() and int(version) < ended:
+                if version.isdigit() and int(version) < expired:
                     self.inner.delete(name)
 
 
-class TrustingStore(_Delegating):
-    """A store of which a pointer is read only if its signature holds, each time that it is asked for."""
+class TrustingStore(_DelegatingStore):
+    """Store that returns a pointer only if its signature is valid at the time of the read."""
 
     def __init__(self, store: ObjectStore, trust: Trust, *, now: Clock = lambda: datetime.now(UTC)) -> None:
         super().__init__(store)
         self._trust = trust
         self._now = now
-        self._checked: dict[str, tuple[str, bytes, datetime]] = {}  # by key: etag and bytes that hold, until when
+        self._checked: dict[
+            str, tuple[str, bytes, datetime]
+        ] = {}  # by key: etag and bytes of a valid pointer, expiry of its signature
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object; `UntrustedError` for a pointer whose signature does not hold."""
+        """Return the object; raise `UntrustedError` for a pointer without a valid signature."""
         return self._check(key, self.inner.get(key, max_bytes=max_bytes))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`, whose signature must not have ended since."""
+        """Return the object, or None if its etag is still `etag` and its signature has not expired."""
         found = self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
         if found is not None:
             return self._check(key, found)

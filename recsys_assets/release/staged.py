@@ -1,4 +1,4 @@
-"""Reports of gates in the store: each in one document with what it judged, a canonical day or a staged artifact."""
+"""Gate reports in the store: each in one document with its subject, a canonical day or a staged artifact."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -24,9 +24,9 @@ from recsys_assets.storage.store import ObjectStore
 
 
 def find_canonical_report(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> GateReport | None:
-    """Return the report of a canonical day's gates, or None if they never ran; its `version` says on which bytes.
+    """Return the gate report of a canonical day, or None if no gates ran; its `version` is the evaluated digest.
 
-    Format 1 kept it in a document beside. Raises `CorruptObjectError` if that is damaged.
+    Format 1 stored it in a separate document. Raises `CorruptObjectError` if that is damaged.
     """
     if record.v >= CANONICAL_FORMAT:
         return None if record.gates is UNSET else record.gates
@@ -34,14 +34,14 @@ def find_canonical_report(store: ObjectStore, target: Target, day: date, record:
 
 
 def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateReport | None:
-    """Return the report of a day's canonical events, None where there are none or their gates did not run."""
+    """Return the gate report of a day's canonical events, or None if there are none or the gates did not run."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     return None if record is None else find_canonical_report(store, target, day, record)
 
 
 @dataclass(frozen=True, slots=True)
 class StagedLocation:
-    """A staged artifact, the document that holds it, alone or with others of its run, and that one's etag."""
+    """A staged artifact with the key and etag of its document; `together`: the document of a run, if it is in one."""
 
     artifact: StagedArtifact
     key: str
@@ -49,10 +49,10 @@ class StagedLocation:
     together: StagedDay | None = None
 
 
-def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation | None:
-    """Return what a day staged of a kind and where, or None: in the document of the run, else in one of its own.
+def find_staged_location(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation | None:
+    """Return the staged artifact of a kind and day, or None; the run's document takes precedence over its own.
 
-    Raises `CorruptObjectError` if that cannot be read.
+    Raises `CorruptObjectError` if the document cannot be read.
     """
     stored = find_stored(store, staged_day_key(target, day))
     if stored is not None:
@@ -65,54 +65,54 @@ def find_staged_place(store: ObjectStore, target: Target, day: date, kind: str) 
 
 
 def find_staged_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
-    """Return what a day staged of a kind, or None; `CorruptObjectError` if it cannot be read."""
-    found = find_staged_place(store, target, day, kind)
+    """Return the staged artifact of a kind and day, or None; raise `CorruptObjectError` if it cannot be read."""
+    found = find_staged_location(store, target, day, kind)
     return None if found is None else found.artifact
 
 
 def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
-    """Return what a day staged of a kind, None too where it cannot be read: the candidate names that."""
+    """Return the staged artifact of a kind and day, or None if it is missing or unreadable."""
     return if_readable(partial(find_staged_artifact, store, target, day, kind))
 
 
-def read_staged_place(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation:
-    """Return what a day staged of a kind, and what `keep_report` replaces; `NotFoundError` if nothing."""
-    found = find_staged_place(store, target, day, kind)
+def read_staged_location(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation:
+    """Return the staged artifact of a kind and day with its location; raise `NotFoundError` if there is none."""
+    found = find_staged_location(store, target, day, kind)
     if found is None:
         raise NotFoundError(f"{staged_key(target, day, kind)} is not in the store")
     return found
 
 
 def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> None:
-    """Stage an artifact by itself, in place of one that a run staged together with others."""
+    """Stage an artifact in its own document, replacing one in the document of a run."""
     store.put(staged_key(target, day, staged.kind), encode(staged))
-    _take_out(store, target, day, staged.kind)
+    _remove_from_run(store, target, day, staged.kind)
 
 
 def hold_staged(reads: RunCache, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
     """Stage an artifact beside the others of a run, whose one document `reads.flush` writes when all are built.
 
-    `is_first`: no earlier run can have staged anything of the day.
+    `is_first`: no earlier run can have staged artifacts of the day.
     """
     key = staged_day_key(target, day)
-    with reads.turn(key):  # kinds are built side by side
+    with reads.turn(key):  # kinds are built in parallel
         stored = None if is_first and not reads.is_held(key) else find_stored(reads, key)
         try:
             before = decode(stored.data, StagedDay, name=key) if stored is not None else StagedDay(artifacts={})
         except CorruptObjectError:
-            before = StagedDay(artifacts={})  # written over
+            before = StagedDay(artifacts={})  # overwritten
         artifacts = dict(sorted({**before.artifacts, staged.kind: staged}.items()))
         reads.hold(key, encode(msgspec.structs.replace(before, artifacts=artifacts)))
 
 
-def withdraw_staged(store: ObjectStore, target: Target, day: date, kind: str) -> None:
-    """Remove what a day staged of a kind; nothing is fine."""
+def remove_staged(store: ObjectStore, target: Target, day: date, kind: str) -> None:
+    """Remove the staged artifact of a kind and day; no-op if there is none."""
     store.delete(staged_key(target, day, kind))
-    _take_out(store, target, day, kind)
+    _remove_from_run(store, target, day, kind)
 
 
-def _take_out(store: ObjectStore, target: Target, day: date, kind: str) -> None:
-    """Take a kind out of the document of a run; one that cannot be read is removed, as nothing ships from it."""
+def _remove_from_run(store: ObjectStore, target: Target, day: date, kind: str) -> None:
+    """Remove a kind from the document of a run; delete an unreadable document, because nothing can ship from it."""
     key = staged_day_key(target, day)
     stored = find_stored(store, key)
     if stored is None:
@@ -123,14 +123,14 @@ def _take_out(store: ObjectStore, target: Target, day: date, kind: str) -> None:
         store.delete(key)
         return
     if kind in before.artifacts:
-        left = {name: one for name, one in before.artifacts.items() if name != kind}
+        left = {name: artifact for name, artifact in before.artifacts.items() if name != kind}
         store.swap(key, encode(msgspec.structs.replace(before, artifacts=left)), expected=stored.etag)
 
 
 def keep_report(store: ObjectStore, staged: StagedArtifact, report: GateReport, *, over: StagedLocation) -> None:
-    """Write the report of its gates into a staged artifact's document, which was read as `over`.
+    """Write a gate report into the document of its staged artifact, which was read as `over`.
 
-    Raises `ConflictError` if the artifact was built again meanwhile: the report is not of what is stored now.
+    Raises `ConflictError` if the artifact was rebuilt in the meantime, so that the report is outdated.
     """
     judged = msgspec.structs.replace(staged, gates=report, v=STAGED_FORMAT)
     document = judged
@@ -141,7 +141,7 @@ def keep_report(store: ObjectStore, staged: StagedArtifact, report: GateReport, 
 
 
 def find_report_together(store: ObjectStore, target: Target, day: date, subject: str) -> GateReport | None:
-    """Return what gates said of a day's artifacts together, or None if they did not run."""
+    """Return the gate report on a day's artifacts together, or None if the gates did not run."""
     stored = find_stored(store, staged_day_key(target, day))
     if stored is not None:
         found = decode(stored.data, StagedDay, name=staged_day_key(target, day)).gates.get(subject)
@@ -151,7 +151,7 @@ def find_report_together(store: ObjectStore, target: Target, day: date, subject:
 
 
 def keep_report_together(store: ObjectStore, target: Target, day: date, report: GateReport) -> None:
-    """Write what gates said of a day's artifacts together: into the document of a run where there is one."""
+    """Write the gate report on a day's artifacts together, into the document of a run if there is one."""
     key = staged_day_key(target, day)
     stored = find_stored(store, key)
     if stored is None:
@@ -163,9 +163,9 @@ def keep_report_together(store: ObjectStore, target: Target, day: date, report: 
 
 
 def find_report(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> GateReport | None:
-    """Return the report of a staged artifact's gates, or None if they did not run.
+    """Return the gate report of a staged artifact, or None if the gates did not run.
 
-    Format 1 kept it in a document beside. Raises `CorruptObjectError` if that is damaged.
+    Format 1 stored it in a separate document. Raises `CorruptObjectError` if that is damaged.
     """
     if staged.v >= STAGED_FORMAT:
         return None if staged.gates is UNSET else staged.gates
@@ -173,13 +173,13 @@ def find_report(store: ObjectStore, target: Target, day: date, staged: StagedArt
 
 
 def find_report_of_kind(store: ObjectStore, target: Target, day: date, kind: str) -> GateReport | None:
-    """Return the report of what a day staged of a kind, or None where nothing is staged or its gates did not run."""
+    """Return the gate report of a kind and day, or None if nothing is staged or the gates did not run."""
     staged = find_staged_artifact(store, target, day, kind)
     return None if staged is None else find_report(store, target, day, staged)
 
 
 def is_left_out(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> bool:
-    """Return whether the gates left an artifact of a day out of its release; a damaged report says nothing."""
+    """Return whether the gates excluded an artifact of a day from its release; False for a damaged report."""
     if staged.facts.get("rows") != 0:
         return False
     report = if_readable(lambda: find_report(store, target, day, staged))

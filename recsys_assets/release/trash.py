@@ -1,4 +1,4 @@
-"""The trash: artifacts that collection took, kept under names of their own, and taken back when they are needed."""
+"""The trash: collected artifacts, stored under separate keys until they are deleted, and restored when needed."""
 
 import hashlib
 import re
@@ -23,21 +23,20 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key, trash_prefix, trash_record_key, trashed_key, version_of_name
 from recsys_assets.storage.store import Listed, ObjectStore
 
-LEASE = timedelta(minutes=5)  # how long a collection may delete after it wrote, or renewed, its record in the trash
+LEASE = timedelta(minutes=5)  # a collection may delete this long after it wrote or renewed its record in the trash
 _SWEEP_ID = re.compile(r"[0-9a-f]{32}")
 _COPY = re.compile(r"([^/]+)/([0-9a-f]{64}(?:\.[a-z0-9]{1,20})?)")
-DELETE_LIFETIME = timedelta(minutes=15)  # how long after that a delete that was held or repeated may still take effect
+DELETE_LIFETIME = timedelta(minutes=15)  # a delayed or repeated delete may take effect this long after the lease
 
 
 def move_to_trash(
     store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob, *, may_delete: Callable[[], bool]
 ) -> bytes | None:
-    """Copy one blob into the trash, then delete it; return its bytes, None if it is gone already.
+    """Copy one blob into the trash, then delete it; return its bytes, or None if it was already missing.
 
-    One that is larger than was announced stays, for the next collection to judge as it is: the announcement is damaged,
-    or it is another object.
-    `may_delete` is asked right before the delete: a collection that slept past its lease must not send one. The delete
-    is conditional where the store can: in a folder, one that comes late misses a blob that was written again meanwhile.
+    A blob larger than its recorded size stays for the next collection: the record is damaged, or the object was
+    replaced. `may_delete` is called right before the delete: a collection paused past its lease must not delete. The
+    delete is conditional if the store supports it, so that a late delete misses a blob that was written again.
     """
     key = blob_key(target, taken.kind, taken.version)
     try:
@@ -53,27 +52,27 @@ def move_to_trash(
 
 
 def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
-    """Delete the object that was read; another one by now stays, where the store distinguishes them."""
+    """Delete the object that was read; one that replaced it stays, if the store supports conditional deletes."""
     try:
         store.delete_unchanged(key, expected=etag)
     except ConflictError:
-        return  # gone, or written again: whoever did that had a reason
+        return  # deleted or written again concurrently
     except UnsafeStoreError:
         store.delete(key)
 
 
 def put_back(store: ObjectStore, target: Target, taken: CollectedBlob, data: bytes) -> None:
-    """Write a blob that was deleted too late to its place again; one that is there is fine."""
+    """Write a blob back that a late delete removed; no-op if it exists."""
     with suppress(ConflictError):
         store.create(blob_key(target, taken.kind, taken.version), data)
 
 
 def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> Sweep | None:
-    """Return a collection that took one of these blobs so lately that a delete of it may still be under way.
+    """Return a collection that took one of these blobs so recently that a delete may still be under way, or None.
 
-    Collections delete within their lease, and a request that was held or repeated is refused by the store
-    or over within `DELETE_LIFETIME`. What is written under such a name before could be hit by that delete.
-    Judged by the store's own times alone: the clocks of two writers may differ by more than that.
+    Collections delete within their lease, and a delayed or repeated request has failed or finished within
+    `DELETE_LIFETIME`. A blob written under the same key before then could be deleted by it. Only the store's own
+    timestamps are compared, because the clocks of two writers may differ by more than that.
     """
     wanted = {(ref.kind, ref.version) for ref in refs}
     for sweep in _sweeps(store, target) if wanted else ():
@@ -84,9 +83,9 @@ def lately_taken(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]
 
 
 def may_still_delete(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
-    """Return True if a delete that a collection sent may still take effect, by the store's own times.
+    """Return whether a delete sent by a collection may still take effect, by the store's own timestamps.
 
-    Where the record is gone, its copies say since when.
+    Without the collection's record, its start is taken from its copies in the trash.
     """
     record = store.stat(trash_record_key(target, sweep.id))
     since = record.modified if record is not None else parse_rfc3339(sweep.at).timestamp()
@@ -98,12 +97,12 @@ def may_still_delete(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
 
 
 def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob) -> bool:
-    """Return whether the trash holds one blob that a sweep took."""
+    """Return whether a blob that a collection took is in the trash."""
     return store.stat(trashed_key(target, sweep_id, taken.kind, taken.version)) is not None
 
 
 def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob) -> bool:
-    """Copy one blob out of the trash to its place, and return whether it was there to copy."""
+    """Copy one blob from the trash back to its key; return False if the trash does not contain it."""
     try:
         data = store.get(trashed_key(target, sweep_id, taken.kind, taken.version), max_bytes=taken.size).data
     except NotFoundError:
@@ -113,8 +112,8 @@ def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Collecte
     return True
 
 
-def rescue(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...]) -> tuple[ArtifactRef, ...]:
-    """Take blobs back from the trash if their bytes are right; return the ones that it does not hold."""
+def restore_from_trash(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...]) -> tuple[ArtifactRef, ...]:
+    """Restore blobs from the trash if their digest matches; return the refs that could not be restored."""
     if not missing:
         return ()
     sweeps = [sweep.id for sweep in trashed(store, target)]
@@ -122,14 +121,14 @@ def rescue(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...])
 
 
 def trashed(store: ObjectStore, target: Target) -> Iterator[Sweep]:
-    """Yield what each finished collection took and the trash still holds, oldest first."""
+    """Yield the finished collections whose blobs are in the trash, oldest first."""
     yield from sorted(_sweeps(store, target), key=lambda sweep: (sweep.at, sweep.id))
 
 
 def _sweeps(store: ObjectStore, target: Target) -> Iterator[Sweep]:
-    """Yield each sweep as its record and its copies have it: a record that cannot be read never stops a ship.
+    """Yield each collection in the trash, from its record and its copies: an unreadable record never blocks a ship.
 
-    A copy is written before its blob is deleted, so what stands in the trash is all that a delete may hit.
+    A copy is written before its blob is deleted, so the trash shows every blob that a delete may hit.
     """
     for sweep_id, items in _listed(store, target).items():
         try:
@@ -140,13 +139,13 @@ def _sweeps(store: ObjectStore, target: Target) -> Iterator[Sweep]:
             record = None
         except CorruptObjectError:
             record = None
-        copies = [one for item in items if (one := _taken_of(target, sweep_id, item))]
-        known = {(one.kind, one.version): one for one in (*(record.taken if record else ()), *copies)}
-        yield msgspec.structs.replace(record or _unreadable(sweep_id, items), taken=tuple(known.values()))
+        copies = [blob for item in items if (blob := _taken_of(target, sweep_id, item))]
+        taken = {(blob.kind, blob.version): blob for blob in (*(record.taken if record else ()), *copies)}
+        yield msgspec.structs.replace(record or _unreadable(sweep_id, items), taken=tuple(taken.values()))
 
 
 def damaged_records(store: ObjectStore, target: Target) -> Iterator[tuple[str, str]]:
-    """Yield the id of each sweep in the trash whose record is gone or cannot be read, and what is wrong with it."""
+    """Yield the id and the fault of each collection in the trash whose record is missing or unreadable."""
     for sweep_id, items in _listed(store, target).items():
         try:
             _read_record(store, target, sweep_id)
@@ -158,12 +157,12 @@ def damaged_records(store: ObjectStore, target: Target) -> Iterator[tuple[str, s
 
 
 def repair_records(store: ObjectStore, target: Target) -> None:
-    """Write each record again that is gone or cannot be read, by what its copies say."""
+    """Rewrite each missing or unreadable record from its copies."""
     damaged = {sweep_id for sweep_id, _ in damaged_records(store, target)}
     for sweep in [sweep for sweep in _sweeps(store, target) if sweep.id in damaged] if damaged else ():
         key = trash_record_key(target, sweep.id)
         stored = find_stored(store, key)
-        with suppress(ConflictError):  # another repairs it too
+        with suppress(ConflictError):  # repaired concurrently
             if stored is None:
                 store.create(key, encode(sweep))
             else:
@@ -171,7 +170,7 @@ def repair_records(store: ObjectStore, target: Target) -> None:
 
 
 def _listed(store: ObjectStore, target: Target) -> dict[str, list[Listed]]:
-    """Return what the trash holds, by the sweep that took it."""
+    """Return the objects in the trash by the id of their collection."""
     found: dict[str, list[Listed]] = {}
     for item in store.list(trash_prefix(target)):
         sweep_id, _, name = item.key.removeprefix(trash_prefix(target)).partition("/")
@@ -184,24 +183,24 @@ def _read_record(store: ObjectStore, target: Target, sweep_id: str) -> Sweep:
     key = trash_record_key(target, sweep_id)
     record = decode_sweep(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, name=key)
     if record.id != sweep_id:
-        raise CorruptObjectError(f"{key} names another collection, {record.id}")
+        raise CorruptObjectError(f"{key} is the record of another collection, {record.id}")
     return record
 
 
 def decode_sweep(data: bytes, *, name: str) -> Sweep:
-    """Read what a collection takes; `CorruptObjectError` also for a time that is none, and for what is no artifact."""
+    """Decode the record of a collection; raise `CorruptObjectError` also for an invalid timestamp or artifact."""
     sweep = decode(data, Sweep, name=name)
     try:
         parse_rfc3339(sweep.at)
-        for one in sweep.taken:
-            check_segment(one.kind, what="artifact kind")
+        for blob in sweep.taken:
+            check_segment(blob.kind, what="artifact kind")
     except ConfigurationError as error:
         raise CorruptObjectError(f"{name}: {error}") from error
-    strange = [one for one in sweep.taken if not _COPY.fullmatch(f"{one.kind}/{one.version}") or one.size < 0]
-    if strange:
-        raise CorruptObjectError(f"{name} names no artifact: {strange[0]}")
+    invalid = [blob for blob in sweep.taken if not _COPY.fullmatch(f"{blob.kind}/{blob.version}") or blob.size < 0]
+    if invalid:
+        raise CorruptObjectError(f"{name} contains an invalid artifact: {invalid[0]}")
     if not _SWEEP_ID.fullmatch(sweep.id):
-        raise CorruptObjectError(f"{name} names no collection: {sweep.id!r}")
+        raise CorruptObjectError(f"{name} has an invalid collection id: {sweep.id!r}")
     return sweep
 
 
@@ -212,15 +211,15 @@ def _unreadable(sweep_id: str, items: list[Listed]) -> Sweep:
 
 
 def _taken_of(target: Target, sweep_id: str, item: Listed) -> CollectedBlob | None:
-    """Return what a copy in the trash is of."""
+    """Return the blob that an object in the trash is a copy of, or None if it is not a copy."""
     name = _COPY.fullmatch(item.key.removeprefix(f"{trash_prefix(target)}{sweep_id}/"))
     return CollectedBlob(kind=name[1], version=version_of_name(name[2]), size=item.size) if name else None
 
 
 def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:
-    """Delete for good what one collection took, its record last; copies of `needed` (kind, version) stay with it.
+    """Delete the copies of one collection permanently, then its record; copies of `needed` (kind, version) stay.
 
-    A blob that was rebuilt since could still be hit by a late delete: its copy is what it is taken back from.
+    A rebuilt blob could still be hit by a late delete, and is then restored from its copy.
     """
     for taken in sweep.taken:
         if (taken.kind, taken.version) not in needed:

@@ -228,7 +228,7 @@ class Follower:
         """Serve the release before a broken one where that is wanted; else name those that could be."""
         try:
             if not self._fall_back:
-                others = alternatives(self._store, self._target, besides=broken)
+                others = alternatives(self._store, self._target, exclude=broken)
                 return f"fall_back=True would serve an earlier one; what can be rolled back to: {others}"
             previous = load_previous(self._store, self._target, besides=broken, limits=self._limits)
         except RecsysAssetsError as error:

@@ -1,6 +1,7 @@
-"""Age limits: raw parts, quarantine, staged references and canonical days that are old and that nothing needs any more.
+"""Age limits: deletion of old raw parts, quarantined lines, staged references and canonical days that nothing needs.
 
-All are off by default. The journal, release records and artifacts have none: artifacts go when no release needs them.
+All limits are off by default. The journal and release records have none; artifacts are collected when no release needs
+them.
 """
 
 import re
@@ -34,35 +35,33 @@ _DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[./]")
 
 @dataclass(frozen=True, slots=True)
 class AgeLimits:
-    """Days after which each sort of object goes, by the name of its setting; and how far back builds still look."""
+    """Maximum age in days by setting name, and the number of days that builds still read."""
 
     days: Mapping[str, int]
-    needed_days: int = (
-        1  # of canonical days before the newest: the longest window, and the past that gates compare with
-    )
-    staged_days: int = 1  # of staged references: the oldest that an import may stand in with
+    needed_days: int = 1  # newest canonical days kept for the longest window and for gate comparisons
+    staged_days: int = 1  # newest staged days kept: the oldest one that an import may use
 
     @property
     def off(self) -> bool:
-        """Whether nothing has a limit."""
+        """Whether no limit is set."""
         return not self.days
 
 
 @dataclass(frozen=True, slots=True)
 class ExpiredObject:
-    """One object past its limit: the setting that says so, and the day that it is of."""
+    """Object past its age limit, with the setting and the object's day."""
 
     item: Listed
     setting: str
     day: date
 
 
-def find_old(
+def find_expired(
     store: ObjectStore, target: Target, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> tuple[ExpiredObject, ...]:
-    """Return a target's objects that are past their limits and that no kept release, window or import needs.
+    """Return a target's objects past their limits that no retained release, window or import needs.
 
-    Raises `RefusedError` when what is kept is not known for certain.
+    Raises `RefusedError` if the objects to keep cannot be determined with certainty.
     """
     kept = _kept_days(store, target, limits, now=now, retention=retention) if CANONICAL in limits.days else {}
     newest_staged = max((day for _, day in _dated(store, staged_prefix(target))), default=date.min)
@@ -76,8 +75,8 @@ def find_old(
     return tuple(found)
 
 
-def find_old_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) -> tuple[ExpiredObject, ...]:
-    """Return the bad lines of all targets that are past their limit."""
+def find_expired_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) -> tuple[ExpiredObject, ...]:
+    """Return the quarantined objects of all targets that are past their limit."""
     days = limits.days.get(QUARANTINE)
     dated = _dated(store, "quarantine/") if days is not None else ()
     return tuple(
@@ -85,30 +84,31 @@ def find_old_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) ->
     )
 
 
-def delete_old(
+def delete_expired(
     store: ObjectStore, target: Target, old: Sequence[ExpiredObject], *, by: Actor, now: Clock
 ) -> tuple[ExpiredObject, ...]:
-    """Delete what is past its limits, and return what went; a canonical day that is built again meanwhile stays.
+    """Delete objects past their limits and return the deleted ones; a canonical day rebuilt concurrently stays.
 
-    A day's record goes first, on condition that it still is the one that was read: a day without a record is one that
-    was never built, whatever else of it is left.
+    A day's record is deleted first, only if it is unchanged since it was read: a day without a record counts as never
+    built, whatever else is left of it.
     """
-    rebuilt = {one.day for one in old if one.setting == CANONICAL and not _drop_record(store, target, one.day)}
-    gone = [one for one in old if one.setting != CANONICAL or one.day not in rebuilt]
-    for one in gone:
-        store.delete(one.item.key)
-    if gone:
-        counts = {setting: sum(one.setting == setting for one in gone) for setting in sorted({o.setting for o in gone})}
+    rebuilt = {item.day for item in old if item.setting == CANONICAL and not _drop_record(store, target, item.day)}
+    deleted = [expired for expired in old if expired.setting != CANONICAL or expired.day not in rebuilt]
+    for expired in deleted:
+        store.delete(expired.item.key)
+    if deleted:
+        settings = [expired.setting for expired in deleted]
+        counts = {setting: settings.count(setting) for setting in sorted(set(settings))}
         named = ", ".join(f"{count} by retention.{setting}" for setting, count in counts.items())
         change = PointerChange(store, target, COLLECT, by, now)
-        append_entry(change, f"deleted {len(gone)} objects past their age limits: {named}", counts)
-    return tuple(gone)
+        append_entry(change, f"deleted {len(deleted)} objects past their age limits: {named}", counts)
+    return tuple(deleted)
 
 
 def explain_age(
     store: ObjectStore, target: Target, key: str, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> str | None:
-    """Say why an object that has an age limit stays, or that it goes; None for a key of any other sort."""
+    """Explain why an object with an age limit is kept or deleted; None for keys without an age limit."""
     setting, prefix = next(((name, p) for name, p in _prefixes(target, key).items() if key.startswith(p)), (None, ""))
     match = _DAY.match(key.removeprefix(prefix)) if setting else None
     if setting is None or match is None:
@@ -118,17 +118,17 @@ def explain_age(
     if store.stat(key) is None:
         return f"{key} is not in the store"
     day = date.fromisoformat(match[1])
-    old = find_old_quarantine(store, limits, now=now) if setting == QUARANTINE else ()
-    old = old or find_old(store, target, limits, now=now, retention=retention)
-    if any(one.item.key == key for one in old):
+    old = find_expired_quarantine(store, limits, now=now) if setting == QUARANTINE else ()
+    old = old or find_expired(store, target, limits, now=now, retention=retention)
+    if any(expired.item.key == key for expired in old):
         return f"{key} is past retention.{setting} = {limits.days[setting]}: the next `collect --apply` deletes it"
-    why = _kept_days(store, target, limits, now=now, retention=retention).get(day) if setting == CANONICAL else None
+    reason = _kept_days(store, target, limits, now=now, retention=retention).get(day) if setting == CANONICAL else None
     left = limits.days[setting] - (now().date() - day).days
-    return f"{key} is kept: {why or (f'{left} more days' if left >= 0 else 'a later build still looks at it')}"
+    return f"{key} is kept: {reason or (f'{left} more days' if left >= 0 else 'a later build still reads it')}"
 
 
 def _prefixes(target: Target, key: str) -> dict[str, str]:
-    """Return where the objects of each limit begin; those of a raw day are below the day."""
+    """Return the key prefix of each setting; raw parts are below their day."""
     match = _DAY.match(key.removeprefix("raw/"))
     raw = raw_prefix(date.fromisoformat(match[1]), target) if match else ""
     found = {STAGING: staged_prefix(target), CANONICAL: canonical_prefix(target), QUARANTINE: "quarantine/"}
@@ -149,28 +149,28 @@ def _dated(store: ObjectStore, prefix: str) -> Iterator[tuple[Listed, date]]:
     for item in store.list(prefix):
         match = _DAY.match(item.key.removeprefix(prefix))
         if match:
-            with suppress(ValueError):  # digits that are no day: a stray, which `verify` lists
+            with suppress(ValueError):  # not a valid day: a stray, which `verify` lists
                 yield item, date.fromisoformat(match[1])
 
 
 def _kept_days(
     store: ObjectStore, target: Target, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> dict[date, str]:
-    """Return why each canonical day is kept that a release which is kept was built from, or a window may hold."""
+    """Return the reason to keep each canonical day: a window may need it, or a retained release was built from it."""
     kept: dict[date, str] = {}
     newest = max((day for _, day in _dated(store, canonical_prefix(target))), default=date.max)
     for back in range(limits.needed_days):
-        kept[newest - timedelta(days=back)] = "a window, or the comparison of a day with its past, may need it"
-    for release_id, why in read_roots(store, target, retention, now=now()).releases.items():
+        kept[newest - timedelta(days=back)] = "a window or a comparison with earlier days may need it"
+    for release_id, reason in read_roots(store, target, retention, now=now()).releases.items():
         for used in read_release(store, target, release_id).canonical:
-            kept[date.fromisoformat(used.day)] = f"release {release_id[:12]} was built from it: {why}"
+            kept[date.fromisoformat(used.day)] = f"release {release_id[:12]} was built from it: {reason}"
     return kept
 
 
 def _drop_record(store: ObjectStore, target: Target, day: date) -> bool:
-    """Delete a day's record if it still is the one that was read; return whether the day may go.
+    """Delete a day's record if it is unchanged since it was read; return whether the day may be deleted.
 
-    Bad rows of the catalog that it was built with go first: whoever builds the day again takes it that there are none.
+    The quarantined rows of its catalog are deleted first: a rebuild of the day assumes that there are none.
     """
     key = canonical_record_key(target, day)
     store.delete(catalog_quarantine_key(target, day))
@@ -181,6 +181,6 @@ def _drop_record(store: ObjectStore, target: Target, day: date) -> bool:
         return True
     except ConflictError:
         return False
-    except UnsafeStoreError:  # no conditional deletes here
+    except UnsafeStoreError:  # the store has no conditional deletes
         store.delete(key)
     return True

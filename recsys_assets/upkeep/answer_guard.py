@@ -1,4 +1,4 @@
-"""Guard of what is live: rolled back, once, where it answers without items far more often than what was live before."""
+"""Answer guard: rolls a live release back, once, if far more of its answers are empty than those of the one before."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,17 +21,17 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import Heartbeat, KindAnswers, is_live, read_heartbeats
 from recsys_assets.upkeep.rollout_guard import log_evidence
 
-GUARD: Final = "answer guard"  # how its actor's name begins: of its holds, its marks and its entries
-FALSE_ROLLBACKS: Final = 0.001  # of releases that are no worse, however often they are looked at
-_ALIKE: Final = 10  # so many questions count as one: one person asks many, and most kinds of a page at once
-MIN_ASKED: Final = 1000  # with fewer answers a rate is chance
+GUARD: Final = "answer guard"  # prefix of the actor in its holds, labels and journal entries
+FALSE_ROLLBACKS: Final = 0.001  # probability over all checks of a release that is not worse
+_ALIKE: Final = 10  # lookups counted as one observation: one user makes many correlated ones
+MIN_ASKED: Final = 1000  # minimum lookups for a meaningful rate
 _TIMES_WORSE: Final = 2.0
 _LEAST_WORSE: Final = 0.01
 _SHIPS: Final = frozenset({"ship", "promote"})
 
 
 class GuardMode(StrEnum):
-    """What happens when live answers far worse than the release before it."""
+    """Action of the guard if the live release is far worse than the one before."""
 
     OFF = "off"
     ADVISE = "advise"
@@ -40,45 +40,45 @@ class GuardMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
-    """What is to happen, and how long after a release became live."""
+    """Mode of the answer guard, and the hours after a ship during which it applies."""
 
     mode: GuardMode = GuardMode.OFF
     hours: float = 24
 
 
 class LiveVerdict(StrEnum):
-    """What is to become of what is live."""
+    """Verdict on the live release."""
 
-    NOTHING = "nothing"  # nobody watches it, or there is nothing to compare it with
-    WAIT = "wait"  # nothing is wrong so far
-    ADVISE = "advise"  # it is far worse, and a person is to decide
+    NOTHING = "nothing"  # outside the guarded hours, or nothing to compare with
+    WAIT = "wait"  # no problem so far
+    ADVISE = "advise"  # far worse; a person has to decide
     ROLL_BACK = "roll_back"
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedAnswers:
-    """Questions of one kind without items, of how many, of the release before and of live, and the evidence."""
+    """Lookups without items and all lookups of one kind, for the release before and the live one, with the evidence."""
 
     kind: str
     before: tuple[float, float]
     live: tuple[float, float]
-    evidence: float  # log of an e-value against "live has no more of them"
+    evidence: float  # log e-value against "the live rate is not higher"
 
     @property
     def is_far_worse(self) -> bool:
-        """Whether twice as many questions bring nothing, and one in a hundred more."""
+        """Whether the live rate is more than double and more than one percentage point higher."""
         return is_far_more(self.live[0] / self.live[1], self.before[0] / self.before[1])
 
     @property
     def message(self) -> str:
-        """Both shares, with how many questions there were."""
+        """Both rates, with the numbers of lookups."""
         live, before = (f"{bad / asked:.1%} of {asked:,.0f}" for bad, asked in (self.live, self.before))
-        return f"{self.kind}: {live} questions without items, before {before}"
+        return f"{self.kind}: {live} lookups without items, before {before}"
 
 
 @dataclass(frozen=True, slots=True)
 class LiveDecision:
-    """What is to become of the live release, why, and what was compared; `to` is the release before it."""
+    """Decision on the live release, with its reason and comparisons; `to` is the release before it."""
 
     verdict: LiveVerdict
     why: str
@@ -88,20 +88,20 @@ class LiveDecision:
 
     @property
     def message(self) -> str:
-        """The decision in one sentence."""
+        """Decision as one sentence."""
         return f"{self.verdict.value}: {self.why}"
 
     @property
     def exit_code(self) -> int:
-        """1 if a person is to decide."""
+        """Exit code 1 if a person has to decide."""
         return int(self.verdict is LiveVerdict.ADVISE)
 
 
-def look_at_live(store: ObjectStore, target: Target, watch: GuardSettings, *, now: datetime) -> LiveDecision:
-    """Return what is to become of what is live, by what consumers answered from it and from the release before.
+def look_at_live(store: ObjectStore, target: Target, settings: GuardSettings, *, now: datetime) -> LiveDecision:
+    """Decide on the live release by the answers of consumers from it and from the release before; writes nothing.
 
-    Nothing is written. Only what consumers say now counts, each beside itself: one that fell silent, or lost its counts
-    in a restart, says nothing for or against.
+    Only current heartbeats count, and each consumer is compared with itself: one that is silent, or lost its counts in
+    a restart, is no evidence either way.
     """
     current = read_current(store, target)
     if current is None:
@@ -112,42 +112,42 @@ def look_at_live(store: ObjectStore, target: Target, watch: GuardSettings, *, no
     since = effective(shipped)
     if shipped.before is None:
         return LiveDecision(LiveVerdict.NOTHING, f"release {live[:12]} is the first one", live)
-    if since is None or now - since > timedelta(hours=watch.hours):
-        return LiveDecision(LiveVerdict.NOTHING, f"release {live[:12]} was watched for {watch.hours:g} hours", live)
+    if since is None or now - since > timedelta(hours=settings.hours):
+        return LiveDecision(LiveVerdict.NOTHING, f"release {live[:12]} was guarded for {settings.hours:g} hours", live)
     beats = [beat for beat in read_heartbeats(store, target).beats if is_live(beat, now=now)]
     compared = compare_live(beats, live=live, before=shipped.before)
     limit = log(max(len(compared), 1) / FALSE_ROLLBACKS)
-    worse = [one for one in compared if one.evidence >= limit and one.is_far_worse]
+    worse = [kind for kind in compared if kind.evidence >= limit and kind.is_far_worse]
     if not worse:
         why = f"{len(compared)} kinds of release {live[:12]} compared, none far worse than before"
         return LiveDecision(LiveVerdict.WAIT, why, live, shipped.before, compared)
-    why = "; ".join(one.message for one in sorted(worse, key=lambda one: -one.evidence)[:3])
-    return _decided(store, target, watch, LiveDecision(LiveVerdict.ADVISE, why, live, shipped.before, compared), now)
+    why = "; ".join(kind.message for kind in sorted(worse, key=lambda kind: -kind.evidence)[:3])
+    return _decided(store, target, settings, LiveDecision(LiveVerdict.ADVISE, why, live, shipped.before, compared), now)
 
 
 def _decided(
-    store: ObjectStore, target: Target, watch: GuardSettings, found: LiveDecision, now: datetime
+    store: ObjectStore, target: Target, settings: GuardSettings, found: LiveDecision, now: datetime
 ) -> LiveDecision:
-    """Return the decision on a live release that is far worse: by the setting, and by what stands in the way."""
-    stop = why_not(store, target, found, now=now)
-    if watch.mode is GuardMode.ACT and not stop:
+    """Return the decision on a far worse live release, by the guard's mode and by obstacles to a rollback."""
+    obstacle = obstacle_to_rollback(store, target, found, now=now)
+    if settings.mode is GuardMode.ACT and not obstacle:
         return LiveDecision(LiveVerdict.ROLL_BACK, found.why, found.live, found.to, found.compared)
-    stop = stop or f"rollback.automatic is {watch.mode.value}"
-    return LiveDecision(LiveVerdict.ADVISE, f"{found.why} ({stop})", found.live, found.to, found.compared)
+    obstacle = obstacle or f"rollback.automatic is {settings.mode.value}"
+    return LiveDecision(LiveVerdict.ADVISE, f"{found.why} ({obstacle})", found.live, found.to, found.compared)
 
 
-def why_not(store: ObjectStore, target: Target, found: LiveDecision, *, now: datetime) -> str:
-    """Return what keeps anybody but a person from rolling back; empty if nothing does.
+def obstacle_to_rollback(store: ObjectStore, target: Target, found: LiveDecision, *, now: datetime) -> str:
+    """Return the reason why only a person may roll back, or "" if the guard may.
 
-    Its own hold does, as long as nobody lifted it, newer data or not: it goes back once. A hold of its own on a release
-    that is marked bad is one of a rollback that was interrupted, which goes on.
+    The guard's own hold is a reason until it is lifted, regardless of newer data: the guard rolls back only once. If
+    the live release is marked bad, the hold belongs to an interrupted rollback of the guard, which continues.
     """
     hold = read_hold(store, target)
     release = find_release(store, target, found.live or "")
     through = release.data_through if release else "0001-01-01"
     if hold is not None and hold.actor.startswith(GUARD):
         if find_label(store, target, Labelled.BAD, found.live or "") is None:
-            return f"it was rolled back by itself at {hold.at}: `release-hold` says that a person has looked"
+            return f"the guard rolled back at {hold.at}: run `release-hold` once a person has checked"
     elif hold is not None and is_in_force(hold, data_through=through, now=now):
         return f"held by {hold.actor} until {ending(hold)}"
     before = find_release(store, target, found.to or "")
@@ -156,23 +156,23 @@ def why_not(store: ObjectStore, target: Target, found: LiveDecision, *, now: dat
     if find_label(store, target, Labelled.BAD, before.id) is not None:
         return f"the release before, {before.id[:12]}, is marked bad"
     if forgotten_since(store, target, before.recorded_at):
-        return f"the release before, {before.id[:12]}, may hold users forgotten since"
+        return f"the release before, {before.id[:12]}, may contain users forgotten since"
     return ""
 
 
 def carry_out_on_live(
     store: ObjectStore, target: Target, found: LiveDecision, *, by: Actor, now: Clock
 ) -> RollbackOutcome | None:
-    """Roll back, mark bad and hold if that was decided, to the release that was compared and no further; else None.
+    """Roll back if that was decided: to the compared release only, with a bad mark and a hold. Otherwise return None.
 
-    Raises `RefusedError` if something came in between, or if that release cannot be served.
+    Raises `RefusedError` if the situation changed in the meantime, or if that release cannot be served.
     """
     if found.verdict is not LiveVerdict.ROLL_BACK or found.to is None:
         return None
     guard = Actor(f"{GUARD} ({by.name})", f"{by.reason}: {found.why}", by.run_id)
 
     def unless() -> str:
-        return why_not(store, target, found, now=now()) or _moved(store, target, found)
+        return obstacle_to_rollback(store, target, found, now=now()) or _moved(store, target, found)
 
     return roll_back(store, target, to=found.to, by=guard, now=now, unless=unless)
 
@@ -180,13 +180,13 @@ def carry_out_on_live(
 def _moved(store: ObjectStore, target: Target, found: LiveDecision) -> str:
     current = read_current(store, target)
     is_same = current is not None and current.release_id == found.live
-    return "" if is_same else "something else became live meanwhile"
+    return "" if is_same else "another release became live in the meantime"
 
 
 def _became_live(store: ObjectStore, target: Target, live: str) -> JournalEntry | None:
-    """Return the entry by which a release became live the last time.
+    """Return the journal entry with which a release last became live.
 
-    Swaps of the pointer to itself are passed over, and a pointer that was lost and put back.
+    Swaps of the pointer to itself, and restores of a lost pointer, are skipped.
     """
     found: JournalEntry | None = None
     for entry in changes(store, target):
@@ -199,21 +199,21 @@ def _became_live(store: ObjectStore, target: Target, live: str) -> JournalEntry 
 
 
 def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple[ComparedAnswers, ...]:
-    """Return, by kind, how often live and the release before answered without items: empty, or an unknown id.
+    """Return per kind the rates of lookups without items (empty, or an unknown id) of the live and the former release.
 
-    Each consumer is compared with itself: the rates before are weighted as consumers ask now, so that a consumer whose
-    users are other than most shifts nothing when it asks more, or less. A kind of fewer than a thousand questions is
-    left out. Failures are not counted: a store that is away is no fault of a release.
+    Each consumer is compared with itself: its former rate is weighted by its current lookups, so that a consumer with
+    unusual users shifts nothing when its traffic changes. Kinds with fewer than `MIN_ASKED` lookups are excluded.
+    Failures are not counted, because an unavailable store is not a fault of the release.
     """
     pairs: dict[str, list[tuple[KindAnswers, KindAnswers]]] = {}
     for beat in beats:
-        by_release = {one.release: one.kinds for one in beat.answers or ()}
+        by_release = {answers.release: answers.kinds for answers in beat.answers or ()}
         old, new = by_release.get(before, {}), by_release.get(live, {})
         for kind in sorted(old.keys() & new.keys()):
             if old[kind].asked and new[kind].asked:
                 pairs.setdefault(kind, []).append((old[kind], new[kind]))
-    found = [_compare(kind, of) for kind, of in sorted(pairs.items())]
-    return tuple(one for one in found if min(one.before[1], one.live[1]) >= MIN_ASKED)
+    compared = [_compare(kind, of_kind) for kind, of_kind in sorted(pairs.items())]
+    return tuple(kind for kind in compared if min(kind.before[1], kind.live[1]) >= MIN_ASKED)
 
 
 def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> ComparedAnswers:
@@ -221,7 +221,7 @@ def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> Compare
     bad = sum(new.without_items for _, new in pairs)
     weights = [new.asked / asked for _, new in pairs]
     share = sum(weight * old.without_items / old.asked for weight, (old, _) in zip(weights, pairs, strict=True))
-    # So many questions would give a share that is as uncertain as this weighted one.
+    # The number of lookups at which an unweighted share is as uncertain as this weighted one.
     size = 1 / sum(weight**2 / old.asked for weight, (old, _) in zip(weights, pairs, strict=True))
     scaled = [(round(part / _ALIKE), round(of / _ALIKE)) for part, of in ((share * size, size), (bad, asked))]
     return ComparedAnswers(kind, (share * size, size), (float(bad), float(asked)), log_evidence(*scaled))
@@ -229,7 +229,7 @@ def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> Compare
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """How often consumers asked a kind of a release, and with which result; summed since each of them loaded it."""
+    """Lookups of a kind of a release and their results, summed over consumers since each loaded the release."""
 
     release: str
     kind: str
@@ -242,57 +242,58 @@ class Answers:
 
     @property
     def without_items_share(self) -> float:
-        """Share of questions that brought nothing to show: empty, unknown or failed; 0 where nothing was asked."""
+        """Share of lookups with no items to show: empty, unknown or failed; 0 without lookups."""
         return (self.empty + self.unknown + self.failed) / self.asked if self.asked else 0.0
 
 
 def answers_of(beats: Iterable[Heartbeat], *, live: str | None) -> tuple[Answers, ...]:
-    """Return the sums by kind and release, the live release first; consumers that do not count are passed over.
+    """Return the sums by kind and release, the live release first; consumers that do not count are skipped.
 
-    Heartbeats of consumers that ended are summed as well: what they answered was answered.
+    Heartbeats of stopped consumers are included, because their answers were given.
     """
-    found: dict[tuple[str, str], Answers] = {}
+    sums: dict[tuple[str, str], Answers] = {}
     for beat in beats:
-        for one in beat.answers or ():
-            for kind, counts in one.kinds.items():
-                before = found.get((one.release, kind)) or Answers(one.release, kind, live=one.release == live)
-                found[one.release, kind] = _plus(before, counts)
-    return tuple(sorted(found.values(), key=lambda one: (not one.live, one.release, one.kind)))
+        for answers in beat.answers or ():
+            release = answers.release
+            for kind, counts in answers.kinds.items():
+                before = sums.get((release, kind)) or Answers(release, kind, live=release == live)
+                sums[release, kind] = _plus(before, counts)
+    return tuple(sorted(sums.values(), key=lambda kind: (not kind.live, kind.release, kind.kind)))
 
 
 def live_empty_share(answers: Iterable[Answers]) -> tuple[int, float | None]:
-    """Return how many questions the live release was asked, and the share that brought nothing; None: not asked."""
+    """Return the number of lookups in the live release and the share without items (None: no lookups)."""
     live = [one for one in answers if one.live]
     asked = sum(one.asked for one in live)
     return asked, sum(one.without_items_share * one.asked for one in live) / asked if asked else None
 
 
 def worse_kinds(answers: Iterable[Answers]) -> tuple[tuple[Answers, Answers], ...]:
-    """Return the kinds whose live release answers far more often without items than the release before, with both.
+    """Return (live, former) answers of each kind whose live answers lack items far more often than the former ones.
 
-    Far more is twice the share and one in a hundred more, each of at least `MIN_ASKED` questions.
+    Far more means above double and above one percentage point more, each of at least `MIN_ASKED` lookups.
     """
-    known = [one for one in answers if one.asked >= MIN_ASKED]
+    counted = [one for one in answers if one.asked >= MIN_ASKED]
     before: Mapping[str, Answers] = {
-        one.kind: one for one in sorted(known, key=lambda one: one.asked) if not one.live
-    }  # of several earlier ones the most asked
-    pairs = ((one, before[one.kind]) for one in known if one.live and one.kind in before)
+        one.kind: one for one in sorted(counted, key=lambda one: one.asked) if not one.live
+    }  # of several former releases, the one with the most lookups
+    pairs = ((one, before[one.kind]) for one in counted if one.live and one.kind in before)
     return tuple(
         (one, other) for one, other in pairs if is_far_more(one.without_items_share, other.without_items_share)
     )
 
 
 def message_of(now: Answers, before: Answers) -> str:
-    """Say how much worse a kind answers than before."""
+    """Return the message about a kind that answers far worse than before."""
     share, before_share = now.without_items_share, before.without_items_share
     return (
-        f"{now.kind} of release {now.release[:12]} answers {share:.1%} of {now.asked} questions without items, "
+        f"{now.kind} of release {now.release[:12]} answers {share:.1%} of {now.asked} lookups without items, "
         f"{before.release[:12]} answered {before_share:.1%}: see the runbook empty-recommendations"
     )
 
 
 def is_far_more(share: float, before: float) -> bool:
-    """Return whether a share of questions without items is twice the one before, and one in a hundred more."""
+    """Return whether a share of lookups without items is above double the former one, and above one point more."""
     return share > _TIMES_WORSE * before and share > before + _LEAST_WORSE
 
 

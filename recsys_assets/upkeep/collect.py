@@ -1,4 +1,4 @@
-"""Collect: take what nothing needs into the trash, and, a grace later, delete it for good; a dry run by default."""
+"""Collection: moves unneeded artifacts to the trash and deletes them after the grace period; a dry run by default."""
 
 import re
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from recsys_assets.release.trash import (
     is_trashed,
     may_still_delete,
     repair_records,
-    rescue,
+    restore_from_trash,
     take_back,
     trashed,
 )
@@ -42,21 +42,21 @@ _BLOB = re.compile(r"([^/]+)/([0-9a-f]{64}\.[a-z0-9]{1,20})")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a collection took, or, as a dry run, would take; every tuple holds keys with sizes in bytes."""
+    """Result of a collection or its dry run; the tuples contain keys with sizes in bytes."""
 
     applied: bool
-    taken: tuple[Listed, ...]  # from the artifacts into the trash
-    emptied: tuple[Listed, ...]  # from the trash, for good
+    taken: tuple[Listed, ...]  # artifacts moved to the trash
+    emptied: tuple[Listed, ...]  # deleted from the trash
     kept: tuple[Listed, ...]
-    unknown: tuple[Listed, ...]  # among the artifacts, but none: left alone
-    left_alone: dict[str, tuple[int, int]]  # objects and bytes of what is never collected here, by prefix
-    stale_intents: tuple[str, ...]  # of changes that died before the grace
-    dead_heartbeats: tuple[str, ...]  # keys of consumers that have been silent for long: deleted for good
+    unknown: tuple[Listed, ...]  # below the artifacts' prefix, but not artifacts: not touched
+    left_alone: dict[str, tuple[int, int]]  # number and bytes of objects never collected here, by prefix
+    stale_intents: tuple[str, ...]  # of changes that crashed longer than the grace period ago
+    dead_heartbeats: tuple[str, ...]  # keys of consumers that have been silent for a long time: deleted
     entry: JournalEntry | None = None
 
     @property
     def taken_bytes(self) -> int:
-        """How much moves into the trash."""
+        """Bytes moved to the trash."""
         return sum(item.size for item in self.taken)
 
 
@@ -70,10 +70,10 @@ def collect(
     apply: bool = False,
     pause: Pause = wait,
 ) -> Collection:
-    """Take what nothing needs and is older than the grace into the trash; empty what the trash holds for a grace.
+    """Move unneeded artifacts older than the grace period to the trash; delete those in the trash for a grace period.
 
-    Nothing goes by age alone: what is live, retained, pinned, announced or staged stays, however old. Raises
-    `RefusedError` when what is needed is not known for certain; then nothing was touched.
+    Age is never enough: live, retained, pinned, announced and staged artifacts stay. Raises `RefusedError`, before
+    anything is changed, if the artifacts to keep cannot be determined with certainty.
     """
     retention = retention or Retention()
     change = PointerChange(store, target, COLLECT, by, now, pause=pause)
@@ -88,7 +88,7 @@ def collect(
         sweep = announce_sweep(change, [_taken(target, item) for item in plan.taken])
         took = {blob_key(target, taken.kind, taken.version) for taken in carry_out(change, sweep, retention)}
         done = replace(done, taken=tuple(item for item in plan.taken if item.key in took))
-    # The record of a sweep whose deletes may be under way warns whoever rebuilds what it took.
+    # A collection whose deletes may be under way keeps its record, which warns processes that rebuild its artifacts.
     settled = [sweep for sweep in _ripe(change, retention) if not may_still_delete(store, target, sweep)]
     for sweep in settled:
         _empty(change, sweep, retention)
@@ -98,47 +98,47 @@ def collect(
 
 
 def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retention: Retention | None = None) -> str:
-    """Say in a sentence why the object at `key` is kept, or why it is not."""
+    """Explain in a sentence why the object at `key` is kept or collected."""
     retention = retention or Retention()
     if not key.startswith(blob_prefix(target)):
-        return f"{key} is no artifact of {target}: only artifacts, and what has an age limit, are ever collected"
+        return f"{key} is not an artifact of {target}: only artifacts and objects with an age limit are ever collected"
     named = _BLOB.fullmatch(key[len(blob_prefix(target)) :])
     found = store.stat(key)
     if named is None:
-        return f"{key} is not named as artifacts are: it is left alone, and listed as unknown"
+        return f"{key} does not have the name of an artifact: it is not touched, and listed as unknown"
     roots = read_roots(store, target, retention, now=now())
-    why = roots.blobs.get((named[1], version_of_name(named[2])))
+    reason = roots.blobs.get((named[1], version_of_name(named[2])))
     if found is None:
-        return _explain_missing(store, target, key, why, retention)
-    if why is not None:
-        return f"{key} is kept: {why}"
+        return _explain_missing(store, target, key, reason, retention)
+    if reason is not None:
+        return f"{key} is kept: {reason}"
     if _is_young(found, retention, now=now().timestamp()):
-        return f"{key} is kept: nothing names it, but it was written within the last {retention.grace}"
-    return f"{key} is not needed by anything: the next collection takes it into the trash"
+        return f"{key} is kept: nothing refers to it, but it was written within the last {retention.grace}"
+    return f"{key} is not needed: the next collection moves it to the trash"
 
 
 def restore(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, key: str | None = None, dry_run: bool = False
 ) -> tuple[str, ...]:
-    """Take everything in the trash, or the one artifact that `key` names, back to its place; return the keys."""
-    back: list[str] = []
+    """Restore every artifact in the trash, or only the one with this key; return the restored keys."""
+    restored: list[str] = []
     for sweep in trashed(store, target):
         for taken in sweep.taken:
-            place = blob_key(target, taken.kind, taken.version)
-            wanted = key in {None, place} and place not in back
+            blob = blob_key(target, taken.kind, taken.version)
+            wanted = key in {None, blob} and blob not in restored
             if wanted and (
                 is_trashed(store, target, sweep.id, taken) if dry_run else take_back(store, target, sweep.id, taken)
             ):
-                back.append(place)
+                restored.append(blob)
     if dry_run:
-        return tuple(back)
+        return tuple(restored)
     change = PointerChange(store, target, COLLECT, by, now)
-    append_entry(change, f"took {len(back)} artifacts back from the trash", {"restored": len(back)})
-    return tuple(back)
+    append_entry(change, f"restored {len(restored)} artifacts from the trash", {"restored": len(restored)})
+    return tuple(restored)
 
 
 def _finish_earlier(change: PointerChange, retention: Retention) -> None:
-    """Repair what the trash says of itself, and go on with a collection that was interrupted, before one is planned."""
+    """Repair the records in the trash and finish an interrupted collection before a new one is planned."""
     repair_records(change.store, change.target)
     sweep = find_sweep(change)
     if sweep is not None:
@@ -146,7 +146,7 @@ def _finish_earlier(change: PointerChange, retention: Retention) -> None:
 
 
 def _plan(change: PointerChange, retention: Retention, *, apply: bool) -> Collection:
-    """Return what would be taken, from listings that are proven to be whole; to apply it, repair what is kept first."""
+    """Return the plan of a collection from verified listings; with `apply`, restore missing needed blobs first."""
     store, target = change.store, change.target
     now = change.now()
     roots = read_roots(store, target, retention, now=now)
@@ -176,20 +176,20 @@ def _plan(change: PointerChange, retention: Retention, *, apply: bool) -> Collec
 
 
 def _check_whole(store: ObjectStore, target: Target, roots: Roots, listed: set[str], *, apply: bool) -> None:
-    """Refuse a listing that lacks what is known to be there: it lacks other things too.
+    """Raise `RefusedError` if a listing lacks a blob that exists, because it may lack others too.
 
-    An artifact that is kept and gone was hit by a delete that came late, from a collection that did not live to see
-    it: with `apply` it is taken back from the trash.
+    A needed blob that is missing was hit by a late delete of a collection that crashed: with `apply` it is restored
+    from the trash.
     """
-    for (kind, version), why in roots.named.items():
+    for (kind, version), reason in roots.named.items():
         key = blob_key(target, kind, version)
         if key in listed:
             continue
         if store.stat(key) is not None:
-            raise RefusedError(f"{target}: the listing lacks {key}, which is there: try again; nothing is collected")
-        if apply and not rescue(store, target, (roots.refs[kind, version],)):
+            raise RefusedError(f"{target}: the listing lacks {key}, which exists: retry; nothing is collected")
+        if apply and not restore_from_trash(store, target, (roots.refs[kind, version],)):
             continue
-        if why.endswith(": live"):
+        if reason.endswith(": live"):
             raise RefusedError(
                 f"{target}: {key} of the live release is missing: roll back or build it again, unless "
                 "`recsys-assets collect --apply` finds it in the trash; nothing is collected"
@@ -206,7 +206,7 @@ def _taken(target: Target, item: Listed) -> CollectedBlob:
 
 
 def _ripe(change: PointerChange, retention: Retention) -> list[Sweep]:
-    """Return what has been in the trash for a grace, by the times that the collections themselves wrote down."""
+    """Return the collections in the trash for at least a grace period, by the times in their records."""
     now = change.now()
     return [s for s in trashed(change.store, change.target) if now - parse_rfc3339(s.at) >= retention.grace]
 
@@ -218,7 +218,7 @@ def _contents(target: Target, sweeps: list[Sweep]) -> Iterator[Listed]:
 
 
 def _empty(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
-    """Delete what one collection took for good, after taking back what is needed again."""
+    """Delete the blobs of one collection permanently, after restoring those that are needed again."""
     store, target = change.store, change.target
     roots = read_roots(store, target, retention, now=change.now())
     needed = {(taken.kind, taken.version) for taken in sweep.taken} & roots.blobs.keys()
@@ -231,12 +231,12 @@ def _empty(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
     reach(f"{COLLECT}.after_emptying")
 
 
-def _explain_missing(store: ObjectStore, target: Target, key: str, why: str | None, retention: Retention) -> str:
-    needed = f"; it is needed: {why}" if why else ""
+def _explain_missing(store: ObjectStore, target: Target, key: str, reason: str | None, retention: Retention) -> str:
+    needed = f"; it is needed: {reason}" if reason else ""
     for sweep in trashed(store, target):
         if any(blob_key(target, taken.kind, taken.version) == key for taken in sweep.taken):
             ripe = parse_rfc3339(sweep.at) + retention.grace
-            return f"{key} is in the trash since {sweep.at}, until {ripe}: take it back by `collect --restore`{needed}"
+            return f"{key} is in the trash since {sweep.at}, until {ripe}: restore it by `collect --restore`{needed}"
     return f"{key} is not in the store{needed}"
 
 
@@ -246,14 +246,14 @@ def _count(store: ObjectStore, prefix: str) -> tuple[int, int]:
 
 
 def _record(change: PointerChange, plan: Collection) -> JournalEntry:
-    message = f"took {len(plan.taken)} artifacts into the trash, emptied {len(plan.emptied)} from it"
+    message = f"moved {len(plan.taken)} artifacts to the trash, deleted {len(plan.emptied)} from it"
     return append_entry(
         change, message, {"taken": len(plan.taken), "taken_bytes": plan.taken_bytes, "emptied": len(plan.emptied)}
     )
 
 
 def append_entry(change: PointerChange, message: str, details: dict[str, int]) -> JournalEntry:
-    """Write down in the journal what was removed, or taken back."""
+    """Journal a deletion or a restore of objects."""
     store, target, by = change.store, change.target, change.by
     current = read_current(store, target)
     last = recover(store, target, current, by=by, now=change.now()).last

@@ -1,4 +1,4 @@
-"""Compare two releases: which kinds changed, how many rows, and which items enter, leave and move; bounded."""
+"""Comparison of two releases: changed kinds, row counts, and samples of rows that enter, leave and move."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from recsys_assets.release.shards import read_blob, read_index
 from recsys_assets.sharding import SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
 
-MAX_BYTES = 100_000_000  # of one artifact: what is larger is compared by version and size alone
+MAX_BYTES = 100_000_000  # per artifact: larger ones are compared only by version
 SHOWN = 20
 LIVE = "live"
 
 
 @dataclass(frozen=True, slots=True)
 class KindDiff:
-    """How one kind differs: rows are what the artifact lists, be it items, rows of neighbours, or users.
+    """Difference of one kind; a row is an item, a list of neighbours, or a user.
 
-    A row of a ranking moved when its place changed; a row of any other kind when its content did, for there the places
-    follow the ids. `moved` holds (id, place before, place after), from 1, in the order of the later release.
+    A row of a ranking moved if its rank changed; a row of any other kind if its content changed, because its position
+    follows from the ids. `moved` contains (id, rank before, rank after), from 1, in the order of the later release.
     """
 
     kind: str
@@ -40,14 +40,14 @@ class KindDiff:
     entered: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     moved: tuple[tuple[str, int, int], ...] = ()
-    counts: Mapping[str, int] | None = None  # exact numbers of entered, left, moved; the tuples show the first ones
+    counts: Mapping[str, int] | None = None  # exact numbers of entered, left and moved rows; the tuples are samples
     message: str = ""
-    is_ranking: bool = False  # whether places say something: rows of all other kinds are in order of their ids
+    is_ranking: bool = False  # whether ranks matter; rows of other kinds are ordered by id
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseDiff:
-    """Two releases, and how each kind of either differs."""
+    """Two releases and the difference of each of their kinds."""
 
     before: Release
     after: Release
@@ -55,9 +55,9 @@ class ReleaseDiff:
 
 
 def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: int = SHOWN) -> ReleaseDiff:
-    """Return how release `after` differs from `before`; each is an id, 8 digits of one, or `live`.
+    """Return the difference of release `after` from `before`; each is an id, at least 8 digits of one, or `live`.
 
-    Raises `NotFoundError` if a release or one of its blobs is not there (collected: take it back from the trash).
+    Raises `NotFoundError` if a release or one of its blobs is missing (if collected, restore it from the trash).
     """
     old, new = read_named(store, target, before), read_named(store, target, after)
     refs_old, refs_new = old.artifacts, new.artifacts
@@ -67,14 +67,14 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
 
 
 def read_named(store: ObjectStore, target: Target, named: str) -> Release:
-    """Return the record of a release by its id, 8 digits or more of it, or `live`; `NotFoundError` if there is none."""
+    """Return the record of a release by id, at least 8 digits of it, or `live`; raise `NotFoundError` if missing."""
     if named == LIVE:
         current = read_current(store, target)
         release_id = current.release_id if current else None
     else:
         release_id = resolve_id(store, target, named)
     if release_id is None:
-        raise NotFoundError(f"{target}: there is no release {named}: see `recsys-assets log`")
+        raise NotFoundError(f"{target}: release {named} does not exist: see `recsys-assets log`")
     return read_release(store, target, release_id)
 
 
@@ -85,10 +85,12 @@ def _diff_kind(
     if old == new:
         return KindDiff(kind, *versions, message="the same")
     if any(form_of(version) not in {JSON_FORM, SHARDS_FORM} for version in versions if version is not None):
-        return KindDiff(kind, *versions, message="differs; its bytes are not the kinds' JSON, so no rows are compared")
+        return KindDiff(kind, *versions, message="differs; its format is not JSON, so rows are not compared")
     largest = max(_size(store, target, ref) for ref in (old, new))
     if largest > MAX_BYTES:
-        return KindDiff(kind, *versions, message=f"differs; not looked into: {largest} bytes are over {MAX_BYTES}")
+        return KindDiff(
+            kind, *versions, message=f"differs; rows are not compared: {largest} bytes are over {MAX_BYTES}"
+        )
     before, after = _rows(store, target, old), _rows(store, target, new)
     entered = [row for row in after if row not in before]
     left = [row for row in before if row not in after]
@@ -118,38 +120,38 @@ def _rows(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> dict[s
 
 
 def _size(store: ObjectStore, target: Target, ref: ArtifactRef | None) -> int:
-    """Return how many bytes hold the rows of an artifact."""
+    """Return the size in bytes of the rows of an artifact."""
     if ref is None or form_of(ref.version) != SHARDS_FORM:
         return ref.size if ref else 0
     return sum(shard.size for shard in read_index(store, target, ref).shards)
 
 
 def _is_ranking(kind: str, rows: Mapping[str, bytes]) -> bool:
-    """Return what the kind's description says; of a kind that nobody describes, whether its rows hold no lists."""
+    """Return whether a kind is a ranking, by its description or, without one, by rows that contain no lists."""
     description = describe(kind)
     return description.is_ranking if description else not any(row.endswith(b"]}") for row in rows.values())
 
 
 def _moved(before: Mapping[str, bytes], after: Mapping[str, bytes], *, is_ranking: bool) -> list[tuple[str, int, int]]:
-    places = {row: place for place, row in enumerate(before, start=1)}
+    ranks = {row: rank for rank, row in enumerate(before, start=1)}
     return [
-        (row, places[row], place)
-        for place, (row, content) in enumerate(after.items(), start=1)
-        if row in places and (places[row] != place if is_ranking else before[row] != content)
+        (row, ranks[row], rank)
+        for rank, (row, content) in enumerate(after.items(), start=1)
+        if row in ranks and (ranks[row] != rank if is_ranking else before[row] != content)
     ]
 
 
 class _KeyOfRow(msgspec.Struct):
-    """A row is named by an item or by a user."""
+    """Id of a row: an item or a user."""
 
     item_id: str | None = None
     user_id: str | None = None
 
 
 def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
-    """Return the row's bytes by its id, in the artifact's order; the first of several rows with one id counts.
+    """Return the bytes of each row by id, in the artifact's order; the first of several rows with one id counts.
 
-    Raises `CorruptObjectError` if there is not exactly one list of named rows.
+    Raises `CorruptObjectError` unless there is exactly one list of rows with ids.
     """
     try:
         document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
@@ -160,5 +162,5 @@ def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
             row = decoder_of(_KeyOfRow).decode(raw)
             rows.setdefault(row.item_id if row.item_id is not None else row.user_id or "", bytes(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-        raise CorruptObjectError(f"{name} has no rows that can be read: {error}; build it again") from error
+        raise CorruptObjectError(f"{name} has no readable rows: {error}; build it again") from error
     return rows

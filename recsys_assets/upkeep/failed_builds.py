@@ -1,4 +1,4 @@
-"""Days that failed before anything could ship: reported to the journal, and which of them nobody has fixed since."""
+"""Days whose build failed before a ship: journaling them, and finding those that have not succeeded since."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from recsys_assets.release.recovery import record_unmoved
 from recsys_assets.storage.store import ObjectStore
 
 BUILD = "build"
-GATE = "gate"  # in place of an error's class, where a gate refused
-FAILED_SINCE = timedelta(days=7)  # how long a failed day is shown that nobody built again
-_LOOKED_AT = 100  # entries
+GATE = "gate"  # used instead of an error class if a gate refused
+FAILED_SINCE = timedelta(days=7)  # how long a failed day is shown unless it is built again
+_LOOKED_AT = 100  # journal entries
 
 
 @dataclass(frozen=True, slots=True)
 class BuildFailure:
-    """How a step of a day's build ended: which step, the error's class, and its message."""
+    """Failure of one step of a day's build, with the error's class and message."""
 
     day: str
     step: str
@@ -33,9 +33,9 @@ class BuildFailure:
 def journal_failure(
     store: ObjectStore, target: Target, failure: BuildFailure, *, by: Actor, now: datetime
 ) -> JournalEntry:
-    """Write down that a day failed before its swap, and return the entry; what is live is not touched.
+    """Journal that a day failed before its swap, and return the entry; the live release is not touched.
 
-    A refusal at the swap is reported by `publish` itself. Raises what the store raises.
+    A refusal at the swap is journaled by `publish`. Raises what the store raises.
     """
     return record_unmoved(
         store,
@@ -51,11 +51,13 @@ def journal_failure(
 
 
 def _live(store: ObjectStore, target: Target) -> LivePointer | None:
-    return if_readable(lambda: read_current(store, target))  # `status` names damage: the day is reported all the same
+    return if_readable(
+        lambda: read_current(store, target)
+    )  # journaled even with a damaged pointer, which `status` reports
 
 
 def failed_days(store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
-    """Return the newest attempt of each day that failed lately and was not done since, the latest first."""
+    """Return the newest entry of each day that failed recently and has not succeeded since, latest first."""
     since = rfc3339(now - FAILED_SINCE)
     newest = takewhile(
         lambda entry: entry.action == journal.LOST or entry.at >= since,

@@ -1,4 +1,4 @@
-"""Heartbeats of consumers, one small object each, and which consumers serve the live release."""
+"""Heartbeats of consumers, one small object each, and the consumers that serve the live release."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,16 +18,27 @@ from recsys_assets.release.layout import heartbeat_key, heartbeat_prefix
 from recsys_assets.retry import attempts
 from recsys_assets.storage.store import ObjectStore
 
-MISSED_BEATS = 3  # a consumer that is silent for so many of its own intervals is not waited for any more
-MAX_SECONDS: Final = 86_400.0  # between two beats
-KEPT = timedelta(days=1)  # a dead one stays to be seen for so long, then collection takes it
+MISSED_BEATS = 3  # a consumer silent for this many of its intervals counts as dead
+MAX_SECONDS: Final = 86_400.0  # maximum interval between two heartbeats
+KEPT = timedelta(days=1)  # a dead consumer's heartbeat is kept this long, then collected
 _MAX_BYTES = 32_000
 MAX_FAULT_CHARACTERS: Final = 500
-MAX_RELEASES: Final = 2  # that a heartbeat counts answers of: the one that serves and the one before
-MAX_KINDS: Final = 30  # of each, the most asked
+MAX_RELEASES: Final = 2  # with answers in a heartbeat: the served release and the one before
+MAX_KINDS: Final = 30  # per release, those with the most lookups
 _TRIES = 3
 
-LATENCY_BOUNDS: Final = (5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2, 1e-1, 1.0)  # seconds; beyond: one more
+LATENCY_BOUNDS: Final = (
+    5e-6,
+    1e-5,
+    2.5e-5,
+    5e-5,
+    1e-4,
+    2.5e-4,
+    1e-3,
+    1e-2,
+    1e-1,
+    1.0,
+)  # seconds; one more bucket beyond
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Times = Annotated[tuple[Count, ...], msgspec.Meta(min_length=11, max_length=11)]
@@ -36,39 +47,39 @@ Failures = Annotated[
 ]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=MAX_SECONDS)]
 
-_PAUSE_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 class KindAnswers(Record, frozen=True):
-    """How often a kind was asked since its release was loaded, and with which result."""
+    """Lookups of a kind since its release was loaded, and their results."""
 
     asked: Count
-    empty: Count = 0  # a list with nothing in it
-    short: Count = 0  # a list with less than the consumer wants
-    unknown: Count = 0  # an id that the artifact does not have
-    failed: Count = 0  # a shard that could not be read
-    times: Times | msgspec.UnsetType = msgspec.UNSET  # of those that were timed: how many took up to each bound
+    empty: Count = 0  # empty lists
+    short: Count = 0  # lists shorter than the consumer wants
+    unknown: Count = 0  # ids not in the artifact
+    failed: Count = 0  # unreadable shards
+    times: Times | msgspec.UnsetType = msgspec.UNSET  # timed lookups per bucket of `LATENCY_BOUNDS`
 
     def __post_init__(self) -> None:
-        """Refuse results that are more than there were questions."""
+        """Reject more results than lookups."""
         if self.empty + self.unknown + self.failed > self.asked or self.short > self.asked:
-            raise ValueError(f"asked is {self.asked}: expected no fewer than empty, unknown and failed, or short")
+            raise ValueError(f"asked is {self.asked}: expected at least empty + unknown + failed, and at least short")
 
     @property
     def without_items(self) -> int:
-        """Questions that a release had nothing for: empty, or an id that it does not know."""
+        """Lookups without items: empty lists and unknown ids."""
         return self.empty + self.unknown
 
 
 class ReleaseAnswers(Record, frozen=True):
-    """What one consumer answered from one release, by kind."""
+    """Answers of one consumer from one release, by kind."""
 
     release: str
     kinds: Mapping[str, KindAnswers]
 
 
 class ArmAnswers(Record, frozen=True):
-    """What one side of a trial answered: requests, about how many keys they came from, and the questions by kind."""
+    """Answers of one arm of a trial: requests, approximate number of distinct keys, and lookups by kind."""
 
     requests: Count = 0
     keys: Count = 0
@@ -76,7 +87,7 @@ class ArmAnswers(Record, frozen=True):
 
 
 class TrialAnswers(Record, frozen=True):
-    """A candidate beside what is live, since the consumer loaded it; `fault`: why it shows none that it should."""
+    """Answers of a candidate and of the live release since the candidate was loaded; `fault`: why it is not served."""
 
     release: str | None = None
     control: ArmAnswers = ArmAnswers()
@@ -85,58 +96,56 @@ class TrialAnswers(Record, frozen=True):
 
 
 class Heartbeat(Record, frozen=True):
-    """What one consumer serves, since when it says so, and how long to believe it."""
+    """Heartbeat of one consumer: the release it serves, the time, and how long the statement is valid."""
 
     consumer: str
-    release: str | None  # None: nothing could be loaded yet
+    release: str | None  # None: no release could be loaded yet
     state: str
     seen_at: str
-    every_seconds: Seconds  # the next one comes after so long at most
-    nonce: str  # never twice: a store may take equal bytes for its own
-    left: bool = False  # the consumer ended in order
+    every_seconds: Seconds  # maximum time until the next heartbeat
+    nonce: str  # unique, because a store may treat equal bytes as unchanged
+    left: bool = False  # the consumer shut down cleanly
     answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] | msgspec.UnsetType = (
-        msgspec.UNSET  # the release that serves first; not written by consumers that do not count, nor before format 2
+        msgspec.UNSET  # served release first; omitted by consumers that do not count and before format 2
     )
-    blocked: str | msgspec.UnsetType = msgspec.UNSET  # time of the list of blocked items that it honours, if any
-    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # of a rollout, by consumers that follow it
-    failures: Failures | msgspec.UnsetType = msgspec.UNSET  # looks at the store that brought nothing, by problem
+    blocked: str | msgspec.UnsetType = msgspec.UNSET  # `updated_at` of the blocked items that it applies, if any
+    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # of a rollout, from consumers that support it
+    failures: Failures | msgspec.UnsetType = msgspec.UNSET  # failed polls of the store, by problem
     v: int = FORMAT
 
-    newest_format: ClassVar[int] = 3  # what it lacks, older versions read: 2 without failures, 1 without answers
+    newest_format: ClassVar[int] = 3  # older versions read 2 (without failures) and 1 (without answers)
 
     def __post_init__(self) -> None:
-        """Refuse a time that is none."""
+        """Reject an invalid time."""
         try:
             parse_rfc3339(self.seen_at)
         except OverflowError as error:
-            raise ConfigurationError(
-                f"{self.seen_at!r} lies outside of the calendar: expected a time of now"
-            ) from error
+            raise ConfigurationError(f"{self.seen_at!r} is outside the calendar: expected the current time") from error
 
     @property
     def seen(self) -> datetime:
-        """When it was written, by the consumer's clock."""
+        """Time of the heartbeat by the consumer's clock."""
         return parse_rfc3339(self.seen_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeats:
-    """All heartbeats of a target, by consumer, and what is there but cannot be read."""
+    """All heartbeats of a target, and the faults of unreadable ones."""
 
     beats: tuple[Heartbeat, ...]
     faults: tuple[str, ...]
 
 
 def format_with(failures: Mapping[str, int] | msgspec.UnsetType) -> int:
-    """Return the format of a heartbeat: without failures the one before, which earlier versions read, too."""
+    """Return the format of a heartbeat; without failures it is 2, which earlier versions can read."""
     return Heartbeat.newest_format if failures else 2
 
 
 def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expected: str | None) -> str:
-    """Create the consumer's object, or swap the one marked `expected`, and return the new etag.
+    """Create the consumer's object, or swap the one with etag `expected`, and return the new etag.
 
-    What another process of the same name wrote, or collection took, is read again: the last one to write stays. Raises
-    `ConflictError` if others write without end, and whatever else the store raises: an outage, or no permission.
+    If another process of the same name wrote it, or collection deleted it, it is read again; the last writer wins.
+    Raises `ConflictError` if others keep writing, and other errors of the store (outage, missing permission).
     """
     key, data = heartbeat_key(target, beat.consumer), encode(beat)
     for _ in attempts(_TRIES):
@@ -144,38 +153,40 @@ def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expe
             return store.create(key, data) if expected is None else store.swap(key, data, expected=expected)
         except ConflictError:
             expected = _etag(store, key)
-    raise ConflictError(f"{key}: other processes beat under this name all the time: give each a name of its own")
+    raise ConflictError(
+        f"{key}: other processes keep writing heartbeats under this name: give each consumer its own name"
+    )
 
 
 def read_heartbeats(store: ObjectStore, target: Target) -> Heartbeats:
-    """Return what every consumer of a target said last; one that cannot be read hides none of the others."""
+    """Return the last heartbeat of every consumer of a target; unreadable ones are reported as faults."""
     beats: list[Heartbeat] = []
     faults: list[str] = []
     for item in store.list(heartbeat_prefix(target)):
         try:
             beats.append(_read(store, item.key))
         except NotFoundError:
-            continue  # collected a moment ago
+            continue  # deleted concurrently
         except CorruptObjectError as error:
             faults.append(str(error))
     return Heartbeats(tuple(beats), tuple(faults))
 
 
 def is_live(beat: Heartbeat, *, now: datetime) -> bool:
-    """Return whether a consumer counts: it did not leave, and spoke within `MISSED_BEATS` intervals."""
+    """Return whether a consumer is live: not shut down, and with a heartbeat within `MISSED_BEATS` intervals."""
     return not beat.left and now - beat.seen <= timedelta(seconds=beat.every_seconds * MISSED_BEATS)
 
 
-def honouring_message(beats: Iterable[Heartbeat], list_of: str | None, *, now: datetime) -> str:
-    """Return how many live consumers leave out what a list of blocked items names, and who does not yet.
+def blocking_message(beats: Iterable[Heartbeat], list_of: str | None, *, now: datetime) -> str:
+    """Return text on how many live consumers apply a list of blocked items, and the names of the others.
 
-    `list_of` is the time of the list, None where there is none. Consumers of other languages may not say.
+    `list_of` is the `updated_at` of the list (None: no list). Consumers in other languages may not report it.
     """
     live = [beat for beat in beats if is_live(beat, now=now)]
     if not live:
         return "no heartbeats"
     behind = [beat.consumer for beat in live if (beat.blocked or None) != list_of]
-    named = f"; not yet, or not known: {', '.join(behind)}" if behind else ""
+    named = f"; not yet, or unknown: {', '.join(behind)}" if behind else ""
     return f"{len(live) - len(behind)} of {len(live)} live consumers honour the list{named}"
 
 
@@ -186,7 +197,7 @@ def dead_heartbeats(store: ObjectStore, target: Target, *, now: datetime) -> tup
 
 
 def delete_heartbeats(store: ObjectStore, keys: Iterable[str]) -> None:
-    """Remove what silent consumers left; one that wakes up creates its own again."""
+    """Delete the heartbeats of silent consumers; one that becomes active again creates a new one."""
     for key in keys:
         store.delete(key)
 
@@ -198,7 +209,7 @@ def _is_long_silent(beat: Heartbeat, now: datetime) -> bool:
 def _read(store: ObjectStore, key: str) -> Heartbeat:
     beat = decode(store.get(key, max_bytes=_MAX_BYTES).data, Heartbeat, name=key)
     if not key.endswith(f"/{beat.consumer}.json"):
-        raise CorruptObjectError(f"{key} says that it is of consumer {beat.consumer!r}: remove it")
+        raise CorruptObjectError(f"{key} is the heartbeat of another consumer, {beat.consumer!r}: remove it")
     return beat
 
 
@@ -211,17 +222,17 @@ def _etag(store: ObjectStore, key: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """The consumers that were heard of lately: those that serve a release, those that do not, and unreadable ones."""
+    """Live consumers that serve a release (`serving`) or do not (`behind`), and faults of unreadable heartbeats."""
 
     release: str | None
     serving: tuple[Heartbeat, ...]
     behind: tuple[Heartbeat, ...]
     faults: tuple[str, ...]
-    beats: tuple[Heartbeat, ...] = ()  # all that were heard, silent ones too
+    beats: tuple[Heartbeat, ...] = ()  # all heartbeats, of silent consumers too
 
     @property
     def message(self) -> str:
-        """How many serve it, and what the others serve."""
+        """Number of consumers that serve the release, and the releases that the others serve."""
         live = len(self.serving) + len(self.behind)
         if not live:
             return "no heartbeats"
@@ -231,7 +242,7 @@ class Convergence:
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """Looks at the store that brought live consumers nothing since each began, by problem."""
+        """Failed polls of the store by live consumers since each started, by problem."""
         counts = Counter[str]()
         for beat in (*self.serving, *self.behind):
             counts.update(beat.failures or {})
@@ -239,7 +250,7 @@ class Convergence:
 
 
 def convergence(store: ObjectStore, target: Target, release: str | None, *, now: datetime) -> Convergence:
-    """Return which live consumers of a target serve a release; a store without heartbeats has none."""
+    """Return which live consumers of a target serve a release and which do not."""
     heard = read_heartbeats(store, target)
     live = [beat for beat in heard.beats if is_live(beat, now=now)]
     return Convergence(
@@ -260,9 +271,9 @@ def wait_until_converged(
     now: Clock,
     pause: Callable[[float], object],
 ) -> Convergence:
-    """Return the convergence as soon as nobody is behind, or as it is after `seconds`.
+    """Poll until no consumer is behind or `seconds` have passed, and return the last convergence.
 
-    A consumer that falls silent is waited for until its last heartbeat is too old to be believed.
+    A consumer that falls silent counts until its last heartbeat expires.
     """
     end = now() + timedelta(seconds=seconds)
     while True:
@@ -270,12 +281,12 @@ def wait_until_converged(
         left = (end - now()).total_seconds()
         if not found.behind or left <= 0:
             return found
-        pause(min(_PAUSE_SECONDS, left))
+        pause(min(_POLL_SECONDS, left))
 
 
 def _failures_message(failures: Mapping[str, int]) -> str:
     by_problem = ", ".join(f"{count:,} {problem}" for problem, count in sorted(failures.items()))
-    return f"{plural(sum(failures.values()), 'look')} of theirs failed: {by_problem}"
+    return f"{plural(sum(failures.values()), 'poll')} failed: {by_problem}"
 
 
 def _straggler(beat: Heartbeat) -> str:

@@ -1,4 +1,4 @@
-"""Repairs: a pointer put back as the journal knows it, a journal completed, pointers written for a new root."""
+"""Repairs: restoring a pointer from the journal, completing a journal, rewriting pointers for a new root."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ RELOCATE = "relocate"
 
 @dataclass(frozen=True, slots=True)
 class RepairOutcome:
-    """The numbers of entries that were gone or unreadable, and and whether a swap was recorded only now."""
+    """Outcome of a journal repair: numbers of lost entries, and whether an unrecorded swap was journaled."""
 
     filled: tuple[int, ...]
     recovered: bool
@@ -37,16 +37,16 @@ class RepairOutcome:
 def repair_journal(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False
 ) -> RepairOutcome:
-    """Make the journal whole again: every number is there and can be read, and the last swap is recorded.
+    """Complete the journal: replace every missing or unreadable entry, and record the last swap.
 
-    What an entry said cannot be brought back; in its place stands that it is lost, since when, and who repaired it.
+    The content of such an entry is lost; its replacement states that, with the time and the actor of the repair.
     """
     lost = _lost(store, target)
     if dry_run:
         return RepairOutcome(tuple(lost), is_unrecorded(read_journal_head(store, target), read_current(store, target)))
     ensure_proven(store)
     for sequence, unreadable in lost.items():
-        key, entry = journal_key(target, sequence), _holdout(sequence, by, now)
+        key, entry = journal_key(target, sequence), _replacement(sequence, by, now)
         if unreadable:
             store.put(key, encode(entry))
         else:
@@ -57,7 +57,7 @@ def repair_journal(
 
 
 def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
-    """Return the numbers that are gone (False) or cannot be read (True)."""
+    """Return the numbers of missing (False) and unreadable (True) entries."""
     lost = dict.fromkeys(missing_sequences(store, target), False)
     for sequence in listed_sequences(store, target):
         try:
@@ -67,14 +67,14 @@ def _lost(store: ObjectStore, target: Target) -> dict[int, bool]:
     return dict(sorted(lost.items()))
 
 
-def _holdout(sequence: int, by: Actor, now: Clock) -> JournalEntry:
+def _replacement(sequence: int, by: Actor, now: Clock) -> JournalEntry:
     return JournalEntry(
         sequence=sequence,
         at=rfc3339(now()),
         action=REPAIR,
         outcome=LOST,
         actor=by.name,
-        reason="the entry was gone or could not be read",
+        reason="the entry was missing or unreadable",
         run_id=by.run_id,
         before=None,
         after=None,
@@ -84,7 +84,7 @@ def _holdout(sequence: int, by: Actor, now: Clock) -> JournalEntry:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
-    """What became of it: the release that is live now, in words, and the journal's entry (None: dry run)."""
+    """Outcome of restoring a pointer: the live release, and the journal entry (None: dry run)."""
 
     live: str
     message: str
@@ -94,16 +94,17 @@ class RestoreOutcome:
 def restore_pointer(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False, pause: Pause = wait
 ) -> RestoreOutcome:
-    """Make live what was live by the journal, where the pointer is gone, damaged, or older bytes that were put back.
+    """Restore the live pointer from the journal if it is missing, damaged, or was replaced by older bytes.
 
-    A pointer whose time is yet to come, by a clock that was wrong, gets the time of now.
-    Judged on the very pointer that is replaced: one that is as the journal says stays, whoever wrote it meanwhile.
-    Raises `RefusedError`, with alternatives, when the journal knows of nothing or its release cannot be served;
-    `ConflictError` when another release became live while this one was proven: run it again.
+    A pointer with a time in the future, from a wrong clock, gets the current time. The decision is made on the pointer
+    that is replaced: one that agrees with the journal stays, whoever wrote it in the meantime.
+
+    Raises `RefusedError`, with alternatives, if the journal has no release or it cannot be served, and `ConflictError`
+    if another release became live while this one was verified: run it again.
     """
     release = _last_release(store, target)
     prove_members(store, target, release.members)
-    message = f"the pointer is put back to release {release.id[:12]}, data through {release.data_through}"
+    message = f"the pointer is restored to release {release.id[:12]}, data through {release.data_through}"
     if dry_run:
         return RestoreOutcome(release.id, f"dry run: {message}", None)
     ensure_proven(store)
@@ -112,11 +113,11 @@ def restore_pointer(
     def judge(current: LivePointer | None, head: JournalHead) -> MovePointer | KeepPointer:
         is_early = current is not None and current.updated_at - now() > MAX_AHEAD
         if current is not None and not is_early and (current.release_id == release.id or not _is_replayed(head)):
-            return KeepPointer(journal.UNCHANGED, f"release {current.release_id[:12]} is live already")
+            return KeepPointer(journal.UNCHANGED, f"release {current.release_id[:12]} is already live")
         newest = _last_release(store, target)
         if newest.id != release.id:
             raise ConflictError(
-                f"{target}: release {newest.id[:12]} became live while {release.id[:12]} was proven: see "
+                f"{target}: release {newest.id[:12]} became live while {release.id[:12]} was verified: see "
                 "`recsys-assets status`, and run this again if the pointer is still lost"
             )
         return MovePointer(versions_of(release), refs_of(release), message, {"data_through": release.data_through})
@@ -127,27 +128,27 @@ def restore_pointer(
 
 
 def _is_replayed(head: JournalHead) -> bool:
-    """Return whether the newest swap put old bytes back: every pointer that was read is recorded by now."""
+    """Return whether the newest swap is a replay of old bytes; every pointer read so far is recorded."""
     return head.change is not None and head.change.action == "replay"
 
 
 def _last_release(store: ObjectStore, target: Target) -> Release:
-    """Return what was live by the last entry that was no replay of old bytes."""
+    """Return the release of the last swap that is not a replay of old bytes."""
     last = next((e for e in journal.changes(store, target) if e.action != "replay" and e.after is not None), None)
     if last is None or last.after is None:
-        raise RefusedError(f"{target}: the journal knows of nothing that was live: publish a day")
+        raise RefusedError(f"{target}: the journal contains no live release: publish a day")
     release = find_release(store, target, last.after)
     if release is None:
-        others = alternatives(store, target, besides=last.after)
+        others = alternatives(store, target, exclude=last.after)
         raise RefusedError(
-            f"{target}: the record of release {last.after[:12]} is gone; restore it, or roll back to: {others}"
+            f"{target}: the record of release {last.after[:12]} is missing; restore it, or roll back to: {others}"
         )
     return release
 
 
 @dataclass(frozen=True, slots=True)
 class RelocateOutcome:
-    """What became of one pointer: from which root to which (the same: it stays), and the entry (None: dry run)."""
+    """Outcome for one pointer: its root before and after (equal: unchanged), and the journal entry (None: dry run)."""
 
     target: Target
     release: str
@@ -157,12 +158,12 @@ class RelocateOutcome:
 
     @property
     def moves(self) -> bool:
-        """Whether the pointer names, or named, another root than the store has now."""
+        """Whether the pointer's root differed from the store's."""
         return self.before != self.after
 
 
 def live_targets(store: ObjectStore) -> tuple[Target, ...]:
-    """Return every target that has a pointer, whether it is configured or not."""
+    """Return every target with a pointer, configured or not."""
     found = (target_of_pointer(item.key) for item in store.list(POINTERS))
     return tuple(target for target in found if target is not None)
 
@@ -170,36 +171,36 @@ def live_targets(store: ObjectStore) -> tuple[Target, ...]:
 def relocate(
     store: ObjectStore, targets: Iterable[Target], *, by: Actor, now: Clock, dry_run: bool = True
 ) -> tuple[RelocateOutcome, ...]:
-    """Let the pointers of these targets name the store's first URI root; the same releases stay live.
+    """Rewrite the pointers of these targets for the store's first URI root; the same releases stay live.
 
-    A pointer that does so already, and a target without one, stays as it is. Each that moves goes through the
-    compare-and-swap and stands in the journal. Raises `RefusedError`, before anything is written, if a live release
-    lacks a blob: a copy that is not whole.
+    Pointers that use this root, and targets without a pointer, are unchanged. Each rewrite is a compare-and-swap with a
+    journal entry. Raises `RefusedError`, before anything is written, if a live release lacks a blob: the copy is
+    incomplete.
     """
     found = {target: read_current(store, target) for target in targets}
     live = {target: current for target, current in found.items() if current is not None}
-    moving = {target: current for target, current in live.items() if not _names(store, current)}
+    moving = {target: current for target, current in live.items() if not _uses_root(store, current)}
     for target, current in moving.items():
-        _refuse_a_part(store, target, current)
+        _check_complete(store, target, current)
     if moving and not dry_run:
         ensure_proven(store)
     return tuple(_relocate(store, target, current, by, now, dry_run=dry_run) for target, current in live.items())
 
 
-def _names(store: ObjectStore, current: LivePointer) -> bool:
+def _uses_root(store: ObjectStore, current: LivePointer) -> bool:
     return all(uri.startswith(f"{store.uri_roots[0]}/") for uri in current.pointer.current.values())
 
 
-def _refuse_a_part(store: ObjectStore, target: Target, current: LivePointer) -> None:
+def _check_complete(store: ObjectStore, target: Target, current: LivePointer) -> None:
     release = find_release(store, target, current.release_id)
     if release is None:
         raise RefusedError(
-            f"{target}: the record of release {current.release_id[:12]} is not here: copy the whole store"
+            f"{target}: the record of release {current.release_id[:12]} is missing: copy the whole store"
         )
     missing = missing_blobs(store, target, refs_of(release))
     if missing:
         names = ", ".join(f"{ref.kind} {ref.version[:12]}" for ref in missing)
-        raise RefusedError(f"{target}: {names} of the live release are not here: copy the whole store")
+        raise RefusedError(f"{target}: {names} of the live release are missing: copy the whole store")
 
 
 def _relocate(
@@ -207,18 +208,20 @@ def _relocate(
 ) -> RelocateOutcome:
     kind, uri = next(iter(current.pointer.current.items()))
     before, after = uri.removesuffix(f"/{blob_key(target, kind, current.versions[kind])}"), store.uri_roots[0]
-    if dry_run or _names(store, current):
+    if dry_run or _uses_root(store, current):
         return RelocateOutcome(target, current.release_id, before, after)
     release = find_release(store, target, current.release_id)
     refs = refs_of(release) if release is not None else ()
-    message = f"the pointer names {after} now, {before} before"
+    message = f"the root of the pointer changed from {before} to {after}"
 
     def judge(found: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
-        if found is None or _names(store, found):
-            return KeepPointer(journal.UNCHANGED, "the pointer is gone, or names this root already")
+        if found is None or _uses_root(store, found):
+            return KeepPointer(journal.UNCHANGED, "the pointer is missing, or uses this root already")
         return MovePointer(found.versions, refs if found.release_id == current.release_id else (), message)
 
-    end_rollout(store, target, why="the store was relocated", by=by, now=now)  # its pointer names the former root
+    end_rollout(
+        store, target, why="the store was relocated", by=by, now=now
+    )  # its candidate pointer uses the former root
     change = PointerChange(store, target, RELOCATE, by, now)
     with announced(change, release_id=current.release_id, refs=refs) as announcement:
         entry = change_pointer(announcement, judge)

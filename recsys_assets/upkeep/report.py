@@ -1,4 +1,4 @@
-"""The report of a release: changes, gates with values, drift, inputs and size, on one page."""
+"""Report of a release on one page: changes, gates with values, drift, inputs and sizes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from recsys_assets.upkeep.report_document import Report, Section, shown
 
 _DRIFT = "drift_"
 _DIGITS = 12
-NAMED = 3  # ids that a sentence names
-COMPARED = 1000  # rows of a kind whose change is looked at one by one for the words
-SHORT = 12  # digits of a hash that people are shown
+NAMED = 3  # ids in a sentence
+COMPARED = 1000  # rows per kind examined for the text
+SHORT = 12  # digits of a hash as displayed
 
 
-def whole(report: GateReport) -> Section:
-    """Return what gates said of all artifacts together: a sentence each, and the numbers that they judged by.
+def section_of_candidate(report: GateReport) -> Section:
+    """Return the section of a gate report on all artifacts together: one sentence per gate, and a table of its numbers.
 
-    Numbers are called `name`, or `name/kind` if they are of one kind: those stand in a column a kind.
+    A number is named `name`, or `name/kind` if it belongs to one kind; the table has a column per kind.
     """
     found = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
     kinds = dict.fromkeys(kind for _, kind, _ in found if kind)
@@ -41,17 +41,17 @@ def whole(report: GateReport) -> Section:
 
 
 def drift(members: Sequence[Member]) -> Section:
-    """Return how far each artifact lies from the one that was live, a column a kind."""
+    """Return the section of the drift gates against the formerly live artifacts, one column per kind."""
     return _by_kind("Drift from live", members, lambda finding: finding.gate.startswith(_DRIFT))
 
 
 def gates(members: Sequence[Member]) -> Section:
-    """Return what each artifact's own gates found, a column a kind."""
+    """Return the section of each artifact's own gates, one column per kind."""
     return _by_kind("Gates", members, lambda finding: not finding.gate.startswith(_DRIFT))
 
 
 def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
-    """Return the artifacts, and their size beside the one before."""
+    """Return the section of the artifacts, with their sizes before and after."""
     sizes = {member.ref.kind: member.size for member in before}
     return Section(
         "Artifacts",
@@ -71,28 +71,30 @@ def artifacts(members: Sequence[Member], before: Sequence[Member]) -> Section:
 
 
 def inputs(release: Release) -> Section:
-    """Return the inputs of the release: each canonical day with its raw files, and what else was read."""
+    """Return the section of the inputs: each canonical day with its raw files, and other inputs."""
     days = tuple(
-        (day.day, day.digest[:_DIGITS], len(day.inputs), sum(one.size for one in day.inputs), _summary(day.gates))
+        (day.day, day.digest[:_DIGITS], len(day.inputs), sum(used.size for used in day.inputs), _summary(day.gates))
         for day in release.canonical
     )
     named = {day.digest for day in release.canonical}
     others = {used.digest: used for member in release.members for used in member.inputs if used.digest not in named}
     rest = tuple(
-        (one.name.rpartition("/")[2], digest[:_DIGITS], None, one.size, None) for digest, one in others.items()
+        (used.name.rpartition("/")[2], digest[:_DIGITS], None, used.size, None) for digest, used in others.items()
     )
     return Section("Inputs", columns=("input", "digest", "raw files", "bytes", "gates"), rows=days + rest)
 
 
 def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
-    """Return a row a gate and a column a kind; what did not pass is reported in full above the table."""
+    """Return a table with a row per gate and a column per kind; findings that did not pass are listed above it."""
     found = {
         (finding.gate, sharded_kind(member.ref.kind)): finding
         for member in members
         for finding in member.gates.findings
         if wanted(finding)
     }
-    kinds = list(dict.fromkeys(sharded_kind(member.ref.kind) for member in members))  # an object beside shards: once
+    kinds = list(
+        dict.fromkeys(sharded_kind(member.ref.kind) for member in members)
+    )  # a single object next to shards counts once
     names = dict.fromkeys(gate for gate, _ in found)
     return Section(
         title,
@@ -115,7 +117,7 @@ def _cell(finding: Finding | None) -> Scalar:
 
 
 def _without_number(finding: Finding) -> str:
-    """Return what stands in place of a number: a drift gate that found nothing to compare has not passed anything."""
+    """Return the cell of a finding without a number; a drift gate without a baseline did not compare anything."""
     if finding.message == NO_BASELINE:
         return NO_BASELINE
     return "not compared" if finding.gate.startswith(_DRIFT) else "passed"
@@ -138,7 +140,7 @@ def _passed(finding: Finding) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _RowTerms:
-    """How the rows of a kind are called, and what they enter and leave."""
+    """Names for the rows of a kind (singular, plural) and for the artifact that contains them."""
 
     one: str
     many: str
@@ -149,15 +151,15 @@ _ROWS: Final = _RowTerms("row", "rows", "the artifact")
 
 
 def describe_change(found: KindDiff) -> str:
-    """Return how one kind differs, in words: how many entered, left and moved, and the first of them by name."""
+    """Return text on the difference of one kind: numbers of rows that entered, left and moved, and examples."""
     if found.before is None:
         return f"{found.kind} is new, with {_number(found.rows_after, _words(found))}."
     if found.after is None:
-        return f"{found.kind} is gone; it had {_number(found.rows_before, _words(found))}."
+        return f"{found.kind} was removed; it had {_number(found.rows_before, _words(found))}."
     if found.counts is None:
         return f"{found.kind}: {found.message}."
     if not any(found.counts.values()):
-        return f"{found.kind}: the same rows as before, in other bytes."
+        return f"{found.kind}: the same rows as before, in different bytes."
     sizes = f"from {found.rows_before or 0:,} to {found.rows_after or 0:,} rows"
     counts = _counts(found, found.counts)
     return f"{found.kind}, {sizes}: {counts}.{_first(found, found.counts)}{_movers(found)}"
@@ -184,7 +186,7 @@ def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
 
 
 def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
-    """Name the first that entered and left; they come in the artifact's order, so of a ranking the strongest."""
+    """Return text on the first rows that entered and left, in the artifact's order (strongest first in a ranking)."""
     message = ""
     if found.entered:
         message += f" New: {_some(found.entered, counts['entered'])}."
@@ -194,16 +196,16 @@ def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
 
 
 def _movers(found: KindDiff) -> str:
-    """Name what rose and what fell most, where rows have places."""
+    """Return text on the rows that rose and fell most; empty unless the kind is a ranking."""
     if not found.is_ranking:
         return ""
-    by_rise = sorted(found.moved, key=lambda one: (one[2] - one[1], one[0]))
-    risen = [one for one in by_rise if one[2] < one[1]][:NAMED]
-    fallen = [one for one in reversed(by_rise) if one[2] > one[1]][:NAMED]
+    by_rise = sorted(found.moved, key=lambda row: (row[2] - row[1], row[0]))
+    risen = [row for row in by_rise if row[2] < row[1]][:NAMED]
+    fallen = [row for row in reversed(by_rise) if row[2] > row[1]][:NAMED]
     message = ""
-    for what, rows in (("Risen", risen), ("Fallen", fallen)):
+    for label, rows in (("Risen", risen), ("Fallen", fallen)):
         if rows:
-            message += f" {what} most: {', '.join(f'{row} ({before} to {after})' for row, before, after in rows)}."
+            message += f" {label} most: {', '.join(f'{row} ({before} to {after})' for row, before, after in rows)}."
     return message
 
 
@@ -213,10 +215,10 @@ def _some(ids: Sequence[str], count: int) -> str:
 
 
 def report_release(store: ObjectStore, target: Target, release: Release, *, live: bool) -> Report:
-    """Return the report of a recorded release, compared with the one that was live when it was recorded.
+    """Return the report of a recorded release, compared with the release that was live when it was recorded.
 
-    Everything but the comparison stands in the record. What the comparison needs and is not there any more (collected,
-    damaged) is said instead of reported, and raises nothing.
+    Everything except the comparison comes from the record. If data for the comparison is missing (collected, damaged),
+    the report states that instead; no error is raised.
     """
     before = _before(store, target, release)
     return Report(
@@ -234,7 +236,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
         ),
         sections=(
             Section("What changed", message=_changes(store, target, release)),
-            *(whole(report) for report in release.gates),
+            *(section_of_candidate(report) for report in release.gates),
             drift(release.members),
             gates(release.members),
             artifacts(release.members, before.members if before else ()),
@@ -244,7 +246,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
 
 
 def _before(store: ObjectStore, target: Target, release: Release) -> Release | None:
-    return find_readable_release(store, target, release.parent)  # of a damaged one the words say so
+    return find_readable_release(store, target, release.parent)  # a damaged record is reported in the text
 
 
 def _state(store: ObjectStore, target: Target, release: Release, *, live: bool) -> str:
@@ -257,13 +259,13 @@ def _state(store: ObjectStore, target: Target, release: Release, *, live: bool) 
 
 
 def _verdict(release: Release) -> str:
-    reports = [*(day.gates for day in release.canonical), *(one.gates for one in release.members), *release.gates]
+    reports = [*(day.gates for day in release.canonical), *(member.gates for member in release.members), *release.gates]
     findings = [finding for report in reports for finding in report.findings]
     advised = sum(1 for finding in findings if finding.verdict is Verdict.ADVISED)
     refused = sum(1 for finding in findings if not finding.ok)
-    alone = sum(1 for finding in findings if finding.message == NO_BASELINE)
-    message = f"{len(findings) - advised - refused - alone} passed, {advised} advised, {refused} refused"
-    return f"{message}, {alone} without a baseline" if alone else message
+    without_baseline = sum(1 for finding in findings if finding.message == NO_BASELINE)
+    message = f"{len(findings) - advised - refused - without_baseline} passed, {advised} advised, {refused} refused"
+    return f"{message}, {without_baseline} without a baseline" if without_baseline else message
 
 
 def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str, ...]:
@@ -272,5 +274,5 @@ def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str,
     try:
         found = diff(store, target, release.parent, release.id, shown=COMPARED)
     except (NotFoundError, CorruptObjectError) as error:
-        return (f"What was live before it cannot be compared with any more: {error}",)
+        return (f"The release that was live before can no longer be compared: {error}",)
     return tuple(describe_change(kind) for kind in found.kinds)

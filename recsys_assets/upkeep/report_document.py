@@ -1,4 +1,4 @@
-"""A report for people: facts, then sections of sentences and tables; and the same report as Markdown."""
+"""Model of a report (facts, then sections of sentences and tables) and its rendering as Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import Final
 
 from recsys_assets.evidence import Scalar
 
-MAX_TEXT: Final = 1000  # characters of a sentence or cell; what is longer is cut: no message makes it unreadable
-_MARKUP: Final = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)[_#]|_(?!\w)")  # an underscore inside a word means itself
+MAX_TEXT: Final = 1000  # characters of a sentence or cell; longer text is cut to keep reports readable
+_MARKUP: Final = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)[_#]|_(?!\w)")  # an underscore inside a word is literal
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One part of a report: sentences, and a table below them (without columns: none)."""
+    """Section of a report: sentences, then a table (none without columns)."""
 
     title: str
     message: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A title, what it is about as (name, value), and its sections in the order in which they are read."""
+    """Report: title, facts as (name, value), and sections in reading order."""
 
     title: str
     facts: tuple[tuple[str, Scalar], ...]
@@ -31,7 +31,7 @@ class Report:
 
 
 def to_markdown(report: Report) -> str:
-    """Return the report as Markdown, every value as text: no id can become a tag, a cell or emphasis."""
+    """Return the report as Markdown with every value escaped: no id can become a tag, a cell or emphasis."""
     parts = [f"# {_text(report.title)}", _list([f"{name}: {shown(value)}" for name, value in report.facts])]
     for section in report.sections:
         parts.append(f"## {_text(section.title)}")
@@ -43,7 +43,7 @@ def to_markdown(report: Report) -> str:
 
 
 def shown(value: Scalar) -> str:
-    """Return a value as people read it: whole numbers grouped, others in four digits, nothing as a dash."""
+    """Return a value as displayed: integers with thousands separators, floats with four digits, None as a dash."""
     if value is None:
         return "-"
     if isinstance(value, bool):

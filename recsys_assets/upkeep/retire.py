@@ -1,4 +1,4 @@
-"""Retire a target: stop serving it on purpose, which taking it out of the configuration alone never does."""
+"""Retirement of a target: stops serving it, which removing it from the configuration never does."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,33 +19,35 @@ RETIRE = "retire"
 
 @dataclass(frozen=True, slots=True)
 class RetireOutcome:
-    """What became of it: in words, and the journal's entry (None: dry run)."""
+    """Outcome of a retirement, with the journal entry (None: dry run)."""
 
     message: str
     entry: JournalEntry | None
 
 
 def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> RetireOutcome:
-    """Hold a target for good, record it in the journal, and take its pointer away; every release stays in the store.
+    """Hold a target without end, journal the retirement, and delete its pointer; every release stays in the store.
 
-    Held first, so that no automation under an old configuration ships again. Broken off, it is done by running it
-    again. Consumers that run keep their last good release and say that the pointer is gone; a new one starts without.
-    `restore-pointer` and `release-hold` undo it. Raises `RefusedError` when nothing is live, `ConflictError` when
-    something else became live meanwhile: that stays live.
+    The hold comes first, so that automation with an old configuration cannot ship again. An interrupted retirement is
+    completed by a rerun. Running consumers keep their last good release and report that the pointer is missing; new
+    ones start without a release. `restore-pointer` and `release-hold` undo it. Raises `RefusedError` if nothing is
+    live, and `ConflictError` if another release became live in the meantime, which stays live.
     """
     current = read_current(store, target)
     if current is None:
         raise RefusedError(f"{target}: nothing is live, so nothing can be retired")
     message = (
-        f"retired: release {current.release_id[:12]} is served no more; `restore-pointer` and `release-hold` undo it, "
-        "until `collect --apply` for this target takes its artifacts, a grace from now at the earliest"
+        f"retired: release {current.release_id[:12]} is no longer served; `restore-pointer` and `release-hold` undo it "
+        "until `collect --apply` for this target takes its artifacts, after the grace period at the earliest"
     )
     if dry_run:
         return RetireOutcome(f"dry run: {message}", None)
     place_hold(store, target, by=by, now=now)
     live = read_current(store, target)
     if live is None or live.release_id != current.release_id:
-        raise ConflictError(f"{target}: another release became live meanwhile: see `recsys-assets status`, run again")
+        raise ConflictError(
+            f"{target}: another release became live in the meantime: see `recsys-assets status`, then retry"
+        )
     entry = journal.entry_of(action=RETIRE, outcome=journal.DONE, by=by, now=now(), live=live, message=message)
     entry = journal.append(store, target, entry, after=journal.tail(store, target))
     reach("retire.before_removal")
@@ -53,16 +55,16 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
         store.delete_unchanged(pointer_key(target), expected=live.etag)
     except ConflictError as error:
         raise ConflictError(
-            f"{target}: the pointer changed while it was retired, so it stays: see `recsys-assets status`, and retire "
-            "it again if what is live now is to go too"
+            f"{target}: the pointer changed during the retirement, so it stays: see `recsys-assets status`, and "
+            "retire again if the release that is live now is to be retired too"
         ) from error
     return RetireOutcome(message, entry)
 
 
 def retired_at(store: ObjectStore, target: Target) -> datetime | None:
-    """Return since when a target without a pointer is retired, or None if it was lost some other way.
+    """Return the time at which a target without a pointer was retired, or None if the pointer was lost another way.
 
-    By the journal: after a retirement nothing moved the pointer.
+    A target counts as retired if no journal entry after the retirement moved the pointer.
     """
     for entry in journal.newest_first(store, target):
         if entry.action == RETIRE and entry.outcome == journal.DONE:

@@ -1,4 +1,4 @@
-"""Guard of a rollout: candidate and live compared by what consumers answered, by a test for any number of looks."""
+"""Rollout guard: compares the answers from candidate and live release by a test that allows any number of checks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from recsys_assets.upkeep.heartbeats import (
     read_heartbeats,
 )
 
-FALSE_ABORTS: Final = 0.01  # of rollouts whose candidate is no worse, however often they are looked at
-_LEAST_WORSE: Final = 0.005  # a share that is worse by less is no reason to abort
+FALSE_ABORTS: Final = 0.01  # probability over all checks of a candidate that is not worse
+_LEAST_WORSE: Final = 0.005  # a smaller difference in rates never aborts
 _RATES: Final = ("empty", "short", "unknown", "failed")
-_SLOW: Final = tuple(n for n, seconds in enumerate(LATENCY_BOUNDS) if seconds >= 0.001)  # noqa: PLR2004 - faster is fast
-_TAIL: Final = 0.01  # of the lookups: what is slower than the 99th percentile
+_SLOW: Final = tuple(n for n, seconds in enumerate(LATENCY_BOUNDS) if seconds >= 0.001)  # noqa: PLR2004 - below a millisecond is fast enough
+_TAIL: Final = 0.01  # share of lookups above the 99th percentile
 
 
 class RolloutVerdict(StrEnum):
-    """What a rollout is to do next."""
+    """Verdict on the next transition of a rollout."""
 
     WAIT = "wait"
     ADVANCE = "advance"
@@ -43,9 +43,9 @@ class RolloutVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RolloutLimits:
-    """How many requests the candidate must have answered before a step is over, and what happens if they do not come.
+    """Minimum requests that the candidate must serve before a step ends.
 
-    `advance_unasked`: a step that is baked advances without them; else it waits.
+    `advance_unasked`: a step that has lasted `bake_minutes` advances without them; otherwise it waits.
     """
 
     min_requests: int = 1000
@@ -53,29 +53,29 @@ class RolloutLimits:
 
     @classmethod
     def of(cls, wanted: RolloutSettings) -> Self:
-        """Return the guards that settings ask for."""
+        """Return the limits of the settings."""
         return cls(wanted.min_requests, wanted.advance_unasked)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One rate of one kind on both sides: how often, of how many; `evidence` is that the candidate's is higher."""
+    """Rate of one kind as (hits, lookups), live and candidate; `evidence` that the candidate's rate is higher."""
 
     kind: str
     rate: str
     live: tuple[int, int]
     candidate: tuple[int, int]
-    evidence: float  # log of an e-value: over log(1 / level) the candidate is worse
-    matters: bool = True  # of times: whether the candidate's 99th percentile lies beyond, and that of live well before
+    evidence: float  # log e-value: above log(1 / level) the candidate is worse
+    matters: bool = True  # latency rates only: candidate p99 above the bound, live p99 below the bound before
 
     @property
     def worse_by(self) -> float:
-        """The candidate's share less that of live."""
+        """Rate of the candidate minus the live rate."""
         return self.candidate[0] / self.candidate[1] - self.live[0] / self.live[1]
 
     @property
     def message(self) -> str:
-        """Both shares with their counts."""
+        """Both rates with their counts."""
         shares = f"{self.candidate[0] / self.candidate[1]:.2%}", f"{self.live[0] / self.live[1]:.2%}"
         return (
             f"{self.kind}: {shares[0]} of {self.candidate[1]:,} answers {self.rate}, live {shares[1]} of "
@@ -85,27 +85,27 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a rollout is to do, why, and the rates that were compared."""
+    """Decision on a rollout, with its reason and the compared rates."""
 
     verdict: RolloutVerdict
     why: str
     rollout: Rollout | None
-    requests: int = 0  # that the candidate answered
+    requests: int = 0  # served by the candidate
     rates: tuple[Rate, ...] = ()
 
     @property
     def message(self) -> str:
-        """The decision in one sentence."""
+        """Decision as one sentence."""
         return f"{self.verdict.value}: {self.why}"
 
 
 def log_evidence(live: tuple[int, int], candidate: tuple[int, int]) -> float:
-    """Return the log of an e-value against "the candidate's share is not higher", each given as (hits, of).
+    """Return the log e-value against "the candidate's rate is not higher", each rate given as (hits, of).
 
     Mixture over Beta(1/2, 1/2) for both shares, divided by the largest likelihood under the hypothesis (universal
     inference, Wasserman, Ramdas and Balakrishnan 2020). For any true shares that obey the hypothesis it is at most a
-    nonnegative martingale that begins at 1, so that by Ville's inequality it ever passes 1 / level with a probability
-    of at most `level`: it may be looked at after every answer.
+    nonnegative martingale that starts at 1, so that by Ville's inequality it ever exceeds 1 / level with a probability
+    of at most `level`: it may be checked after every answer.
     """
     (x, n), (y, m) = live, candidate
     if y * n <= x * m:
@@ -116,7 +116,7 @@ def log_evidence(live: tuple[int, int], candidate: tuple[int, int]) -> float:
 
 
 def _entropy(hits: int, of: int) -> float:
-    """Return the largest log-likelihood of `hits` of `of`."""
+    """Return the maximum log-likelihood of `hits` successes in `of` trials."""
     return sum(part * log(part / of) for part in (hits, of - hits) if part)
 
 
@@ -127,12 +127,12 @@ def _log_beta_ratio(hits: int, of: int) -> float:
 
 
 def compare(beats: Iterable[Heartbeat], rollout: Rollout) -> tuple[int, tuple[Rate, ...]]:
-    """Return how many requests the candidate answered, and every rate of every kind on both sides.
+    """Return the number of requests the candidate served, and every rate of every kind for both releases.
 
-    Requests of one key are alike, so that a kind's counts are scaled down to as many as there were keys.
+    Requests of one key are correlated, so the counts of a kind are scaled down to the number of keys.
     """
-    trials = [one.trial for one in beats if one.trial and one.trial.release == rollout.release]
-    live, candidate = _sum(one.control for one in trials), _sum(one.candidate for one in trials)
+    trials = [beat.trial for beat in beats if beat.trial and beat.trial.release == rollout.release]
+    live, candidate = _sum(trial.control for trial in trials), _sum(trial.candidate for trial in trials)
     kinds = sorted(live.kinds.keys() & candidate.kinds.keys())
     rates = [
         Rate(kind, rate, of_live, of_candidate, log_evidence(of_live, of_candidate))
@@ -147,10 +147,10 @@ def compare(beats: Iterable[Heartbeat], rollout: Rollout) -> tuple[int, tuple[Ra
 
 
 def _latencies(live: ArmAnswers, candidate: ArmAnswers, kind: str) -> Iterator[Rate]:
-    """Yield, for each bound from a millisecond on, how many timed lookups took longer on either side.
+    """Yield the rate of timed lookups slower than each bound from one millisecond on.
 
-    The 99th percentile is worse if it lies beyond a bound and that of live within the bound before: by at least one
-    whole step, as what was just loaded is asked cold.
+    The candidate's 99th percentile is worse if it is above a bound and the live one is below the bound before. The gap
+    of a whole bucket is needed because a release that was just loaded has cold caches.
     """
     for bound in _SLOW:
         of_live, of_candidate = (_slower(arm, kind, bound) for arm in (live, candidate))
@@ -172,12 +172,12 @@ def _sum(arms: Iterable[ArmAnswers]) -> ArmAnswers:
     kinds: dict[str, KindAnswers] = {}
     for arm in arms:
         requests, keys = requests + arm.requests, keys + arm.keys
-        for kind, one in arm.kinds.items():
+        for kind, counts in arm.kinds.items():
             before = kinds.get(kind, KindAnswers(asked=0))
-            times = [of.times for of in (before, one) if of.times]
+            times = [part.times for part in (before, counts) if part.times]
             kinds[kind] = KindAnswers(
-                asked=before.asked + one.asked,
-                **{rate: getattr(before, rate) + getattr(one, rate) for rate in _RATES},
+                asked=before.asked + counts.asked,
+                **{rate: getattr(before, rate) + getattr(counts, rate) for rate in _RATES},
                 times=tuple(map(sum, zip(*times, strict=True))) if times else UNSET,
             )
     return ArmAnswers(requests=requests, keys=keys, kinds=kinds)
@@ -193,16 +193,16 @@ def _scale(arm: ArmAnswers, kind: str) -> float:
     return min(1.0, arm.keys / asked) if asked else 0.0
 
 
-def decide(store: ObjectStore, target: Target, guards: RolloutLimits, *, by: Actor, now: Clock) -> Decision:
-    """Return what the rollout of a target is to do now; what a crash left open is written down first."""
+def decide(store: ObjectStore, target: Target, limits: RolloutLimits, *, by: Actor, now: Clock) -> Decision:
+    """Decide the next transition of a target's rollout, after completing what a crash left undone."""
     settle(store, target, by=by, now=now)
-    return look_at_rollout(store, target, guards, now=now())
+    return look_at_rollout(store, target, limits, now=now())
 
 
-def look_at_rollout(store: ObjectStore, target: Target, guards: RolloutLimits, *, now: datetime) -> Decision:
-    """Return what the rollout of a target is to do now, from what consumers reported; nothing is written.
+def look_at_rollout(store: ObjectStore, target: Target, limits: RolloutLimits, *, now: datetime) -> Decision:
+    """Decide the next transition of a target's rollout by the heartbeats of consumers; writes nothing.
 
-    Consumers that fell silent are believed for what they said; one that cannot load the candidate ends it.
+    The counts of silent consumers are included. One live consumer that cannot load the candidate aborts the rollout.
     """
     rollout, current = find_rollout(store, target), read_current(store, target)
     live = current.release_id if current else None
@@ -216,44 +216,45 @@ def look_at_rollout(store: ObjectStore, target: Target, guards: RolloutLimits, *
     if broken is not None:
         verdict, why = RolloutVerdict.ABORT, broken
     elif worst:
-        verdict, why = RolloutVerdict.ABORT, f"worse beyond doubt: {'; '.join(rate.message for rate in worst)}"
+        verdict, why = RolloutVerdict.ABORT, f"significantly worse: {'; '.join(rate.message for rate in worst)}"
     else:
-        verdict, why = _after_baking(rollout, guards, requests, now=now)
+        verdict, why = _after_baking(rollout, limits, requests, now=now)
     return Decision(verdict, why, rollout, requests, rates)
 
 
 def _after_baking(
-    rollout: Rollout, guards: RolloutLimits, requests: int, *, now: datetime
+    rollout: Rollout, limits: RolloutLimits, requests: int, *, now: datetime
 ) -> tuple[RolloutVerdict, str]:
-    """Return whether a step that nothing is wrong with is over, and why."""
+    """Return whether a step without problems is over, with the reason."""
     if not rollout.is_baked(now):
-        why = f"at {rollout.share} % since {rollout.step_at}, {rollout.bake_minutes:g} minutes are to pass"
+        why = f"at {rollout.share} % since {rollout.step_at}, the step lasts {rollout.bake_minutes:g} minutes"
         return RolloutVerdict.WAIT, why
-    if requests < guards.min_requests and not guards.advance_unasked:
-        why = f"{requests:,} requests were answered by the candidate, {guards.min_requests:,} are asked for"
+    if requests < limits.min_requests and not limits.advance_unasked:
+        why = f"the candidate served {requests:,} requests, {limits.min_requests:,} are required"
         return RolloutVerdict.WAIT, why
-    return RolloutVerdict.ADVANCE, f"{requests:,} requests show nothing worse"
+    return RolloutVerdict.ADVANCE, f"no rate is worse after {requests:,} requests"
 
 
 def worse_rates(rates: tuple[Rate, ...]) -> list[Rate]:
-    """Return the rates that are worse beyond doubt, each held to its part of the false aborts that are allowed."""
+    """Return up to three significantly worse rates; the allowed false aborts are shared among all rates."""
     limit = log(max(len(rates), 1) / FALSE_ABORTS)
     found = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]
     return sorted(found, key=lambda rate: -rate.evidence)[:3]
 
 
 def _broken(beats: Iterable[Heartbeat], now: datetime) -> str | None:
-    faults = {one.consumer: one.trial.fault for one in beats if one.trial and one.trial.fault and is_live(one, now=now)}
-    named = next(iter(faults.items()), None)
-    return None if named is None else f"{len(faults)} consumers cannot load it; {named[0]}: {named[1]}"
+    broken = (beat for beat in beats if beat.trial and beat.trial.fault and is_live(beat, now=now))
+    faults = {beat.consumer: beat.trial.fault for beat in broken if beat.trial}
+    first = next(iter(faults.items()), None)
+    return None if first is None else f"{len(faults)} consumers cannot load it; {first[0]}: {first[1]}"
 
 
 def carry_out(
     store: ObjectStore, target: Target, decision: Decision, *, by: Actor, now: Clock
 ) -> TransitionOutcome | None:
-    """Do what was decided, unless somebody else was faster; None where nothing is to be done.
+    """Carry out a decision; no-op if the rollout has moved on. Returns None if there is nothing to do.
 
-    Raises `RefusedError` when a promotion is refused: the rollout is over then.
+    Raises `RefusedError` if a promotion is refused; the rollout is then aborted.
     """
     rollout = decision.rollout
     if rollout is None or decision.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:

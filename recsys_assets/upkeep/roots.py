@@ -1,4 +1,4 @@
-"""Roots of garbage collection: every blob that something live, retained, pinned, announced or staged names, and why."""
+"""Roots of garbage collection: every blob that a live, retained, pinned, announced or staged object needs, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ from recsys_assets.upkeep.retire import retired_at
 
 KEEP = 7
 GRACE = timedelta(days=1)
-HORIZON = "horizon"  # in the details of a collection's entry: no older entry keeps a release any more
+HORIZON = "horizon"  # detail of a collection's entry: older entries keep no release
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How much is kept: so many good releases that were live, and for how long what nothing names is left alone."""
+    """Number of good, formerly live releases to keep, and the grace period of unneeded blobs."""
 
     keep: int = KEEP
     grace: timedelta = GRACE
@@ -42,30 +42,30 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Roots:
-    """What is kept of a target: each release and each blob (kind, version), with the reason; and outlived intents."""
+    """Releases and blobs (kind, version) of a target to keep, each with the reason, and stale intents."""
 
     releases: Mapping[str, str]
     blobs: Mapping[tuple[str, str], str]
-    named: Mapping[tuple[str, str], str]  # the part of `blobs` that a release names: all of it must be in a listing
+    named: Mapping[tuple[str, str], str]  # subset of `blobs` in releases: a listing must contain all of them
     stale_intents: tuple[str, ...]
-    refs: Mapping[tuple[str, str], ArtifactRef]  # of what is in `named`: size and digest, to prove what is taken back
+    refs: Mapping[tuple[str, str], ArtifactRef]  # references of `named`, to verify restored blobs
 
 
 def read_roots(
     store: ObjectStore, target: Target, retention: Retention, *, now: datetime, sweeping: bool = False
 ) -> Roots:
-    """Return everything that collection must keep; `RefusedError` when that cannot be known for certain.
+    """Return everything that collection must keep; raise `RefusedError` if that cannot be determined with certainty.
 
-    With `sweeping`, a collection has announced itself, so the listing of announcements must show it: a listing that
-    ends early lacks its last key.
+    With `sweeping`, a collection has announced itself, so the listing of intents must contain it: a listing that ends
+    early lacks its last key.
     """
     _refuse_gaps(store, target)
-    intents = _intents(store, target, sweeping=sweeping)  # before the pointer: a change leaves the one for the other
+    intents = _intents(store, target, sweeping=sweeping)  # read before the pointer: a change writes its intent first
     live = read_current(store, target)
     if live is None:
         return _roots_of_retired(store, target, intents, retention, now=now)
     releases = retained_releases(store, target, live, keep=retention.keep, left_since=now - retention.grace, now=now)
-    rolling = rolling_release(store, target, live=live.release_id)  # after the announcements, as the pointer is
+    rolling = rolling_release(store, target, live=live.release_id)  # read after the intents, like the pointer
     if rolling is not None:
         releases.setdefault(rolling, "being rolled out")
     named, refs = _named(store, target, releases)
@@ -81,46 +81,48 @@ def read_roots(
 
 
 def _refuse_gaps(store: ObjectStore, target: Target) -> None:
-    """Raise `RefusedError` if an entry of the journal is gone: what it kept would count as kept by nothing."""
+    """Raise `RefusedError` if a journal entry is missing: the releases it keeps would be collected."""
     missing = missing_sequences(store, target)
     if missing:
         raise RefusedError(
-            f"{target}: the journal lacks {plural(len(missing), 'entry')} of {missing[0]} to {missing[-1]}, so what "
-            "was live is not known: does a lifecycle rule of the bucket delete objects by age? End it, restore entries "
-            "from a backup, or fill their places by `recsys-assets reindex`; nothing is collected"
+            f"{target}: the journal lacks {plural(len(missing), 'entry')} of {missing[0]} to {missing[-1]}, so the "
+            "former live releases are unknown. If a lifecycle rule of the bucket deletes objects by age, remove it. "
+            "Restore the entries from a backup, or replace them by `recsys-assets reindex`; nothing is collected"
         )
 
 
 def _roots_of_retired(
     store: ObjectStore, target: Target, intents: Mapping[str, Intent], retention: Retention, *, now: datetime
 ) -> Roots:
-    """Return what is kept of a target that was retired a grace ago: what is pinned, and what an announcement names.
+    """Return the roots of a target retired at least a grace period ago: pinned and tagged releases, and intents.
 
-    There is no pointer whose swap would fence off a change that is under way. So every announcement counts, however
-    old: a change writes its own before it looks for a collection, and a collection writes its own before it reads them.
+    Without a pointer, no swap can fence off a change under way. So every intent counts, however old: a change writes
+    its intent before it checks for a collection, and a collection writes its record before it reads the intents.
     """
     retired = retired_at(store, target)
     if retired is None:
-        raise RefusedError(
-            f"{target}: nothing live found: the root is wrong, or the pointer must be restored; nothing is collected"
-        )
+        raise RefusedError(f"{target}: nothing is live: check the root, or restore the pointer; nothing is collected")
     if now - retired < retention.grace:
         raise RefusedError(
-            f"{target} was retired at {retired}: what it served can be put back until {retired + retention.grace}, and "
-            "is collected from then on; nothing is collected"
+            f"{target} was retired at {retired}: its releases can be restored until {retired + retention.grace} and "
+            "are collected after that; nothing is collected"
         )
     releases = _kept_by_name(store, target, now=now)
     named, refs = _named(store, target, releases)
     blobs = dict(named)
     for key, intent in intents.items():
-        _add(blobs, intent.refs, f"announced by {key}: {intent.action} by {intent.actor}; remove it if that is over")
+        _add(
+            blobs,
+            intent.refs,
+            f"announced by {key}: {intent.action} by {intent.actor}; remove it if that change is not under way",
+        )
     return Roots(releases, blobs, named, (), refs)
 
 
 def _named(
     store: ObjectStore, target: Target, releases: Mapping[str, str]
 ) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], ArtifactRef]]:
-    """Return what the releases name: why each artifact is kept, and its reference."""
+    """Return the reason to keep each artifact of the releases, and its reference."""
     named: dict[tuple[str, str], str] = {}
     refs: dict[tuple[str, str], ArtifactRef] = {}
     for release_id, why in releases.items():
@@ -139,37 +141,37 @@ def retained_releases(
     left_since: datetime | None = None,
     now: datetime | None = None,
 ) -> dict[str, str]:
-    """Return the releases whose blobs are kept, and why: live, pinned, named, held, or among the last `keep` good ones.
+    """Return the releases to keep with the reason: live, pinned, tagged, held, or one of the last `keep` good ones.
 
-    With `left_since`, also those that were live until later than that: caches of consumers name them still. Without
-    `now` a pin that has ended keeps its release, too.
+    With `left_since`, also those that were live after that time, because caches of consumers may refer to them. Without
+    `now` an expired pin also keeps its release.
     Raises `RefusedError` if a journal entry that must be read is lost.
     """
     bad = set(labelled(store, target, Labelled.BAD))
     retained = {live.release_id: "live"}
     retained |= _kept_by_name(store, target, now=now)
-    retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded and held back")
+    retained |= dict.fromkeys(set(_held_back(store, target)) - set(retained), "recorded under a hold")
     good = 0
     lost: list[int] = []
     for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since, lost=lost):
-        why = f"one of the last {keep}" if good < keep else "live until lately, so that caches may name it still"
-        retained.setdefault(release, "marked bad, kept beside the good ones" if release in bad else why)
+        why = f"one of the last {keep}" if good < keep else "live until recently, so caches may refer to it"
+        retained.setdefault(release, "marked bad, kept in addition to the good ones" if release in bad else why)
         good += release not in bad
     if lost:
         why = f"one of the last {keep} recorded, as journal entries are lost"
-        for release in islice((one for one in _recorded(store, target) if one not in bad), keep):
+        for release in islice((recorded for recorded in _recorded(store, target) if recorded not in bad), keep):
             retained.setdefault(release, why)
     return retained
 
 
 def _kept_by_name(store: ObjectStore, target: Target, *, now: datetime | None) -> dict[str, str]:
-    """Return the releases that people asked to keep: pinned ones, and those that have a name."""
+    """Return the releases that users asked to keep: pinned and tagged ones."""
     tagged = {tag.release: f"tagged {tag.name}" for tag in list_tags(store, target)}
     return tagged | dict.fromkeys(labelled(store, target, Labelled.PINNED, now=now), "pinned")
 
 
 def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
-    """Yield the releases that have a record which can be read, those that were written last first."""
+    """Yield the releases with a readable record, newest record first."""
     prefix = release_prefix(target)
     for item in sorted(store.list(prefix), key=lambda item: item.modified, reverse=True):
         release_id = item.key[len(prefix) :].removesuffix(".json")
@@ -178,7 +180,7 @@ def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
 
 
 def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
-    """Return the number of the oldest journal entry that keeps a release: what is older may be collected."""
+    """Return the number of the oldest journal entry that keeps a release; older releases may be collected."""
     bad = set(labelled(store, target, Labelled.BAD))
     kept = _last_live(store, target, bad, keep=keep, left_since=left_since, lost=[])
     return min((entry.sequence for _, entry in kept), default=0)
@@ -187,15 +189,15 @@ def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: dateti
 def _last_live(
     store: ObjectStore, target: Target, bad: set[str], *, keep: int, left_since: datetime | None, lost: list[int]
 ) -> Iterator[tuple[str, JournalEntry]]:
-    """Yield the releases that were live, by the journal's order, with the newest entry of each.
+    """Yield the formerly live releases, newest first, with the newest entry of each.
 
-    It ends when `keep` of them are good and the next was left before `left_since`. Those marked bad do not count, so
-    that a row of bad nights never pushes out the last good one. It also ends at the horizon of an earlier collection:
-    a release marked bad later would else bring back what was collected by then. The numbers of entries whose place was
-    filled by a repair are added to `lost`: a release that only they knew is not yielded.
+    It ends when `keep` of them are good and the next one was last live before `left_since`. Releases marked bad do not
+    count, so that a series of bad nights never displaces the last good one. It also ends at the horizon of an earlier
+    collection; otherwise a later bad mark would require releases that were already collected. The numbers of lost
+    entries that a repair replaced are added to `lost`: releases only in those entries are not yielded.
     """
     seen: set[str] = set()
-    end, left_at = 0, None  # since when the entry's release was live no more; None: it is, or that is unknown
+    end, left_at = 0, None  # time at which the entry's release was replaced; None: still live, or unknown
     for entry in _readable(store, target):
         found = entry.details.get(HORIZON)
         end = max(end, found) if isinstance(found, int) else end
@@ -211,7 +213,7 @@ def _last_live(
 
 
 def _held_back(store: ObjectStore, target: Target) -> Iterator[str]:
-    """Yield what was recorded under a hold since the pointer was swapped last."""
+    """Yield the releases recorded under a hold since the last swap of the pointer."""
     for entry in _readable(store, target):
         if entry.changed:
             return
@@ -223,8 +225,8 @@ def _readable(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
     for entry in newest_first(store, target):
         if entry.action == LOST:
             raise RefusedError(
-                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so what was live is not known: "
-                "repair the journal by `recsys-assets reindex`; nothing is collected"
+                f"{target}: journal entry {entry.sequence} is lost ({entry.reason}), so the former live releases are "
+                "unknown: repair the journal by `recsys-assets reindex`; nothing is collected"
             )
         yield entry
 
@@ -234,16 +236,16 @@ def _must_read(store: ObjectStore, target: Target, release_id: str) -> Release:
         return read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
         raise RefusedError(
-            f"{target}: what release {release_id[:12]} needs is not known: {error}; restore "
+            f"{target}: the blobs of release {release_id[:12]} are unknown: {error}; restore "
             f"{release_key(target, release_id)} from a backup; nothing is collected"
         ) from error
 
 
 def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str, Intent]:
-    """Return every announcement; one that cannot be read might name any blob, so it stops the collection."""
+    """Return every intent; raise `RefusedError` for an unreadable one, because it may refer to any blob."""
     listed = [item.key for item in store.list(intent_prefix(target))]
     if sweeping and sweep_key(target) not in listed:
-        raise RefusedError(f"{target}: the listing of announcements is not whole: try again; nothing is collected")
+        raise RefusedError(f"{target}: the listing of intents is incomplete: retry; nothing is collected")
     found: dict[str, Intent] = {}
     for key in listed:
         if not is_intent_key(target, key):
@@ -251,7 +253,7 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
         try:
             found[key] = read_document(store, key, Intent)
         except NotFoundError:
-            continue  # done since it was listed, and what it made live is in the pointer, which is read after
+            continue  # finished since the listing; its release is in the pointer, which is read later
         except CorruptObjectError as error:
             raise RefusedError(
                 f"{target}: {error}; remove {key} if no change is under way; nothing is collected"
@@ -260,7 +262,7 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
 
 
 def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, tuple[ArtifactRef, ...]]]:
-    """Yield what was built for days that live data has not passed: it may be about to ship."""
+    """Yield the artifacts staged for days from the live one on, because they may be about to ship."""
     prefix = staged_prefix(target)
     for item in store.list(prefix):
         day_text, _, name = item.key[len(prefix) :].partition("/")
@@ -276,7 +278,7 @@ def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tupl
                 for staged in read_document(store, item.key, StagedDay).artifacts.values():
                     yield day, staged.refs
         except (ValueError, NotFoundError, CorruptObjectError):
-            continue  # it cannot ship before it is built again
+            continue  # cannot ship until it is built again
 
 
 def _add(blobs: dict[tuple[str, str], str], refs: Iterable[ArtifactRef], why: str) -> None:

@@ -1,4 +1,4 @@
-"""The cause of a stale target: the one answer that the command, the check in Dagster and the API give."""
+"""Causes of stale targets, as shown by the command, the Dagster check and the API."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
 
 _LOOKED_AT = 100  # journal entries
-_CLOCKS_DIFFER = timedelta(days=1)  # at most, between those who write a journal
-_TIME_TO_SWITCH = timedelta(minutes=15)  # what consumers get after a swap before they count as behind
+_CLOCKS_DIFFER = timedelta(days=1)  # maximum difference between the clocks of journal writers
+_TIME_TO_SWITCH = timedelta(minutes=15)  # time after a swap before consumers count as behind
 
 
 class Cause(StrEnum):
-    """Why live data is older than it may be, the first that applies."""
+    """Cause of stale live data; the first that applies."""
 
     FRESH = "fresh"
     STORE_DOWN = "store_down"
@@ -47,7 +47,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RawFiles:
-    """What is known of a day's raw files: how many, when the newest changed last, whether they are complete."""
+    """State of a day's raw files: their number, the newest change, and whether they are complete (`settled`)."""
 
     files: int
     newest: datetime | None = None
@@ -56,7 +56,7 @@ class RawFiles:
 
 @dataclass(frozen=True, slots=True)
 class RequiredData:
-    """What must be live at an instant: data through `day` (None: nothing yet), since data may be `max_age` old."""
+    """Data that must be live at `now`: through `day` (None: nothing yet), because data may be `max_age` old."""
 
     day: date | None
     max_age: timedelta
@@ -64,13 +64,13 @@ class RequiredData:
 
     @property
     def due(self) -> datetime | None:
-        """Since when it must be live: since the day before it is too old."""
+        """Time at which it must be live: when the day before becomes too old."""
         return _end(self.day) - timedelta(days=1) + self.max_age if self.day else None
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old the live data of a target is, how old it may be, and, if it is stale, why and what to do."""
+    """Age of a target's live data, its limit and, if it is stale, the cause and the remedy."""
 
     tenant: str
     surface: str
@@ -84,9 +84,9 @@ class Freshness:
 
 
 def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | None) -> RequiredData:
-    """Return which day's data must be live, at least: the oldest that ended less than `max_age` ago.
+    """Return the data that must be live: through the oldest day that ended less than `max_age` ago.
 
-    Below 24 hours that may be a day which goes on: such data is stale for a part of every day.
+    With a `max_age` below 24 hours this may be the current day: the data is then stale for a part of every day.
     """
     day = (now.astimezone(UTC) - max_age).date()
     day = min(day, last) if last is not None else day
@@ -96,10 +96,10 @@ def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | No
 def explain_freshness(
     store: ObjectStore, target: Target, wanted: RequiredData, *, kinds: Sequence[str], raw: Callable[[date], RawFiles]
 ) -> Freshness:
-    """Return how fresh a target is, judged by the store alone: it turns stale by itself when nothing runs.
+    """Return the freshness of a target, determined only from the store, so that it is stale even if nothing runs.
 
-    `kinds` are the artifacts of a day; `raw` is asked for a day's files only when the answer hangs on them. No error
-    of the store is raised: it is the answer.
+    `kinds` are the artifacts of a day. `raw` returns the raw files of a day and is called only if the cause depends on
+    them. Errors of the store are not raised, but become the cause.
     """
     through: date | None = None
     try:
@@ -112,7 +112,7 @@ def explain_freshness(
             if earlier is not None and cause is not Cause.HELD:
                 cause, why = earlier[0], f"{earlier[1]}; and {why}"
     except StoreUnavailableError as error:
-        cause, why = Cause.STORE_DOWN, f"the store does not answer: {error}"
+        cause, why = Cause.STORE_DOWN, f"the store is unavailable: {error}"
     except RecsysAssetsError as error:
         cause, why = Cause.DAMAGED, str(error)
     return Freshness(
@@ -135,7 +135,7 @@ def _live_through(store: ObjectStore, target: Target) -> date | None:
 
 
 def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, now: datetime) -> tuple[Cause, str]:
-    """Return the cause if what is live is young enough and yet not what consumers serve."""
+    """Return the cause for data that is fresh enough: `readers_behind` if consumers do not serve it, else `fresh`."""
     current = read_current(store, target)
     if current is None:
         return Cause.FRESH, "nothing is due yet"
@@ -156,7 +156,7 @@ def _causes(
     kinds: Sequence[str],
     raw: Callable[[date], RawFiles],
 ) -> Iterator[tuple[Cause, str]]:
-    """Yield what may be the cause, what stands nearest to the pointer first: what lies before it was overcome."""
+    """Yield possible causes, the one closest to the swap first: steps before it have succeeded."""
     through = _live_through(store, target)
     hold = read_hold(store, target)
     if hold and is_in_force(hold, data_through=(through or day).isoformat(), now=wanted.now):
@@ -171,20 +171,20 @@ def _causes(
         conflict = failed.details.get("error") == ConflictError.__name__
         yield Cause.CONFLICT if conflict else Cause.REFUSED, f"{day} was refused at {failed.at}: {message_of(failed)}"
     if all(find_report_of_kind(store, target, day, kind) for kind in kinds):
-        yield Cause.NOT_SHIPPED, f"{day} is built and gated and was not shipped: run its manifest, or `ship` it"
+        yield Cause.NOT_SHIPPED, f"{day} passed its gates but was not shipped: run its manifest, or `ship` it"
     if failed is not None:
         yield Cause.BUILD_FAILED, f"the build of {day} failed at {failed.at}: {message_of(failed)}"
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
-        yield Cause.NOT_BUILT, f"{day} has events and not every artifact: its run failed or goes on; look at it"
+        yield Cause.NOT_BUILT, f"{day} has events but lacks artifacts: check whether its run failed or is still running"
     yield _without_events(day, wanted, raw(day))
 
 
 def _oldest_failure(
     store: ObjectStore, target: Target, through: date | None, day: date, *, now: datetime
 ) -> tuple[Cause, str] | None:
-    """Return what failed on the oldest day after the live one and before `day`, where somebody can do something.
+    """Return the failure of the oldest failed day between the live day and `day`, or None.
 
-    A newest day whose files are only late would else hide it. Days without files are no failures.
+    Without it, a newest day whose files are only late would hide the failure. Days without files are not failures.
     """
     first = through.isoformat() if through else ""
     failed = [e for e in failed_days(store, target, now=now) if first < str(e.details.get("day")) < day.isoformat()]
@@ -198,7 +198,7 @@ def _oldest_failure(
 
 
 def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str]) -> Iterator[str]:
-    """Yield what the gates said no to, of exactly what the day holds now."""
+    """Yield the refusals by gates of exactly the stored objects of a day."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is not None:
         report = find_canonical_report(store, target, day, record)
@@ -215,7 +215,7 @@ def _refused(report: GateReport | None, version: str) -> Iterator[str]:
 
 
 def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry | None:
-    """Return the newest attempt to ship this day; none was made long before the day began, so there the search ends."""
+    """Return the newest attempt to ship this day, searching only entries written since the day began."""
     began = rfc3339(_end(day) - timedelta(days=1) - _CLOCKS_DIFFER)
     entries = islice(newest_first(store, target), _LOOKED_AT)
     possible = takewhile(lambda entry: entry.action == LOST or entry.at >= began, entries)
@@ -224,14 +224,14 @@ def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry
 
 def _without_events(day: date, wanted: RequiredData, raw: RawFiles) -> tuple[Cause, str]:
     if not raw.files:
-        return Cause.INPUT_MISSING, f"{day} has no raw file: ask whoever delivers it"
+        return Cause.INPUT_MISSING, f"{day} has no raw file: contact the team that delivers it"
     newest = rfc3339(raw.newest.replace(microsecond=0)) if raw.newest else "an unknown time"
     if not raw.settled:
         return Cause.INPUT_LATE, f"the raw files of {day} are still being written (last change {newest})"
     if raw.newest and wanted.due and raw.newest > wanted.due:
-        return Cause.INPUT_LATE, f"the raw files of {day} came at {newest}, after they were due: build the day"
-    there = f"the raw files of {day} are there since {newest} and gave no events of this target"
-    return Cause.NOT_BUILT, f"{there}: see the day's run; if there is none, whether schedule and daemon are on"
+        return Cause.INPUT_LATE, f"the raw files of {day} arrived at {newest}, after they were due: build the day"
+    message = f"the raw files of {day} exist since {newest} but gave no events of this target"
+    return Cause.NOT_BUILT, f"{message}: see the day's run; if there is none, check that schedule and daemon are on"
 
 
 def _end(day: date) -> datetime:

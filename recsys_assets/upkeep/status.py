@@ -1,4 +1,4 @@
-"""Status: what is live of every target, how old its data is, what holds it, what was tried last, and what is wrong."""
+"""Status of every target: live release, age of its data, hold, last attempt, and problems."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ from recsys_assets.storage.run_cache import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.answer_guard import Answers, answers_of, message_of, worse_kinds
 from recsys_assets.upkeep.failed_builds import failed_days
-from recsys_assets.upkeep.heartbeats import Convergence, convergence, honouring_message, read_heartbeats
+from recsys_assets.upkeep.heartbeats import Convergence, blocking_message, convergence, read_heartbeats
 from recsys_assets.upkeep.retire import retired_at
 
 _HOUSEKEEPING = frozenset(
     {"collect", "repair", "pin", "unpin", "unmark_bad", "tag", "untag", "test", "block_item", "unblock_item"}
 )
-_LOOKED_AT = 100  # entries
+_LOOKED_AT = 100  # journal entries
 
 Value = TypeVar("Value")
 
-CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future than this comes of a wrong clock
+CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future means a wrong clock
 
 
 @dataclass(frozen=True, slots=True)
 class BlockedStatus:
-    """The blocked items of one target, how many consumers leave them out, and why the list cannot be read (empty)."""
+    """Blocked items of one target, text on consumers that apply them, and the fault of an unreadable list."""
 
     tenant: str
     surface: str
@@ -49,21 +49,21 @@ class BlockedStatus:
     fault: str
 
 
-def look_at_blocked(store: ObjectStore, target: Target, *, now: datetime) -> BlockedStatus:
-    """Return what is blocked of a target; a list or heartbeats that cannot be read are its fault, not raised."""
+def read_blocked_status(store: ObjectStore, target: Target, *, now: datetime) -> BlockedStatus:
+    """Return the blocked items of a target; an unreadable list or heartbeat sets `fault` and raises nothing."""
     try:
         found = find_blocked(store, target)
         items = found.in_force(now) if found else ()
         beats = read_heartbeats(store, target).beats
     except RecsysAssetsError as error:
         return BlockedStatus(target.tenant, target.surface, (), "", str(error))
-    consumers = honouring_message(beats, found.updated_at if found else None, now=now)
+    consumers = blocking_message(beats, found.updated_at if found else None, now=now)
     return BlockedStatus(target.tenant, target.surface, items, consumers, "")
 
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """How one target stands; what is not known is None, and `problems` says why."""
+    """Status of one target; unknown values are None, and `problems` has the reason."""
 
     tenant: str
     surface: str
@@ -72,35 +72,35 @@ class TargetStatus:
     data_age_days: int | None  # whole days between the end of the live data and now
     updated_at: datetime | None
     versions: dict[str, str]
-    left_out: dict[str, str]  # why each kind that was built for the live release is not part of it
+    left_out: dict[str, str]  # reason for each kind excluded from the live release
     hold: Hold | None
     last: JournalEntry | None
-    failed: tuple[JournalEntry, ...]  # how each day failed that was not done since, the latest first
+    failed: tuple[JournalEntry, ...]  # failures of days not completed since, latest first
     consumers: Convergence | None
-    answers: tuple[Answers, ...]  # of consumers that count, by release and kind
-    blocked: tuple[BlockedItem, ...]  # items that readers leave out
+    answers: tuple[Answers, ...]  # from consumers that count lookups, by release and kind
+    blocked: tuple[BlockedItem, ...]  # items that readers exclude
     problems: tuple[str, ...]
 
 
 def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> tuple[TargetStatus, ...]:
-    """Return how every target stands, several looked at at once; what is wrong with one never hides another."""
+    """Return the status of every target, read in parallel; problems of one never hide another."""
     return fan_out(lambda target: status_of(ReadOnce(store), target, now=now), tuple(targets))
 
 
 def served_targets(store: ObjectStore) -> tuple[Target, ...]:
-    """Return every target that has a pointer, configured or not, by one listing."""
+    """Return every target with a pointer, configured or not; costs one listing."""
     found = (target_of_pointer(item.key) for item in store.list(POINTERS))
     return tuple(target for target in found if target is not None)
 
 
 def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:
-    """Return how one target stands."""
+    """Return the status of one target; errors of the store become its `problems`."""
     problems: list[str] = []
     current = _or_note(problems, lambda: read_current(store, target))
     is_read = not problems
     release = _or_note(problems, lambda: find_release(store, target, current.release_id)) if current else None
     hold = _or_note(problems, lambda: read_hold(store, target))
-    message = _or_note(problems, lambda: read_journal_head(store, target))
+    head = _or_note(problems, lambda: read_journal_head(store, target))
     listed = _or_note(problems, lambda: listed_sequences(store, target)) or set[int]()
     problems += _gaps(listed)
     blocked = _or_note(problems, lambda: find_blocked(store, target))
@@ -115,13 +115,15 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
     answers = answers_of(consumers.beats, live=consumers.release) if consumers else ()
     problems += [message_of(worse, before) for worse, before in worse_kinds(answers)]
     if (
-        message is not None
+        head is not None
         and is_read
         and (current is not None or not _or_note(problems, lambda: retired_at(store, target)))
     ):
-        problems += _journal_problems(current, message)
+        problems += _journal_problems(current, head)
     if hold is not None and is_loud(hold, now=now):
-        problems.append(f"held since {hold.at} by {hold.actor} ({hold.reason}): forgotten? It ends when {ending(hold)}")
+        problems.append(
+            f"held since {hold.at} by {hold.actor} ({hold.reason}): is it forgotten? It ends when {ending(hold)}"
+        )
     return TargetStatus(
         tenant=target.tenant,
         surface=target.surface,
@@ -142,13 +144,13 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
 
 
 def _last_attempt(store: ObjectStore, target: Target) -> JournalEntry | None:
-    """Return the newest entry about what is live; housekeeping must not hide a refused ship."""
+    """Return the newest journal entry about the live release; housekeeping must not hide a refused ship."""
     entries = newest_first(store, target)
     return next((entry for entry in islice(entries, _LOOKED_AT) if entry.action not in _HOUSEKEEPING), None)
 
 
 def _or_note(problems: list[str], read: Callable[[], Value]) -> Value | None:
-    """Return what can be read; what cannot is a problem to show, not a reason to show nothing."""
+    """Return the result of `read`; on an error add a problem and return None, so that the rest is still shown."""
     try:
         return read()
     except RecsysAssetsError as error:
@@ -169,26 +171,26 @@ def _pointer_problems(
         yield f"live release {short} is marked bad: roll back, or wait for the next good day"
     if current.updated_at - now > CLOCK_SKEW:
         yield (
-            f"the pointer was swapped at {current.pointer.updated_at}, which is yet to come: a clock is wrong; "
-            "once it is right, `recsys-assets restore-pointer` sets the time"
+            f"the pointer was swapped at {current.pointer.updated_at}, which is in the future: a clock is wrong; "
+            "once it is corrected, `recsys-assets restore-pointer` sets the time"
         )
 
 
 def _gaps(listed: set[int]) -> Iterator[str]:
-    gone = set(range(1, max(listed, default=0))) - listed
-    if gone:
-        lacks = f"the journal lacks {plural(len(gone), 'entry')}, the first is {min(gone)}"
+    missing = set(range(1, max(listed, default=0))) - listed
+    if missing:
+        lacks = f"the journal lacks {plural(len(missing), 'entry')}, the first is {min(missing)}"
         yield f"{lacks}: fix it by `recsys-assets reindex`"
 
 
 def _journal_problems(current: LivePointer | None, head: JournalHead) -> Iterator[str]:
     if current is None:
         if head.change is not None:
-            yield "the pointer is gone, though the journal knows of one: `recsys-assets restore-pointer` puts it back"
+            yield "the pointer is missing, but the journal has one: restore it by `recsys-assets restore-pointer`"
     elif is_replay(head, current):
         yield (
             f"the pointer is of {current.pointer.updated_at}, older than one of {head.newest_at} in the journal: "
-            "old bytes were put back; `recsys-assets restore-pointer` undoes it"
+            "old bytes were restored; `recsys-assets restore-pointer` undoes that"
         )
     elif is_unrecorded(head, current):
         yield "the last swap of the pointer is not in the journal yet: the next change, or `reindex`, records it"

@@ -1,4 +1,4 @@
-"""A collection under way: announced, fenced, decided, carried out; whoever finds one half done can finish it."""
+"""Phases of a collection: announced, fenced, decided, carried out; any process can finish an interrupted one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,13 +31,13 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
 
 COLLECT = "collect"
-FENCES = 3  # swaps of the pointer to itself, until the journal has one under its own words; then tries to decide
+FENCES = 3  # attempts to swap the pointer to itself until the journal records the horizon; also attempts to decide
 
 
 def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Sweep:
-    """Write down what may be taken, before anything is: from now on no change that needs one of these can win.
+    """Record the blobs that may be taken before any is: from then on no change that needs one of them can win.
 
-    If a collection is announced already, that one is returned, to be finished first.
+    If a collection is already announced, return that one; it must be finished first.
     """
     sweep = Sweep(
         id=token_hex(16),
@@ -56,7 +56,7 @@ def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Swe
 
 
 def find_sweep(change: PointerChange) -> Sweep | None:
-    """Return the collection that is announced; one of nothing in the place of an announcement that cannot be read."""
+    """Return the announced collection, or None; an unreadable record is replaced by an empty collection."""
     key = sweep_key(change.target)
     stored = find_stored(change.store, key)
     if stored is None:
@@ -68,11 +68,11 @@ def find_sweep(change: PointerChange) -> Sweep | None:
 
 
 def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tuple[CollectedBlob, ...]:
-    """Decide what is taken, take it, and return it; a collection that was interrupted goes on where it stopped.
+    """Decide which blobs to take, move them to the trash, and return them; an interrupted collection is continued.
 
-    The pointer is swapped to itself between announcement and decision. So a change either won before, and then its
-    pointer is among the roots; or it loses its condition, looks again, and finds the announcement. Only what no root
-    names after that is taken.
+    The pointer is swapped to itself between announcement and decision. So a change either won before, and its pointer
+    is among the roots, or it loses its compare-and-swap, reads again, and finds the announcement. Only blobs that no
+    root needs after that are taken.
     """
     store, target = change.store, change.target
     if not sweep.decided:
@@ -83,7 +83,7 @@ def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tupl
     for taken in sweep.taken:
         moved = _move(change, sweep, taken, lease, retention)
         if moved is None:
-            break  # somebody else finished this collection: what it took may be in use again
+            break  # another process finished this collection: its blobs may be in use again
         lease = moved
         reach(f"{COLLECT}.after_move")
     _repair(change, sweep, retention)
@@ -95,65 +95,68 @@ def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    """Time in which a collection may delete what it took: after it, others may rely on the names again."""
+    """Period in which a collection may delete its blobs; after it, other processes may rely on the keys again."""
 
     start: datetime
     now: Clock
 
     def holds(self) -> bool:
-        """Return True while deletes may be sent; a clock that was set back ends it too."""
+        """Return whether deletes may be sent; setting the clock back ends the lease too."""
         return timedelta() <= self.now() - self.start < LEASE
 
 
 def _move(
     change: PointerChange, sweep: Sweep, taken: CollectedBlob, lease: _Lease, retention: Retention
 ) -> _Lease | None:
-    """Move one blob into the trash under a lease, renewed where it is over; None: another ended this collection."""
+    """Move one blob to the trash under a lease, renewed if expired; None: another process ended this collection."""
     store, target = change.store, change.target
     while _is_ours(store, target, sweep):
         if not lease.holds():
             lease = _record(change, sweep)
-            continue  # look again: it may have slept, and been finished by another, before the lease began
+            continue  # check again: it may have been paused and finished by another process before the lease began
         data = move_to_trash(store, target, sweep.id, taken, may_delete=lease.holds)
         if data is None or lease.holds():
             return lease
-        _undo_late(change, taken, data, retention)  # the lease ended before the delete, or while it was under way
+        _undo_late(change, taken, data, retention)  # the lease ended before or during the delete
     return None
 
 
 def _undo_late(change: PointerChange, taken: CollectedBlob, data: bytes, retention: Retention) -> None:
-    """Write a blob again that this process deleted after its lease, if it is needed: it slept, and others went on."""
+    """Restore a blob that this paused process deleted after its lease, if it is needed."""
     roots = read_roots(change.store, change.target, retention, now=change.now())
     if (taken.kind, taken.version) in roots.blobs:
         put_back(change.store, change.target, taken, data)
 
 
 def _fence(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
-    """Swap the pointer to itself, and record the horizon: nothing goes before the journal says what is not kept."""
-    if read_current(change.store, change.target) is None:  # retired: nothing to swap, and nothing of before is kept
+    """Swap the pointer to itself and journal the horizon, before anything is moved.
+
+    Raises `ConflictError` if the horizon could not be journaled; nothing was taken then.
+    """
+    if read_current(change.store, change.target) is None:  # retired: nothing to swap, and no earlier release is kept
         read_roots(
             change.store, change.target, retention, now=change.now(), sweeping=True
-        )  # refuses what may come back
+        )  # raises if the target may be restored
         _record_end(change)
         return
     left_since = change.now() - retention.grace
     for _ in attempts(FENCES, pause=change.pause):
         entry = swap_to_itself(
             change,
-            message=f"collects up to {len(sweep.taken)} artifacts that nothing needs",
+            message=f"collects up to {len(sweep.taken)} unneeded artifacts",
             details={HORIZON: horizon(change.store, change.target, keep=retention.keep, left_since=left_since)},
         )
         if entry.sequence and HORIZON in entry.details:
-            return  # else somebody who found the swap first recorded it, and not the horizon
-    raise ConflictError(f"{change.target}: the journal does not hold the horizon; nothing was taken: collect again")
+            return  # otherwise another process recorded the swap first, without the horizon
+    raise ConflictError(f"{change.target}: the horizon could not be journaled; nothing was taken: collect again")
 
 
 def _record_end(change: PointerChange) -> None:
-    """Record that no entry so far keeps a release: should the target ever ship again, its past is not counted."""
+    """Journal that no earlier entry keeps a release, in case the target ships again."""
     store, target, by = change.store, change.target, change.by
     last = journal.tail(store, target)
     details = {HORIZON: last.sequence + 1 if last else 0}
-    message = "collects what a retired target left"
+    message = "collects the artifacts of a retired target"
     entry = journal.entry_of(
         action=COLLECT, outcome=journal.DONE, by=by, now=change.now(), live=None, message=message, details=details
     )
@@ -161,12 +164,12 @@ def _record_end(change: PointerChange) -> None:
 
 
 def _record(change: PointerChange, sweep: Sweep) -> _Lease:
-    """Write down what the trash will hold, and since when, before anything is moved; return the lease from then on."""
+    """Record the blobs and the start time in the trash before anything is moved; return the lease from then on."""
     store, key = change.store, trash_record_key(change.target, sweep.id)
     start = change.now()
     record = encode(msgspec.structs.replace(sweep, at=rfc3339(start)))
     if sweep.taken:
-        with suppress(ConflictError):  # another finishes this collection too: the lease holds by either record
+        with suppress(ConflictError):  # another process finishes this collection too: either record covers the lease
             try:
                 stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
                 store.swap(key, record, expected=stored.etag)
@@ -176,17 +179,17 @@ def _record(change: PointerChange, sweep: Sweep) -> _Lease:
 
 
 def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
-    """Replace what may be taken by what will be, less what changes claimed meanwhile; a decision by another counts."""
+    """Decide that the listed blobs, except claimed ones, will be taken; a decision by another process counts."""
     key = sweep_key(change.target)
-    for intent in roots.stale_intents:  # its writer, should it wake, has lost its condition
+    for intent in roots.stale_intents:  # a paused writer has lost its compare-and-swap
         change.store.delete(intent)
     for _ in attempts(FENCES, pause=change.pause):
         stored = find_stored(change.store, key)
         if stored is None:
-            break  # another finished it
+            break  # finished by another process
         found = decode_sweep(stored.data, name=key)
         if found.id != sweep.id:
-            break  # and the next is under way: none of ours
+            break  # the next collection is under way
         if found.decided:
             return found
         taken = tuple(taken for taken in found.taken if (taken.kind, taken.version) not in roots.blobs)
@@ -194,17 +197,17 @@ def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
         with suppress(ConflictError):
             change.store.swap(key, encode(decided), expected=stored.etag)
             return decided
-    raise ConflictError(f"{change.target}: another collection went on with this one; nothing was taken: collect again")
+    raise ConflictError(f"{change.target}: another process took over this collection; nothing was taken: collect again")
 
 
 def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
-    """Return whether this collection is still the one under way: one that slept through its own end must not go on."""
+    """Return whether this collection is still under way: one that was paused past its end must not go on."""
     found = find_document(store, sweep_key(target), Sweep)
     return found is not None and found.id == sweep.id
 
 
 def _repair(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
-    """Take back whatever is needed after all, should this collection have slept between a look and a delete."""
+    """Restore needed blobs, in case this collection was paused between a check and a delete."""
     store, target = change.store, change.target
     roots = read_roots(store, target, retention, now=change.now())
     for taken in sweep.taken:

@@ -1,4 +1,4 @@
-"""Verify: read every retained release, every blob of it, and the journal, and say what does not prove itself."""
+"""Verification of a store: reads every retained release, all of its blobs, and the journal, and reports faults."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _COLLECT = "`recsys-assets collect --apply`"
 _ENTRY = re.compile(r"\d{12}\.json")
 _ID = r"[0-9a-f]{64}"
 _DAY = r"\d{4}-\d{2}-\d{2}"
-_KNOWN = {  # by prefix, before the target: the names of what is stored there
+_KNOWN = {  # by prefix, before the target: pattern of the names stored there
     "artifacts": rf"[^/]+/{_ID}\.[a-z0-9]{{1,20}}",
     "canonical": rf"{_DAY}\.(?:parquet|json|gates\.json|profile\.json|[0-9a-f]{{16}}\.next\.json)",
     "staging": rf"{_DAY}(?:/[^/]+)?\.json",
@@ -52,7 +52,7 @@ _KNOWN = {  # by prefix, before the target: the names of what is stored there
 
 @dataclass(frozen=True, slots=True)
 class ReleaseCheck:
-    """One release: why it is retained, and what is wrong with it (nothing: it can be served)."""
+    """A retained release, the reason it is retained, and its faults (none: it can be served)."""
 
     release_id: str
     why: str
@@ -62,17 +62,17 @@ class ReleaseCheck:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was looked at of one target, what is wrong beside the releases, and what else is worth a look."""
+    """Result for one target: checked releases, other problems, and notes that are not faults."""
 
     target: Target
     releases: tuple[ReleaseCheck, ...]
     problems: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # changes under way, or left by a process that died: nothing is wrong with what is live
+    notes: tuple[str, ...] = ()  # changes under way or interrupted, and strays: no fault of the live release
 
     @property
     def ok(self) -> bool:
-        """Whether everything proves itself."""
-        return not self.problems and not any(proof.faults for proof in self.releases)
+        """Whether no fault or problem was found."""
+        return not self.problems and not any(checked.faults for checked in self.releases)
 
 
 def verify(
@@ -83,18 +83,17 @@ def verify(
     more_problems: Sequence[str] = (),
     now: datetime | None = None,
 ) -> Verification:
-    """Return what proves itself and what does not; every byte of every retained release is read.
+    """Verify a target by reading every byte of every retained release, and return all faults.
 
-    `more_problems` are what signatures do not prove, which only some stores have. Without `now` a pin that has ended
-    counts as one that has not.
+    `more_problems` are added to the result, e.g. faults of signatures. Without `now` expired pins count as pins.
     """
-    notes, unreadable = _announcements(store, target)
+    notes, unreadable = _read_intents(store, target)
     notes = (
         *notes,
-        *(f"{key} is a stray: nothing here wrote it, and nothing reads it" for key in strays(store, target)),
+        *(f"{key} is a stray: it was not written by this package and is never read" for key in strays(store, target)),
     )
     damaged = (*note_faults(store, target), *blocked_faults(store, target))
-    trash = [f"{error}; {_COLLECT} writes it again by its copies" for _, error in damaged_records(store, target)]
+    trash = [f"{error}; {_COLLECT} rewrites it from its copies" for _, error in damaged_records(store, target)]
     problems = [*_journal_problems(store, target), *unreadable, *trash, *damaged, *more_problems]
     try:
         current = read_current(store, target)
@@ -104,7 +103,9 @@ def verify(
         return Verification(target, (), ("nothing is live", *problems), notes)
     head = read_journal_head(store, target)
     if is_replay(head, current):
-        problems.append(f"the pointer of {current.pointer.updated_at} is older than the journal's of {head.newest_at}")
+        problems.append(
+            f"the pointer of {current.pointer.updated_at} is older than the one of {head.newest_at} in the journal"
+        )
     elif is_unrecorded(head, current):
         problems.append("the last swap of the pointer is not in the journal: the next change, or `reindex`, records it")
     try:
@@ -112,12 +113,12 @@ def verify(
     except RecsysAssetsError as error:
         problems.append(str(error))
         retained = {current.release_id: "live"}
-    proofs = tuple(_prove(store, target, release_id, why) for release_id, why in retained.items())
-    return Verification(target, proofs, tuple(problems), notes)
+    checked = tuple(_check_release(store, target, release_id, reason) for release_id, reason in retained.items())
+    return Verification(target, checked, tuple(problems), notes)
 
 
 def strays(store: ObjectStore, target: Target) -> Iterator[str]:
-    """Yield the key of every object below the target's prefixes whose name is none that is stored there."""
+    """Yield the key of every object below the target's prefixes that does not match their names."""
     for first, name in _KNOWN.items():
         prefix = f"{first}/{target.tenant}/{target.surface}/"
         for item in store.list(prefix):
@@ -125,7 +126,7 @@ def strays(store: ObjectStore, target: Target) -> Iterator[str]:
                 yield item.key
 
 
-def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> ReleaseCheck:
+def _check_release(store: ObjectStore, target: Target, release_id: str, why: str) -> ReleaseCheck:
     try:
         release: Release = read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
@@ -134,7 +135,7 @@ def _prove(store: ObjectStore, target: Target, release_id: str, why: str) -> Rel
 
 
 def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
-    """Say which entries are lost: counted by a listing, for the newest entry alone cannot know what is beyond a gap."""
+    """Yield the faults of the journal, by a listing, because the newest entry does not show gaps."""
     prefix = journal_prefix(target)
     names = [item.key for item in store.list(prefix) if _ENTRY.fullmatch(item.key.removeprefix(prefix))]
     newest = int(names[-1].rpartition("/")[2].removesuffix(".json")) if names else 0
@@ -145,13 +146,13 @@ def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:
     yield from (e.reason for e in newest_first(store, target) if e.action == LOST and e.sequence not in gaps)
 
 
-def _announcements(store: ObjectStore, target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is under way or was interrupted, and which announcements cannot be read."""
+def _read_intents(store: ObjectStore, target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return notes on changes under way or interrupted, and the faults of unreadable intents."""
     notes: list[str] = []
     unreadable: list[str] = []
     for item in store.list(intent_prefix(target)):
         if not re.fullmatch(_KNOWN["intents"], item.key.removeprefix(intent_prefix(target))):
-            continue  # a stray, listed as such
+            continue  # a stray, reported separately
         try:
             if item.key == sweep_key(target):
                 decode_sweep(store.get(item.key, max_bytes=MAX_DOCUMENT_BYTES).data, name=item.key)

@@ -71,7 +71,7 @@ def test_a_rollback_is_journaled_by_the_owner_of_the_token(client, shop):
     refused = ask(client, "rollback", {"reason": "again", "to": "deadbeef"})
     assert (refused.status_code, "deadbeef" in refused.json()["detail"]) == (409, True)
     slip = ask(client, "rollback", {"reason": "again", "to": "yesterday"})
-    assert (slip.status_code, "no destination" in slip.json()["detail"]) == (422, True)
+    assert (slip.status_code, "not a destination" in slip.json()["detail"]) == (422, True)
 
 
 def test_holding_and_releasing(client, shop):

@@ -45,7 +45,7 @@ def test_f38_f47_a_target_that_refuses_keeps_no_other_from_being_collected(store
     assert call("--apply", "--json") == 1
     lost, new, home = json.loads(capsys.readouterr().out)
     assert (lost["collection"], new["collection"]) == (None, None)
-    assert "nothing live found" in lost["refused"]
+    assert "nothing is live" in lost["refused"]
     assert (home["refused"], len(home["collection"]["taken"])) == (None, 2)
     assert [item.key for item in store.list(blob_prefix(LOST))] == before
 
@@ -54,7 +54,7 @@ def test_people_see_the_refusal_beside_what_was_done(store, capsys):
     assert store is not None
     assert call() == 1
     message = capsys.readouterr()
-    assert "refused: a/lost: nothing live found" in message.err
+    assert "refused: a/lost: nothing is live" in message.err
     assert "would go to trash" in message.out
 
 

@@ -204,4 +204,4 @@ def test_a_report_is_markdown_about_the_live_release_or_the_one_that_is_named(sh
 
 def test_a_report_of_a_release_that_is_not_there_says_so(shop):
     message = call(shop, "report", *TARGET, "--release", "00000000")
-    assert (message.returncode, "there is no release 00000000" in message.stderr) == (1, True)
+    assert (message.returncode, "release 00000000 does not exist" in message.stderr) == (1, True)

@@ -93,11 +93,11 @@ def test_blocked_items_are_listed_with_who_honours_them(answering):
     printed = call(answering, "blocked-items")
     assert "1 blocked" in printed
     assert "recall 2026-114" in printed
-    assert "0 of 1 live consumers honour the list; not yet, or not known: web-1" in printed
+    assert "0 of 1 live consumers honour the list; not yet, or unknown: web-1" in printed
     assert "blocked other" in call(answering, "status")
     (row,) = json.loads(call(answering, "blocked-items", "--json"))
     assert [(one["item"], one["actor"]) for one in row["items"]] == [("other", "ann")]
-    assert "is not blocked any more" in call(answering, "unblock-item", "--item", "other", *why)
+    assert "is no longer blocked" in call(answering, "unblock-item", "--item", "other", *why)
     assert "0 blocked" in call(answering, "blocked-items")
 
 
@@ -189,6 +189,6 @@ def test_a_rollout_is_shown_advanced_and_aborted_by_command(answering):
     assert "running" in shown
     assert "at 5 %" in shown
     assert "wait: at 5 %" in call(answering, "rollout", "decide", *why)
-    assert "shown to 25 % of requests" in call(answering, "rollout", "advance", *why)
-    assert "is shown to nobody any more" in call(answering, "rollout", "abort", *why)
+    assert "served to 25 % of requests" in call(answering, "rollout", "advance", *why)
+    assert "is no longer served" in call(answering, "rollout", "abort", *why)
     assert "aborted" in call(answering, "rollout", "status")

@@ -137,7 +137,7 @@ def test_artifacts_that_hold_a_day_refused_since_do_not_ship_until_they_are_buil
     following = long.built(ORDINARY + 1)
     assert long.used(following)
     long.store.put(key, refused)
-    with pytest.raises(RefusedError, match=f"hold events of {BROKEN}: build them again, which leaves that day out"):
+    with pytest.raises(RefusedError, match=f"contain events of {BROKEN}: build them again, which excludes that day"):
         long.ship(following)
     long.artifacts(following)
     assert long.ship(following).live
@@ -146,7 +146,7 @@ def test_artifacts_that_hold_a_day_refused_since_do_not_ship_until_they_are_buil
 def test_artifacts_without_a_day_that_was_accepted_since_do_not_ship(long):
     following = long.built(ORDINARY + 1)
     long.events(BROKEN, ordinary(ORDINARY))
-    with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built, or was accepted since"):
+    with pytest.raises(RefusedError, match=f"{BROKEN} was added or accepted after it was built"):
         long.ship(following)
 
 
@@ -156,7 +156,7 @@ def test_a_day_is_left_out_only_by_a_report_that_refuses_these_bytes_by_these_li
     by = Actor("ann", "a test")
     report = read_document(long.store, canonical_record_key(long.target, BROKEN), CanonicalRecord).gates
     change_canonical(long.store, long.target, BROKEN, gates=replace(report, **change))
-    with pytest.raises(RefusedError, match=f"{BROKEN} came after it was built"):
+    with pytest.raises(RefusedError, match=f"{BROKEN} was added or accepted after it was built"):
         ship_day(long.context(following), by=by, dry_run=True)
 
 

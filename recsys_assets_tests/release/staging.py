@@ -25,7 +25,7 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.publish import publish
 from recsys_assets.release.shards import Shard, make_index
-from recsys_assets.release.staged import read_staged_place
+from recsys_assets.release.staged import read_staged_location
 
 TARGET = Target("shop", "home")
 DAY = date(2026, 3, 1)
@@ -143,7 +143,7 @@ def stage_blob(store, target, on, kind, *, content=0, window_days=1, inputs=(), 
 
 def change_staged(store, target, on, kind, **change):
     """Change fields of what a day staged of a kind; `gates=UNSET` are gates that did not run."""
-    found = read_staged_place(store, target, on, kind)
+    found = read_staged_location(store, target, on, kind)
     document = changed = msgspec.structs.replace(found.artifact, **change)
     if found.together is not None:
         artifacts = {**found.together.artifacts, kind: changed}
@@ -153,7 +153,7 @@ def change_staged(store, target, on, kind, **change):
 
 def stored_report(store, target, on, kind):
     """The report of what a day staged of a kind."""
-    return read_staged_place(store, target, on, kind).artifact.gates
+    return read_staged_location(store, target, on, kind).artifact.gates
 
 
 def change_canonical(store, target, on, **change):

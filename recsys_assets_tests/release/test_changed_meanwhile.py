@@ -57,7 +57,7 @@ def test_f31_the_first_record_of_a_release_stands_whichever_code_ships_it_again(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"policy": "n" * 64}, "judged by other limits", id="limits"),
+        pytest.param({"policy": "n" * 64}, "used other limits", id="limits"),
         pytest.param({"gates": GATES | {"drift"}}, "gate drift did not run", id="one gate more"),
     ],
 )

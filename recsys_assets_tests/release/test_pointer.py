@@ -124,7 +124,7 @@ def test_a_pointers_time_is_later_than_the_one_before(now, before):  # F16
 @pytest.mark.parametrize("after", [None, LATEST - timedelta(microseconds=1)])
 def test_a_time_that_no_reader_would_take_is_never_written(after):  # F59
     now = LATEST if after is None else LATEST - timedelta(days=1)
-    with pytest.raises(ConfigurationError, match="set the clock right"):
+    with pytest.raises(ConfigurationError, match="correct the system clock"):
         make_pointer(ROOT_URI, TARGET, {"cooc": VERSION}, now=now, after=after)
 
 

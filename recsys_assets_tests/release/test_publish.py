@@ -304,24 +304,28 @@ REFUSALS = [
     pytest.param(gate_skipped, "cooc: gates contract, size did not run, or crashed", id="F32 gate skipped"),
     pytest.param(gate_crashed, "cooc: gate size did not run, or crashed", id="F32 gate crashed"),
     pytest.param(gate_refused, "cooc: gate contract refused: too big", id="F32 gate refused"),
-    pytest.param(gate_of_other_bytes, "cooc: its gates judged cooc 000000000000", id="F32 gate of other bytes"),
-    pytest.param(gate_of_other_subject, "its gates judged popularity", id="F32 gate of another subject"),
-    pytest.param(gate_of_other_limits, "cooc: its gates judged by other limits", id="F32 F48 gate of other limits"),
+    pytest.param(gate_of_other_bytes, "cooc: its gates evaluated cooc 000000000000", id="F32 gate of other bytes"),
+    pytest.param(gate_of_other_subject, "its gates evaluated popularity", id="F32 gate of another subject"),
+    pytest.param(gate_of_other_limits, "cooc: its gates used other limits", id="F32 F48 gate of other limits"),
     pytest.param(gate_that_found_nothing, "cooc: gate contract did not run", id="F32 empty report"),
-    pytest.param(former_report_corrupt, "cooc: .*is no GateReport", id="F14 report corrupt"),
+    pytest.param(former_report_corrupt, "cooc: .*is not a GateReport", id="F14 report corrupt"),
     pytest.param(former_report_refused, "cooc: gate contract refused: too big", id="F32 refused, in format 1"),
     pytest.param(
         former_report_beside_an_artifact_that_was_not_judged, "cooc: gates contract, size did", id="F32 former report"
     ),
     pytest.param(canonical_gate_skipped, "canonical 2026-03-02: gates contract, size did not", id="F32 canonical gate"),
     pytest.param(canonical_gate_refused, "canonical 2026-03-02: gate contract refused", id="F32 canonical refused"),
-    pytest.param(former_canonical_report_corrupt, "canonical 2026-03-02: .*is no GateReport", id="F14 day in format 1"),
+    pytest.param(
+        former_canonical_report_corrupt, "canonical 2026-03-02: .*is not a GateReport", id="F14 day in format 1"
+    ),
     pytest.param(former_canonical_report_refused, "canonical 2026-03-02: gate contract ref", id="F32 day in format 1"),
     pytest.param(canonical_rebuilt, "cooc: canonical 2026-03-02 was rebuilt", id="F29 F31 canonical rebuilt since"),
     pytest.param(canonical_gone, "cooc: canonical 2026-03-02 was rebuilt", id="canonical gone"),
     pytest.param(kind_not_built, "cooc: was not built", id="F32 kind not built"),
-    pytest.param(staged_corrupt, "cooc: .*is no StagedArtifact", id="F14 reference corrupt"),
-    pytest.param(staged_of_another_day, "cooc: staged is cooc of 2026-03-01", id="F32 reference of another day"),
+    pytest.param(staged_corrupt, "cooc: .*is not a StagedArtifact", id="F14 reference corrupt"),
+    pytest.param(
+        staged_of_another_day, "cooc: the staged artifact is cooc of 2026-03-01", id="F32 reference of another day"
+    ),
     pytest.param(blob_gone, "cooc: .*not in the store", id="F12 blob gone"),
     pytest.param(blob_bit_flipped, "cooc: .*digest", id="F13 bit flipped"),
     pytest.param(blob_truncated, "cooc: .*expected", id="F13 truncated"),
@@ -384,7 +388,7 @@ def test_a_window_needs_every_day_that_there_is(shop, store):
     inputs = [stage_canonical(store, TARGET, day(n)) for n in (0, 2)]
     shop.kinds = ("cooc",)
     stage_blob(store, TARGET, day(2), "cooc", window_days=3, inputs=inputs)
-    with pytest.raises(RefusedError, match="canonical 2026-03-02 came after it was built"):
+    with pytest.raises(RefusedError, match="canonical 2026-03-02 was added or accepted after it was built"):
         shop.publish(2)
     store.delete(canonical_record_key(TARGET, day(1)))
     outcome = shop.publish(2)
@@ -523,7 +527,7 @@ def test_a_refusal_that_cannot_be_written_down_says_so(shop, store):
     store.inject(Fault("create", FaultMode.FAIL, times=9, prefix="registry/journal"))
     with pytest.raises(RefusedError) as refused:
         shop.publish(1)  # nothing is staged
-    assert "nor could this be written to the journal" in refused.value.__notes__[0]
+    assert "the journal entry of this refusal could not be written" in refused.value.__notes__[0]
 
 
 def test_a_publish_that_loses_judges_again_on_what_won(shop, store):

@@ -16,7 +16,7 @@ from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.change import PointerChange
 from recsys_assets.release.document_encoding import encode, read_document
 from recsys_assets.release.documents import Hold, Release
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.hold import is_loud, place_hold, read_hold, release_hold, swap_to_itself
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled, find_label
@@ -128,19 +128,19 @@ def test_a_time_names_what_was_live_then(shop):
 def test_a_time_that_is_yet_to_come_is_refused(shop):
     shipped(shop, 2)
     before = shop.store.objects[pointer_key(TARGET)]
-    with pytest.raises(ConfigurationError, match="yet to come"):
+    with pytest.raises(ConfigurationError, match="in the future"):
         back(shop, to=rfc3339(shop.clock.at + timedelta(hours=1)))
     assert shop.store.objects[pointer_key(TARGET)] == before
 
 
 def test_a_rollback_behind_an_erasure_says_that_it_may_bring_users_back(shop):
     shop.ship(0)
-    remember(shop.store, TARGET, "u1", through=day(1), by=ANN, now=shop.clock())
+    add_forgotten_user(shop.store, TARGET, "u1", through=day(1), by=ANN, now=shop.clock())
     shop.ship(1)
     shop.ship(2)
     assert "forget" not in back(shop).message
     message = back(shop).message
-    assert "it may hold 1 user forgotten since: `recsys-assets forget` them again" in message
+    assert "it may contain 1 user forgotten since: run `recsys-assets forget` for them again" in message
 
 
 @pytest.mark.parametrize("to", ["yesterday", "deadbee", "DEADBEEF00", "", "2026-01-01"])
@@ -157,7 +157,7 @@ def test_a_rollback_to_what_is_live_is_a_no_op(shop):  # F35
     assert shop.store.objects[pointer_key(TARGET)] == pointer
     assert outcome.entry.outcome == "unchanged"
     rehearsed = back(shop, to=second, dry_run=True)
-    assert (rehearsed.message, rehearsed.hold) == (f"dry run: release {second[:12]} is live already", None)
+    assert (rehearsed.message, rehearsed.hold) == (f"dry run: release {second[:12]} is already live", None)
     assert read_hold(shop.store, TARGET) is None
     assert find_label(shop.store, TARGET, Labelled.BAD, second) is None
 
@@ -204,7 +204,7 @@ def record_of_another_release(shop, release):
         pytest.param(corrupt, "digest", id="F13 corrupt"),
         pytest.param(record_gone, "there is none", id="F12 record gone"),
         pytest.param(record_of_another_format, "upgrade the package", id="F35 F51 newer format"),
-        pytest.param(record_of_another_release, "its refs make", id="F14 record of another release"),
+        pytest.param(record_of_another_release, "its refs give", id="F14 record of another release"),
     ],
 )
 def test_a_destination_that_cannot_be_served_is_refused_with_alternatives(shop, spoil, message):

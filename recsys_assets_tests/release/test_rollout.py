@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, RefusedError, StoreUnavailableError
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.hold import place_hold, release_hold
 from recsys_assets.release.journal import Actor, newest_first
 from recsys_assets.release.labels import Labelled, find_label
@@ -207,7 +207,7 @@ def test_a_relocation_ends_it_as_the_candidate_names_the_former_root(shop):  # F
 def test_no_candidate_that_may_hold_a_forgotten_user_becomes_live(shop):  # F71
     begin(shop)
     step(shop)
-    remember(shop.store, TARGET, "u1", through=day(2), by=ANN, now=shop.clock())
+    add_forgotten_user(shop.store, TARGET, "u1", through=day(2), by=ANN, now=shop.clock())
     before = live(shop)
     with pytest.raises(RefusedError, match="a user was forgotten since"):
         step(shop)

@@ -125,7 +125,7 @@ def test_a_record_that_lists_other_shards_than_its_index_does_not_ship(shop, cha
         "none at all": msgspec.UNSET,
     }[change]
     restage(shop, 0, shards=wrong)
-    with pytest.raises(RefusedError, match="other than the"):
+    with pytest.raises(RefusedError, match="are not the"):
         shop.publish(0)
 
 
@@ -201,7 +201,7 @@ def test_an_index_that_is_not_ours_is_refused(shop, change, match):
 def test_f18_an_index_names_versions_and_never_places(shop):
     message = msgspec.json.decode(index_of(shop))
     message["shards"][0]["version"] = "../../../etc/passwd"
-    with pytest.raises(CorruptObjectError, match="no artifact"):
+    with pytest.raises(CorruptObjectError, match="invalid reference"):
         parse_index(msgspec.json.encode(message), TARGET, INDEX, name="the index")
 
 

@@ -265,7 +265,7 @@ def test_a_release_record_that_was_changed_is_named_by_verify(shop, clock):
     (record,) = [item.key for item in shop.store.list("releases/")]
     shop.store.put(record, shop.store.get(record, max_bytes=10**6).data.replace(b"fixture", b"fixtvre"))
     (fault,) = signature_faults(shop.store, TARGET, shop.trust(), now=clock())
-    assert fault.startswith(f"{release_key(TARGET, record.rpartition('/')[2][:-5])} is not the record that was signed")
+    assert fault.startswith(f"{release_key(TARGET, record.rpartition('/')[2][:-5])} is not the signed record")
 
 
 def test_what_no_signature_proves_is_not_served_to_those_who_demand_one(shop):
@@ -281,8 +281,8 @@ def test_what_no_signature_proves_is_not_served_to_those_who_demand_one(shop):
         ('key = "MC4CAQAwBQYDK2VwBCIEIA"', "the key itself must not be written here"),
         ('key = "env:NO_SUCH_KEY"', "NO_SUCH_KEY is not set"),
         ('key = "file:none.pem"', r"cannot read .*none\.pem"),
-        ('key = "file:text.pem"', "is no private key in PEM"),
-        ('key = "file:other.pem"', "is not of ed25519"),
+        ('key = "file:text.pem"', "is not a private key in PEM"),
+        ('key = "file:other.pem"', "is not an ed25519 key"),
     ],
 )
 def test_a_key_that_cannot_sign_is_named_by_its_place_alone(tmp_path, text, message):

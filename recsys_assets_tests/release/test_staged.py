@@ -10,12 +10,12 @@ from recsys_assets.release.staged import (
     find_readable_artifact,
     find_report_together,
     find_staged_artifact,
-    hold_staged,
     keep_report,
     keep_report_together,
     put_staged,
-    read_staged_place,
-    withdraw_staged,
+    read_staged_location,
+    remove_staged,
+    stage_in_run,
 )
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.run_cache import RunCache
@@ -31,7 +31,7 @@ def found(store, kind):
 
 def staged_by_itself(store, kind, content=0):
     stage_blob(store, TARGET, day(0), kind, content=content)
-    return read_staged_place(store, TARGET, day(0), kind).artifact
+    return read_staged_location(store, TARGET, day(0), kind).artifact
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def store():
     staged_by_itself(store, KINDS[0])
     reads = RunCache(store)
     for staged in of_run:
-        hold_staged(reads, TARGET, day(0), staged, is_first=True)
+        stage_in_run(reads, TARGET, day(0), staged, is_first=True)
     assert store.stat(KEY) is None
     assert [found(reads.read_again(), kind) for kind in KINDS] == of_run
     keep_report_together(reads, TARGET, day(0), report_of("rehearsal", "a" * 64))
@@ -54,7 +54,7 @@ def store():
 
 def test_what_a_run_staged_is_one_document_and_comes_before_what_was_staged_earlier(store):
     assert set(read_document(store, KEY, StagedDay).artifacts) == set(KINDS)
-    assert found(store, KINDS[0]) != read_staged_place(_without_the_run(store), TARGET, day(0), KINDS[0]).artifact
+    assert found(store, KINDS[0]) != read_staged_location(_without_the_run(store), TARGET, day(0), KINDS[0]).artifact
     assert find_report_together(store, TARGET, day(0), "rehearsal").version == "a" * 64
     assert store.stat(staged_gates_key(TARGET, day(0), "rehearsal")) is None
 
@@ -73,7 +73,7 @@ def test_what_is_built_by_itself_later_replaces_it_and_nothing_else(store):
 
 
 def test_a_report_of_later_is_written_where_the_artifact_is(store):
-    place = read_staged_place(store, TARGET, day(0), KINDS[1])
+    place = read_staged_location(store, TARGET, day(0), KINDS[1])
     report = report_of(KINDS[1], place.artifact.ref.version, findings=())
     keep_report(store, place.artifact, report, over=place)
     assert found(store, KINDS[1]).gates == report
@@ -81,7 +81,7 @@ def test_a_report_of_later_is_written_where_the_artifact_is(store):
 
 
 def test_what_is_withdrawn_does_not_give_way_to_what_was_staged_before_it(store):
-    withdraw_staged(store, TARGET, day(0), KINDS[0])
+    remove_staged(store, TARGET, day(0), KINDS[0])
     assert found(store, KINDS[0]) is None
     assert found(store, KINDS[1]) is not None
 
@@ -102,7 +102,7 @@ def test_collection_keeps_what_a_run_staged():
     reads = RunCache(shop.store)
     staged = staged_by_itself(shop.store, KINDS[0], content=9)
     shop.store.delete(staged_key(TARGET, day(0), KINDS[0]))
-    hold_staged(reads, TARGET, day(1), staged, is_first=True)
+    stage_in_run(reads, TARGET, day(1), staged, is_first=True)
     blob = (staged.ref.kind, staged.ref.version)
     assert blob not in read_roots(shop.store, TARGET, Retention(), now=shop.clock()).blobs
     reads.flush()

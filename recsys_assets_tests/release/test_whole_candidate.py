@@ -43,9 +43,9 @@ def test_what_was_said_of_the_whole_stands_in_the_record(shop):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        pytest.param({"version": "0" * 64}, "its gates judged rehearsal 000000000000", id="another candidate"),
+        pytest.param({"version": "0" * 64}, "its gates evaluated rehearsal 000000000000", id="another candidate"),
         pytest.param({"policy": "q" * 64}, "other limits", id="other limits"),
-        pytest.param({"subject": "backtest"}, "its gates judged backtest", id="another subject"),
+        pytest.param({"subject": "backtest"}, "its gates evaluated backtest", id="another subject"),
         pytest.param({"findings": ()}, "gate contract did not run", id="no finding"),
         pytest.param({"findings": (REFUSED,)}, "gate size refused: 3 is over 2", id="refused"),
     ],
@@ -66,7 +66,7 @@ def test_a_candidate_that_nobody_judged_as_a_whole_ships_nothing(shop):
 def test_a_report_of_yesterdays_content_does_not_ship_todays(shop):
     stage(shop, 1)
     shop.stage(1, content=5)
-    with pytest.raises(RefusedError, match="its gates judged rehearsal"):
+    with pytest.raises(RefusedError, match="its gates evaluated rehearsal"):
         shop.publish(1)
 
 

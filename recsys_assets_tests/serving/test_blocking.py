@@ -10,7 +10,7 @@ from recsys_assets.serving.blocking import without_blocked
 from recsys_assets.serving.state import RefreshOutcome
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.heartbeats import honouring_message, read_heartbeats
+from recsys_assets.upkeep.heartbeats import blocking_message, read_heartbeats
 from recsys_assets_tests.serving.releases import BLOCKED, POINTER, TARGET
 
 ANN = Actor("ann", "a recall")
@@ -159,4 +159,4 @@ def test_heartbeats_say_who_honours_the_list(store, clock, open_reader):
 
 def said(store, clock, done):
     assert done.entry is not None
-    return honouring_message(read_heartbeats(store, TARGET).beats, done.updated_at, now=clock())
+    return blocking_message(read_heartbeats(store, TARGET).beats, done.updated_at, now=clock())

@@ -20,10 +20,10 @@ from recsys_assets.upkeep.age_limits import (
     RAW,
     STAGING,
     AgeLimits,
-    delete_old,
+    delete_expired,
     explain_age,
-    find_old,
-    find_old_quarantine,
+    find_expired,
+    find_expired_quarantine,
 )
 from recsys_assets.upkeep.roots import Retention
 from recsys_assets_tests.release.staging import KINDS, TARGET, Shop, day
@@ -50,7 +50,7 @@ def shop():
 
 def old(shop, needed=1, staged=1, **days):
     limits = AgeLimits(days, needed, staged)
-    return find_old(shop.store, TARGET, limits, now=shop.clock, retention=KEEP_TWO)
+    return find_expired(shop.store, TARGET, limits, now=shop.clock, retention=KEEP_TWO)
 
 
 def days_of(found):
@@ -59,14 +59,14 @@ def days_of(found):
 
 def test_without_limits_nothing_is_old(shop):
     assert old(shop) == ()
-    assert find_old_quarantine(shop.store, AgeLimits({}), now=shop.clock) == ()
+    assert find_expired_quarantine(shop.store, AgeLimits({}), now=shop.clock) == ()
 
 
 def test_raw_parts_and_bad_lines_go_by_their_day(shop):
     found = old(shop, **{RAW: OLD - 3})
     assert days_of(found) == [day(0), day(1), day(2)]
     assert all(one.item.key.startswith(raw_prefix(one.day, TARGET)) for one in found), "of this target alone"
-    bad = find_old_quarantine(shop.store, AgeLimits({QUARANTINE: OLD - 2}), now=shop.clock)
+    bad = find_expired_quarantine(shop.store, AgeLimits({QUARANTINE: OLD - 2}), now=shop.clock)
     assert [one.item.key for one in bad] == [f"quarantine/{day(n)}/0.jsonl" for n in range(2)]
 
 
@@ -87,7 +87,7 @@ def test_staged_references_stay_as_long_as_an_import_may_stand_in(shop):
 
 def test_what_is_deleted_is_written_down_and_the_rest_still_ships(shop):
     found = old(shop, needed=3, **{CANONICAL: 1, STAGING: 1, RAW: 1})
-    gone = delete_old(shop.store, TARGET, found, by=ANN, now=shop.clock)
+    gone = delete_expired(shop.store, TARGET, found, by=ANN, now=shop.clock)
     assert gone == found
     for n in range(DAYS - 3):
         assert shop.store.stat(canonical_key(TARGET, day(n))) is None
@@ -114,7 +114,7 @@ def test_a_day_that_is_built_again_meanwhile_stays(shop):
                 shop.store.put(key, stored.data + b" ")
             return stored
 
-    gone = delete_old(Rebuilds(), TARGET, found, by=ANN, now=shop.clock)
+    gone = delete_expired(Rebuilds(), TARGET, found, by=ANN, now=shop.clock)
     assert days_of(gone) == [day(n) for n in range(DAYS - 2) if n != 1]
     assert shop.store.stat(canonical_key(TARGET, day(1))) is not None
 
@@ -135,7 +135,7 @@ def test_nothing_goes_when_it_is_not_known_what_is_kept(shop):
         (canonical_key(TARGET, day(99)), {CANONICAL: 1}, "is not in the store"),
         (f"{raw_prefix(day(0), TARGET)}0000.parquet", {RAW: 1}, "the next `collect --apply` deletes it"),
         (f"quarantine/{day(0)}/0.jsonl", {QUARANTINE: 1}, "the next `collect --apply` deletes it"),
-        (staged_key(TARGET, day(DAYS - 1), KINDS[0]), {STAGING: 1}, "a later build still looks at it"),
+        (staged_key(TARGET, day(DAYS - 1), KINDS[0]), {STAGING: 1}, "a later build still reads it"),
     ],
 )
 def test_why_something_stays_or_goes_is_explained(shop, key, days, message):

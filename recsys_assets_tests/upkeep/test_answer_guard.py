@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.forgotten_users import remember
+from recsys_assets.release.forgotten_users import add_forgotten_user
 from recsys_assets.release.hold import place_hold, read_hold, release_hold
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled, find_label
@@ -85,7 +85,7 @@ def test_a_release_that_answers_far_worse_is_undone_marked_held_and_journaled(sh
     assert (done.left, done.live, live(shop)) == (shop.ids[2], shop.ids[1], shop.ids[1])
     entry = next(journal.newest_first(shop.store, TARGET))
     assert (entry.action, entry.actor) == ("roll_back", f"{GUARD} (cron)")
-    assert "cooc: 80.0% of 5,000 questions without items, before 1.0% of 20,000" in entry.reason
+    assert "cooc: 80.0% of 5,000 lookups without items, before 1.0% of 20,000" in entry.reason
     assert find_label(shop.store, TARGET, Labelled.BAD, shop.ids[2]).reason == entry.reason
     assert read_hold(shop.store, TARGET).after_data == "2026-03-03"
     assert verify(shop.store, TARGET).ok
@@ -129,12 +129,12 @@ def mark_the_one_before(shop):
 
 
 def forget(shop):
-    remember(shop.store, TARGET, "u1", through=day(2), by=ANN, now=shop.clock())
+    add_forgotten_user(shop.store, TARGET, "u1", through=day(2), by=ANN, now=shop.clock())
 
 
 @pytest.mark.parametrize(
     ("do", "why"),
-    [(hold, "held by ann"), (mark_the_one_before, "is marked bad"), (forget, "may hold users forgotten since")],
+    [(hold, "held by ann"), (mark_the_one_before, "is marked bad"), (forget, "may contain users forgotten since")],
 )
 def test_what_a_person_did_stands_even_if_it_came_a_moment_ago(shop, do, why):
     far_worse(shop)

@@ -10,7 +10,7 @@ import pytest
 
 from recsys_assets.errors import ConflictError, RefusedError, StoreUnavailableError
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.release.change import PointerChange, look_for_collections
+from recsys_assets.release.change import PointerChange, claim_from_collections
 from recsys_assets.release.document_encoding import create_document, encode, find_document
 from recsys_assets.release.documents import CollectedBlob, Sweep
 from recsys_assets.release.fault_points import VARIABLE
@@ -97,7 +97,7 @@ def test_collections_under_way_are_looked_for_before_those_that_are_over():  # F
     store, asked = RemoteStore(), []
     store.on_call = lambda verb, key: asked.append((verb, key))
     change = PointerChange(store, TARGET, "ship", ANN, now=now, pause=no_pause)
-    look_for_collections(change, (ArtifactRef("cooc", "0" * 64, 1, "0" * 64),))
+    claim_from_collections(change, (ArtifactRef("cooc", "0" * 64, 1, "0" * 64),))
     under_way = asked.index(("get", sweep_key(TARGET)))
     over = next(n for n, (verb, key) in enumerate(asked) if verb == "list" and key.startswith(trash_prefix(TARGET)))
     assert under_way < over  # the other way round, one that ends between the two looks is seen by neither
@@ -111,9 +111,11 @@ def flip_a_digit(data):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        pytest.param(lambda _: b"{", "is no Sweep", id="F57 torn"),
-        pytest.param(lambda _: b"\0" * 300, "is no Sweep", id="F57 zeros"),
-        pytest.param(lambda data: data.replace(b'"version":"', b'"version":"../'), "names no artifact", id="F57 path"),
+        pytest.param(lambda _: b"{", "is not a Sweep", id="F57 torn"),
+        pytest.param(lambda _: b"\0" * 300, "is not a Sweep", id="F57 zeros"),
+        pytest.param(
+            lambda data: data.replace(b'"version":"', b'"version":"../'), "contains an invalid artifact", id="F57 path"
+        ),
         pytest.param(lambda data: data.replace(b'"kind":"', b'"kind":"#'), "artifact kind", id="F57 no key"),
         pytest.param(lambda data: data.replace(b'"at":"2', b'"at":"x'), "is no RFC 3339 time", id="F57 time"),
         pytest.param(

@@ -207,7 +207,7 @@ def test_a_copy_that_is_not_whole_is_not_relocated():
     blob = next(two.list(blob_prefix(TARGET))).key
     two.delete(blob)
     before = dict(two.objects)
-    with pytest.raises(RefusedError, match="are not here: copy the whole store"):
+    with pytest.raises(RefusedError, match="are missing: copy the whole store"):
         relocate(two, [TARGET], by=ANN, now=shop.clock, dry_run=False)
     assert two.objects == before
 

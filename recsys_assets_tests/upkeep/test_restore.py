@@ -109,7 +109,7 @@ def test_a_rollback_while_a_target_is_retired_stays_live(shop):  # F56
         roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
 
     once(shop.store, "delete_unchanged", POINTER, back)
-    with pytest.raises(ConflictError, match="changed while it was retired"):
+    with pytest.raises(ConflictError, match="changed during the retirement"):
         retire(shop.store, TARGET, by=ANN, now=shop.clock)
     assert live(shop) == next(newest_first(shop.store, TARGET)).after
     assert retired_at(shop.store, TARGET) is None
@@ -117,7 +117,7 @@ def test_a_rollback_while_a_target_is_retired_stays_live(shop):  # F56
 
 def test_a_rollback_that_a_retirement_overtakes_says_so(shop):
     once(shop.store, "swap", POINTER, lambda: retire(shop.store, TARGET, by=ANN, now=shop.clock))
-    with pytest.raises(ConflictError, match="is no more"):
+    with pytest.raises(ConflictError, match="no longer is"):
         roll_back(shop.store, TARGET, to="previous", by=ANN, now=shop.clock)
     assert read_current(shop.store, TARGET) is None
 

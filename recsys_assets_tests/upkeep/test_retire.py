@@ -107,14 +107,17 @@ def test_what_a_retired_target_left_is_trashed_a_grace_later_and_gone_after_anot
     message = [
         entry.details.get("message") for entry in newest_first(retired.store, TARGET) if entry.action == "collect"
     ]
-    assert message[1:] == ["took 4 artifacts into the trash, emptied 0 from it", "collects what a retired target left"]
+    assert message[1:] == [
+        "moved 4 artifacts to the trash, deleted 0 from it",
+        "collects the artifacts of a retired target",
+    ]
 
 
 def test_within_the_grace_a_retired_target_is_whole(shop):
     shop.store.clock = lambda: 0.0
     retire(shop.store, TARGET, by=ANN, now=shop.clock)
     before = keys(shop, "")
-    with pytest.raises(RefusedError, match=r"was retired at .* can be put back until"):
+    with pytest.raises(RefusedError, match=r"was retired at .* can be restored until"):
         gather(shop)
     assert keys(shop, "") == before
 
@@ -123,7 +126,7 @@ def test_a_pointer_that_was_lost_is_no_retirement(retired):  # F38 F39
     restore_pointer(retired.store, TARGET, by=ANN, now=retired.clock)
     retired.store.delete(pointer_key(TARGET))
     retired.clock.at += 2 * GRACE
-    with pytest.raises(RefusedError, match="nothing live found"):
+    with pytest.raises(RefusedError, match="nothing is live"):
         gather(retired)
 
 

@@ -190,7 +190,7 @@ def test_f5_a_ship_that_lost_every_swap_is_a_conflict(shop):
     shop.store.on_call = None
     found = explain(shop)
     assert found.cause is Cause.CONFLICT
-    assert "changed by somebody else" in found.why
+    assert "changed by another writer" in found.why
 
 
 @pytest.mark.parametrize(
