@@ -125,7 +125,7 @@ def serve(descriptor):
     """Wait for requests and fork a process for each, until the other end is closed."""
     for name in READY:
         importlib.import_module(name)
-    with polars_alone():
+    with only_polars():
         importlib.import_module("pandera.polars")
     runtime._import_numba()  # the part of it that compiled code needs
     if threads := _threads() - HARMLESS_THREADS:

@@ -1,4 +1,4 @@
-"""One artifact on an engine: its kind's relational definition, whose rows are read back in order and encoded."""
+"""Building artifacts on an engine: runs a kind's relational definition, reads the rows in order, and encodes them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,39 +20,39 @@ from recsys_assets.kinds.registry import KINDS, Kind
 
 
 def definition_of(kind: Kind) -> Definition:
-    """Return the relational definition of a kind; `ConfigurationError` if it is native only."""
+    """Return the relational definition of a kind; raise `ConfigurationError` if it has none."""
     if not kind.definition:
-        known = ", ".join(name for name, one in KINDS.items() if one.definition)
+        supported = ", ".join(name for name, other in KINDS.items() if other.definition)
         raise ConfigurationError(
             f"artifacts.{kind.name}.engine: {kind.name} has no relational definition, so only the native engine builds "
-            f"it; those that have one are {known}"
+            f"it; kinds with a definition are {supported}"
         )
     try:
-        found: object = resolve_name(kind.definition)
+        definition: object = resolve_name(kind.definition)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigurationError(
-            f"the kind {kind.name} names the definition {kind.definition}, which cannot be loaded ({error}): repair "
+            f"the definition {kind.definition} of the kind {kind.name} cannot be loaded ({error}): repair "
             "the package that adds the kind"
         ) from error
-    if not isinstance(found, Definition):
-        raise ConfigurationError(f"the kind {kind.name}: {kind.definition} is no engines.relation.Definition")
-    return found
+    if not isinstance(definition, Definition):
+        raise ConfigurationError(f"the kind {kind.name}: {kind.definition} is not an engines.relation.Definition")
+    return definition
 
 
 def find_definition(kind: Kind, params: KindParams) -> Definition:
-    """Return the relational definition of a kind; `ConfigurationError` if it has none for these parameters."""
+    """Return the relational definition of a kind; raise `ConfigurationError` if it has none for these parameters."""
     definition = definition_of(kind)
     if params.native_only:
         raise ConfigurationError(
-            f"artifacts.{kind.name}.engine: only the native engine knows {params.native_only} of {kind.name}: leave "
-            'that out, or build the kind with engine = "native"'
+            f"artifacts.{kind.name}.engine: only the native engine supports {params.native_only} of {kind.name}: "
+            'remove it, or build the kind with engine = "native"'
         )
     return definition
 
 
 @dataclass(frozen=True, slots=True)
 class EngineArtifact:
-    """One artifact that an engine computed: its blob, what was left out, its numbers, its first rows."""
+    """Artifact computed by an engine: its blob, exclusions, numbers, and first rows."""
 
     blob: Blob
     left_out: Excluded
@@ -62,7 +62,7 @@ class EngineArtifact:
 
 
 def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
-    """Return what a kind's definition reads: canonical days, oldest first, or one table of a catalog's tags."""
+    """Return the input of a kind's definition: canonical days, oldest first, or a table of catalog tags."""
     if kind.from_catalog:
         return engine.scan_table(files[0])
     return engine.scan_days(files, definition_of(kind).columns)
@@ -71,10 +71,10 @@ def scan_source(engine: Engine, kind: Kind, files: Sequence[str]) -> Frame:
 def make_on_engine(
     engine: Engine, kind: Kind, params: KindParams, source: Frame, *, folder: str, target: Target, window: Window
 ) -> EngineArtifact:
-    """Compute a kind on an engine, which writes below `folder`, and encode its rows without holding all of them.
+    """Compute a kind on an engine, which writes below `folder`, and encode its rows piece by piece.
 
-    Raises `ConfigurationError` for settings that only the native engine knows, `EngineUnavailableError` if the engine
-    gave up or a part of its result is not there, `LimitExceededError` if the blob would be larger than `max_bytes`.
+    Raises `ConfigurationError` for settings that only the native engine supports, `EngineUnavailableError` if the
+    engine failed or a part of its result is missing, `LimitExceededError` if the blob would be larger than `max_bytes`.
     """
     answer = answer_on_engine(engine, kind, params, source, folder=folder)
     blob = encode_pieces(
@@ -93,11 +93,11 @@ def answer_on_engine(
     folder: str,
     blocked: frozenset[str] = frozenset(),
 ) -> "FinishedRows":
-    """Compute a kind on an engine, which writes below `folder`; the rows can be read while that stands.
+    """Compute a kind on an engine, which writes below `folder`; the rows can be read while the folder exists.
 
-    They are without the items that are blocked.
+    Blocked items are removed from the rows.
 
-    Raises as `make_on_engine` does, but for the limit.
+    Raises as `make_on_engine` does, except for the limit.
     """
     definition = find_definition(kind, params)
     finished = engine.finish(definition.answer(source, params, engine.keep), folder)
@@ -105,7 +105,7 @@ def answer_on_engine(
 
 
 class FinishedRows:
-    """The rows of a finished answer, piece by piece, counted: what was written must all be read each time through."""
+    """Rows of an engine output, piece by piece; every iteration checks that all written rows were read."""
 
     def __init__(
         self, engine: Engine, finished: EngineOutput, kind: Kind, definition: Definition, *, blocked: frozenset[str]
@@ -118,7 +118,7 @@ class FinishedRows:
         self._rows = 0
 
     def counts(self) -> tuple[Excluded, dict[str, Scalar]]:
-        """Return what was left out, and the numbers; known once the rows were gone through."""
+        """Return the exclusions and the numbers; valid after an iteration over the rows."""
         return self._definition.report(self._finished.counts, self.lists)
 
     def __iter__(self) -> Iterator[Rows]:
@@ -130,8 +130,8 @@ class FinishedRows:
             yield piece
         if self._rows != self._finished.rows:
             raise EngineUnavailableError(
-                f"{self._engine.name} wrote {self._finished.rows:,} rows and {self._rows:,} can be read: a part of the "
-                "result is lost; nothing was shipped: run the day again"
+                f"{self._engine.name} wrote {self._finished.rows:,} rows, but {self._rows:,} can be read: a part of "
+                "the result is lost; nothing was shipped: run the day again"
             )
 
     def _batches(self) -> Iterator[pl.DataFrame]:

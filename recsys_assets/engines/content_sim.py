@@ -1,4 +1,4 @@
-"""Content similarity as relations: of each item's last catalog row the distinct tags, in the order of their places."""
+"""Content similarity as relations: distinct tags of each item's last catalog row, in their order."""
 
 from io import BytesIO
 from typing import Final
@@ -32,7 +32,7 @@ def tag_rows(catalog: pl.DataFrame) -> pl.DataFrame:
     """Return one row per tag of a catalog: ROW (of the file), ITEM, PLACE (in its row) and TAG, trimmed, lower-cased.
 
     A catalog row without tags has one row, whose TAG is empty. `catalog`: item_id String, tags List(String), in file
-    order. Reading texts stays ours: no two engines lower-case alike.
+    order. Texts are normalised here, because engines lower-case differently.
     """
     listed = (
         catalog.select(ITEM, "tags")
@@ -56,9 +56,9 @@ def encode_tags(catalog: pl.DataFrame) -> bytes:
 
 
 def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelation:
-    """List each item's tags, distinct in order, none empty; items by id. Reads what `tag_rows` gives.
+    """List each item's distinct, non-empty tags in order; items by id. Reads the columns of `tag_rows`.
 
-    Of several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
+    The last of several rows with one id counts; items without tags are dropped; the first `max_items` by id are kept.
     """
     last = tags.group_by(ITEM).agg(nw.col(ROW).max().alias(_LAST))
     latest = tags.join(last, on=ITEM).filter((nw.col(ROW) == nw.col(_LAST)) & (nw.col(TAG) != ""))
@@ -79,7 +79,7 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelati
 
 
 def report_content_sim(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
-    """Return what was left out, and the numbers of the native kernel."""
+    """Return the exclusions, and the same numbers as the native kernel."""
     ids, with_tags = counts["ids"], counts["with_tags"]
     numbers = {"catalog_rows": counts["catalog_rows"], "repeated_ids": counts["catalog_rows"] - ids}
     numbers |= {"without_tags": ids - with_tags, "cut_items": with_tags - rows}

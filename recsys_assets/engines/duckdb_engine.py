@@ -1,4 +1,4 @@
-"""DuckDB as an engine: out of core on one machine, within a memory limit and with a folder for what does not fit."""
+"""DuckDB engine: out of core on one machine, with a memory limit and a folder for spilling."""
 
 import glob
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored_columns
 from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
@@ -18,7 +18,7 @@ from recsys_assets.errors import EngineUnavailableError
 
 
 class DuckDbEngine:
-    """The definitions as relations of one database in memory, which spills to `scratch` past `memory_limit`."""
+    """Engine that runs definitions in one in-memory database, which spills to `scratch` beyond `memory_limit`."""
 
     name = "duckdb"
     in_place = False
@@ -33,7 +33,7 @@ class DuckDbEngine:
 
     @property
     def identity(self) -> str:
-        """The library's version and its settings."""
+        """Version of the library and its settings."""
         version = require("duckdb", extra="duckdb").__version__
         return f"duckdb {version}, {', '.join(f'{key}={value}' for key, value in sorted(self._settings.items()))}"
 
@@ -44,10 +44,12 @@ class DuckDbEngine:
             return duckdb.connect(config=self._settings)
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
-        names = ", ".join(f"epoch_ns({INSTANT}) as {INSTANT}" if name == INSTANT else name for name in stored(columns))
+        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
+        names = ", ".join(
+            f"epoch_ns({INSTANT}) as {INSTANT}" if name == INSTANT else name for name in stored_columns(columns)
+        )
         scans = [
-            f"select {names}, file_row_number + {number * DAY_STRIDE} as {PLACE} "  # noqa: S608 - our names, a quoted path
+            f"select {names}, file_row_number + {number * DAY_STRIDE} as {PLACE} "  # noqa: S608 - own names, quoted path
             f"from read_parquet({_quoted(day)}, file_row_number = true)"
             for number, day in enumerate(days)
         ]
@@ -55,12 +57,12 @@ class DuckDbEngine:
             return nw.from_native(self._database.sql(" union all ".join(scans))).lazy().select(*columns)
 
     def scan_table(self, file: str) -> Frame:
-        """Return the rows of a Parquet file that we wrote."""
+        """Return the rows of a Parquet file written by this package."""
         with _translate_errors():
             return nw.from_native(self._database.sql(f"from read_parquet({_quoted(file)})")).lazy()
 
     def keep(self, frame: Frame) -> Frame:
-        """Return the frame's rows as a table of the database, which spills to disk as all else does."""
+        """Return the frame's rows as a table of the database, which can spill to disk."""
         name = f"kept_{len(self._kept)}"
         self._kept.append(name)
         rows: Any = frame.to_native()
@@ -69,7 +71,7 @@ class DuckDbEngine:
             return nw.from_native(self._database.table(name)).lazy()
 
     def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
-        """Compute an answer and write its rows as one file."""
+        """Compute a relation and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
         counts: Any = answer.counts.to_native()
@@ -86,23 +88,23 @@ class DuckDbEngine:
         return read_part(part, columns, name=part)
 
     def verify(self, days: Mapping[str, str]) -> None:
-        """Do nothing: this engine reads copies of proven bytes."""
+        """No-op: this engine reads copies of verified bytes."""
 
 
 @contextmanager
 def _translate_errors() -> Generator[None]:
-    """Turn DuckDB's errors into ours: no memory and no disk are cured by a setting or by room, nothing was shipped."""
+    """Turn DuckDB's errors into `EngineUnavailableError` with the remedy."""
     duckdb = require("duckdb", extra="duckdb")
     try:
         yield
     except duckdb.Error as error:
         raise EngineUnavailableError(
-            f"DuckDB gave up: {error}; nothing was shipped: raise engines.duckdb.memory_limit, or give "
-            "engines.scratch a folder with more room, then run the day again"
+            f"DuckDB failed: {error}; nothing was shipped: raise engines.duckdb.memory_limit, or set "
+            "engines.scratch to a folder with more space, then run the day again"
         ) from error
 
 
 def _quoted(path: str) -> str:
-    """Return a path as an SQL string, in which no character is a wildcard."""
+    """Return a path as an SQL string with wildcards escaped."""
     escaped = glob.escape(path).replace("'", "''")
     return f"'{escaped}'"

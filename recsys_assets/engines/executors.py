@@ -1,7 +1,7 @@
-"""Functions that Spark's executors run in Python: read columns of Parquet, hash files, write parts, anywhere.
+"""Python functions for Spark executors: read Parquet columns, hash files, and write parts, in folders or buckets.
 
-The functions go to the executors by value: there pyarrow must be installed, and this package need not. They carry
-names of files and nothing else; credentials are those of the executors' environment.
+The functions are sent to the executors by value: pyarrow must be installed there, this package need not be. They
+contain only names of files; credentials come from the environment of the executors.
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from pyarrow import fs, parquet
 
 
 def filesystem_of(uri: str) -> tuple[Any, str]:
-    """Return the file system of a path, a file:// or an s3:// URI, and the path in it.
+    """Return the file system of a path, file:// or s3:// URI, and the path in it.
 
-    Buckets are reached as the environment of the process that asks says (AWS_ENDPOINT_URL, AWS_REGION, credentials
-    by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, by a profile or the machine's role): no secret is handed on.
+    Buckets are accessed by the environment of the calling process (AWS_ENDPOINT_URL, AWS_REGION, and credentials from
+    AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or the machine's role), so that no secret is passed on.
     """
     if not uri.startswith("s3://"):
         return fs.LocalFileSystem(), uri.removeprefix("file://")
@@ -32,14 +32,14 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
 Batches = Iterator[Any]  # of pyarrow.RecordBatch
 Job = Callable[[Batches], Batches]  # for DataFrame.mapInArrow: batches of a partition in, batches out
 
-PARTS = "partition int, part string, rows bigint"  # what `writing` returns, as Spark spells a schema
-DIGESTS = "file int, digest string"  # what `hashing` returns
+PARTS = "partition int, part string, rows bigint"  # Spark schema of the results of `writing`
+DIGESTS = "file int, digest string"  # Spark schema of the results of `hashing`
 _BATCH_ROWS = 1 << 16
-_CHUNK = 8 << 20  # bytes asked for at once: a bucket answers each request in tens of milliseconds
+_CHUNK = 8 << 20  # bytes per request, because each request to a bucket takes tens of milliseconds
 
 
 class Slice(NamedTuple):
-    """One of `of` equal runs of a file's rows, and the place of the file's first row."""
+    """Slice `number` of `of` equal slices of a file's rows; `first` is the PLACE of the file's first row."""
 
     file: str
     first: int
@@ -48,16 +48,16 @@ class Slice(NamedTuple):
 
 
 def reading(slices: Sequence[Slice], columns: Mapping[str, Any], *, place: str | None) -> Job:
-    """Return a job from numbers of slices (one column, int64) to their rows.
+    """Return a job from slice numbers (one int64 column) to the rows of the slices.
 
-    `columns` are read as these types of pyarrow; `place`, if given, is one more column: the place of each row.
+    `columns` maps names to pyarrow types. `place`, if given, names an additional column with the place of each row.
     """
-    places_of_slices = [(one.file, one.first, one.number, one.of) for one in slices]
+    fields = [(part.file, part.first, part.number, part.of) for part in slices]
 
     def read(numbers: Batches) -> Batches:
-        for asked in numbers:
-            for number in _whole_numbers(asked):
-                file, first, slice_number, of = places_of_slices[number]
+        for requested in numbers:
+            for number in _whole_numbers(requested):
+                file, first, slice_number, of = fields[number]
                 for start, batch in _batches(file, list(columns), slice_number, of):
                     rows = {name: batch.column(name).cast(kind) for name, kind in columns.items()}
                     if place:
@@ -68,21 +68,21 @@ def reading(slices: Sequence[Slice], columns: Mapping[str, Any], *, place: str |
 
 
 def hashing(files: Sequence[str]) -> Job:
-    """Return a job from numbers of files (one column, int64) to their SHA-256, as `DIGESTS`."""
+    """Return a job from file numbers (one int64 column) to their SHA-256, with schema `DIGESTS`."""
 
     def digest(numbers: Batches) -> Batches:
-        for asked in numbers:
-            found = _whole_numbers(asked)
-            digests = [_digest(files[number]) for number in found]
-            yield pa.RecordBatch.from_pydict({"file": pa.array(found, pa.int32()), "digest": digests})
+        for requested in numbers:
+            file_numbers = _whole_numbers(requested)
+            digests = [_digest(files[number]) for number in file_numbers]
+            yield pa.RecordBatch.from_pydict({"file": pa.array(file_numbers, pa.int32()), "digest": digests})
 
     return digest
 
 
 def writing(folder: str) -> Job:
-    """Return a job that writes a partition's rows as one file below `folder` and reports it, as `PARTS`.
+    """Return a job that writes a partition's rows as one file below `folder`, and reports it with schema `PARTS`.
 
-    Only what a task reports at its end counts: a file of a task that died, or that ran twice, is reported by nobody.
+    Only files reported by successful tasks count; files of tasks that died or ran twice are not reported.
     """
 
     def write(batches: Batches) -> Batches:
@@ -103,7 +103,7 @@ def _whole_numbers(batch: Any) -> list[int]:
 
 
 def _batches(file: str, columns: list[str], number: int, of: int) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a slice and where they stand; those before it are read as codes, which is soon done."""
+    """Yield (row number, batch) of a slice; rows before it are read as dictionary codes, which is fast."""
     system, path = filesystem_of(file)
     with (
         system.open_input_file(path) as opened,
@@ -131,7 +131,7 @@ def _digest(file: str) -> str:
 
 
 def _write(part: str, batches: Batches) -> int:
-    """Write rows as they come, and return how many; without rows there is no file."""
+    """Write batches as they arrive, and return the number of rows; without rows no file is written."""
     rows, writer = 0, None
     system, path = filesystem_of(part)
     try:

@@ -1,4 +1,4 @@
-"""The engine gate: a canary of two made-up days on the chosen engine before it builds anything."""
+"""Engine gate: runs a canary of two synthetic days on an engine before it builds anything."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -28,7 +28,7 @@ TARGET = Target("canary", "engine", "\u00e9<&>")
 DAYS = 2
 EVENTS_A_DAY = 240
 
-# Spelled so that another order (UTF-16, locale), a trim, a type guessed from text or a terminator would show.
+# Chosen to reveal other sort orders (UTF-16, locale), trimming, type inference from text, and terminators.
 IDS = (
     *("a", "A", "b", "i1", "i10", "i2", "\U0001d4b3", "\uff21", 'q"\\<&\u2028>', "\x7f\x01", "e\u0301", "\u00e9"),
     *("x", "x\x00", "x\x00y", "\x1cx\x1f", "in side", "\u200b", "\u202ertl", "%s{0}[]*?'`$;--", "a,b", "'", '"', "\\N"),
@@ -40,36 +40,36 @@ _ROBOT, _CRAWLED, _ONCE = "robot", "crawled", "once"
 
 
 def canary_window() -> Window:
-    """Return the days of the canary's events."""
+    """Return the window of the canary's days."""
     return Window.ending(date(2026, 1, DAYS), days=DAYS)
 
 
 def canary_params(kind: str) -> KindParams:
-    """Return parameters with which every cut and limit of the kind is met; the defaults where none is given."""
+    """Return parameters that trigger every cut and limit of the kind; defaults for the others."""
     return KINDS[kind].params.model_validate(KINDS[kind].canary)
 
 
 def canary_source(kind: str) -> Events | pl.DataFrame:
-    """Return what the native kernel of a kind reads: both days as one, or the catalog."""
+    """Return the input of a kind's native kernel: both days merged, or the catalog."""
     return canary_catalog() if KINDS[kind].from_catalog else merge_days(canary_days())
 
 
 @cache
 def canary_days() -> Sequence[Events]:
-    """Return the days, in canonical order, each with dictionaries of its own."""
+    """Return the days in canonical order, each with its own dictionaries."""
     return [_coded([(ts + day * _NANOSECONDS_A_DAY, *rest) for ts, *rest in _events(day)]) for day in range(DAYS)]
 
 
 @cache
 def canary_catalog() -> pl.DataFrame:
-    """Return catalog rows: ids that come again, rows without tags, tags that differ by case, space and form only."""
+    """Return catalog rows with repeated ids, without tags, and with tags that differ only by case, space and form."""
     tags = ("Red", " red\u2003", "", " ", "\u0130x", "\u03a3", "b&w", "\x00", "red", "z" * 200)
     rows = [(IDS[n * 7 % len(IDS)], [tags[(n * k) % len(tags)] for k in range(n % 5)]) for n in range(60)]
     return pl.DataFrame(rows, schema={"item_id": pl.String, "tags": pl.List(pl.String)}, orient="row")
 
 
 def _events(day: int) -> Iterator[tuple[Any, ...]]:
-    """Yield events: many at one instant, so that their order hangs on every column of the sort."""
+    """Yield events, many with the same timestamp, so that their order depends on every sort column."""
     for n in range(EVENTS_A_DAY):
         user = None if n % 5 == 0 else IDS[n * n % 17]
         session = f"s{n * 7 % 23}" if n % 3 else IDS[n % 11]
@@ -84,7 +84,7 @@ def _events(day: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _coded(rows: Sequence[tuple[object, ...]]) -> Events:
-    """Return distinct events in canonical order, what is absent first."""
+    """Return distinct events in canonical order, nulls first."""
     texts = {name: pl.String if name in ID_COLUMNS else pl.Int64 for name in SCHEMA}
     frame = pl.DataFrame(rows, schema=texts, orient="row").unique().sort(list(SCHEMA), nulls_last=False)
     ids = {name: frame[name].drop_nulls().unique().sort() for name in ID_COLUMNS}
@@ -93,15 +93,15 @@ def _coded(rows: Sequence[tuple[object, ...]]) -> Events:
 
 
 def _codes(texts: pl.Series, ids: pl.Series) -> pl.Series:
-    known = {text: code for code, text in enumerate(ids)}
-    return pl.Series(texts.name, [known.get(text) for text in texts])
+    code_of = {text: code for code, text in enumerate(ids)}
+    return pl.Series(texts.name, [code_of.get(text) for text in texts])
 
 
 def prove_engine(engine: Engine, kind: Kind, *, work: str, proven: set[tuple[str, str]]) -> None:
     """Build the canary's artifact of a kind on an engine, which writes below `work`, and compare it with the kernel's.
 
-    Once for each engine and kind, which are kept in `proven`. Raises `EngineRefusedError` with the first row that
-    differs.
+    Runs once per engine and kind, which are added to `proven`. Raises `EngineRefusedError` with the first differing
+    row.
     """
     if (engine.identity, kind.name) in proven:
         return
@@ -127,14 +127,14 @@ def _on_engine(engine: Engine, kind: Kind, folder: str) -> EngineArtifact:
 
 
 def _difference(kind: Kind, built: KernelOutput, made: EngineArtifact) -> str:
-    """Say what differs first between the kernel's artifact and the engine's, or nothing."""
+    """Return text on the first difference between the kernel's and the engine's artifact, or ""."""
     expected = encode_content(
         built.rows, kind=kind.name, target=TARGET, window=canary_window(), max_bytes=len(made.blob.data) * 9
     )
     if made.blob.ref.version != expected.ref.version:
         return _first_row(kind, expected, made.blob)
     both = {"left out": (built.left_out, made.left_out), "numbers": (dict(built.numbers), made.numbers)}
-    return "; ".join(f"{what}: expected {old}, found {new}" for what, (old, new) in both.items() if old != new)
+    return "; ".join(f"{label}: expected {old}, found {new}" for label, (old, new) in both.items() if old != new)
 
 
 def _first_row(kind: Kind, expected: Blob, made: Blob) -> str:
@@ -144,7 +144,7 @@ def _first_row(kind: Kind, expected: Blob, made: Blob) -> str:
     except CorruptObjectError as error:
         return f"its bytes cannot be read back: {error}"
     rows = enumerate(zip(wanted.rows(), found.rows(), strict=False))
-    place = next((n for n, (one, other) in rows if one != other), min(len(wanted), len(found)))
+    place = next((n for n, (expected_row, row) in rows if expected_row != row), min(len(wanted), len(found)))
     return f"row {place} is {_row(found, place)}, expected {_row(wanted, place)} ({len(found)} rows of {len(wanted)})"
 
 

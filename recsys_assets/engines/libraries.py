@@ -1,4 +1,4 @@
-"""Libraries that only some engines need, imported when one is asked for."""
+"""Optional libraries of engines, imported on first use."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ from recsys_assets.errors import ConfigurationError
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Return a module; `ConfigurationError` names the extra that brings it if it is not installed."""
+    """Import and return a module; raise `ConfigurationError` with the extra to install if it is missing."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

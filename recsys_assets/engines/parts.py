@@ -1,4 +1,4 @@
-"""Parquet files that engines hand over: only finished ones, read in bounded pieces, an answer's rows in order."""
+"""Parquet parts written by engines: only finished ones are read, in bounded pieces and in order."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,13 +19,13 @@ from recsys_assets.kind_descriptions import Shape
 
 BATCH_ROWS = 1 << 16
 SUCCESS = "_SUCCESS"
-STALE = timedelta(days=2)  # longer than any job: what is older was left by a process that died
+STALE = timedelta(days=2)  # longer than any job: older folders were left by crashed processes
 
 
 def read_part(source: object, columns: Sequence[str], *, name: str) -> Iterator[pl.DataFrame]:
     """Yield the columns of a Parquet file in pieces of at most `BATCH_ROWS` rows.
 
-    Raises `EngineUnavailableError` if the file is gone or cut short: an engine is asked again, it is never guessed.
+    Raises `EngineUnavailableError` if the file is missing or truncated.
     """
     with part_names(name), parquet.ParquetFile(source) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
@@ -41,22 +41,22 @@ def open_part(part: str) -> Generator[Any]:
 
 
 def size_of(file: str) -> int:
-    """Return how many bytes a file has."""
+    """Return the size of a file in bytes."""
     system, path = filesystem_of(file)
     with part_names(file):
         return system.get_file_info(path).size or 0
 
 
 def finished_parts(folder: str) -> tuple[str, ...]:
-    """Return the parts of a finished result, in the order of their rows, as paths of `folder`'s kind.
+    """Return the parts of a finished result, in row order, as paths or URIs like `folder`.
 
-    Raises `EngineUnavailableError` without the mark that the engine sets last: what is there may be half a result.
+    Raises `EngineUnavailableError` without the marker file that the engine writes last: the result may be incomplete.
     """
     system, path = filesystem_of(folder)
     with part_names(folder):
         names = sorted(info.base_name for info in system.get_file_info(fs.FileSelector(path)))
     if SUCCESS not in names:
-        raise EngineUnavailableError(f"{folder} has no {SUCCESS}, so it may be half a result: run the day again")
+        raise EngineUnavailableError(f"{folder} has no {SUCCESS}, so the result may be incomplete: run the day again")
     return tuple(f"{folder}/{name}" for name in names if name.startswith("part-") and name.endswith(".parquet"))
 
 
@@ -69,20 +69,20 @@ def write_file(uri: str, data: bytes) -> None:
 
 @contextmanager
 def part_names(name: str) -> Generator[None]:
-    """Turn errors of file systems and of Parquet into ours, which name the file and say what to do."""
+    """Turn errors of file systems and Parquet into `EngineUnavailableError` with the file name and the remedy."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
         raise EngineUnavailableError(
-            f"what an engine reads or wrote is not there ({name}: {error}); nothing was shipped: run the day again"
+            f"a file of the engine is missing or unreadable ({name}: {error}); nothing was shipped: run the day again"
         ) from error
 
 
 @contextmanager
 def attempt(work: str, name: str) -> Generator[str]:
-    """Yield a folder below `work/name` that no other attempt uses, and remove it afterwards, whatever happened.
+    """Yield a new folder below `work/name`, and remove it afterwards.
 
-    `work` is a path, a file:// or an s3:// URI. Folders of attempts that never ended are removed when they are stale.
+    `work` is a path, a file:// or an s3:// URI. Folders of crashed attempts are removed when they are stale.
     """
     parent = f"{work.rstrip('/')}/{name}"
     folder = f"{parent}/{uuid4().hex}"
@@ -107,15 +107,15 @@ def _sweep(parent: str) -> None:
 
 
 def columns_of(shape: Shape) -> tuple[str, ...]:
-    """Return the columns that an engine's rows of this shape have, without those that only order them."""
+    """Return the columns of an engine's rows of this shape, without columns used only for sorting."""
     return (*((KEY,) if shape.key else ()), MEMBER, *((VALUE,) if shape.value else ()))
 
 
 def rows_of(batches: Iterable[pl.DataFrame], shape: Shape) -> Iterator[Rows]:
-    """Yield pieces of an artifact's rows as they come; a key's list is never split.
+    """Yield pieces of an artifact's rows as they arrive; a key's list is never split.
 
-    Batches have the columns of `columns_of`. Nothing is put in order here: rows that an engine gave in another order
-    give another version, which is how the gate finds out.
+    Batches have the columns of `columns_of`. Rows are not sorted here: a wrong order from an engine gives another
+    version, which the engine gate detects.
     """
     whole = batches if shape.key is None else _whole_lists(batches)
     for batch in whole:
@@ -123,21 +123,21 @@ def rows_of(batches: Iterable[pl.DataFrame], shape: Shape) -> Iterator[Rows]:
 
 
 def _whole_lists(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield batches that end where a key ends; what follows the last whole list waits for the next batch."""
-    waiting: pl.DataFrame | None = None
+    """Yield batches that end at the end of a key; an incomplete list is carried over to the next batch."""
+    carried: pl.DataFrame | None = None
     for batch in batches:
-        rows = batch if waiting is None else pl.concat([waiting, batch])
+        rows = batch if carried is None else pl.concat([carried, batch])
         last_list = rows[KEY].rle_id()
         ended = int((last_list != last_list[-1]).sum()) if len(rows) else 0
-        waiting = rows[ended:]
+        carried = rows[ended:]
         if ended:
             yield rows[:ended]
-    if waiting is not None and len(waiting):
-        yield waiting
+    if carried is not None and len(carried):
+        yield carried
 
 
 def _coded(batch: pl.DataFrame, shape: Shape) -> Rows:
-    """Return a batch with ids as positions in ascending dictionaries of its own."""
+    """Return a batch as rows, with its own ascending dictionaries."""
     entries = batch.drop_nulls(MEMBER)
     member_ids = entries[MEMBER].unique().sort()
     key_ids, keys, offsets = pl.Series(dtype=pl.String), np.empty(0, np.uint32), np.array([0, len(entries)])

@@ -1,4 +1,4 @@
-"""Polars as an engine: the relational definitions on this machine, streamed, beside the coded kernels."""
+"""Polars engine: runs the relational definitions on this machine, streamed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,38 +7,38 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored_columns
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 
 
 class PolarsEngine:
-    """The definitions as lazy frames; needs nothing that is not installed, and no more disk than the result."""
+    """Engine that runs definitions as lazy frames; needs no additional library, and disk only for the result."""
 
     name = "polars"
     in_place = False
     identity = f"polars {pl.__version__}"
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
+        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
         frames = [
             pl.scan_parquet(day, row_index_name=PLACE, glob=False)
             .with_columns(pl.col(PLACE).cast(pl.Int64) + number * DAY_STRIDE, pl.col(INSTANT).to_physical())
-            .select(*stored(columns), PLACE)
+            .select(*stored_columns(columns), PLACE)
             for number, day in enumerate(days)
         ]
         return nw.from_native(pl.concat(frames)).select(*columns)
 
     def scan_table(self, file: str) -> Frame:
-        """Return the rows of a Parquet file that we wrote."""
+        """Return the rows of a Parquet file written by this package."""
         return nw.from_native(pl.scan_parquet(file, glob=False))
 
     def keep(self, frame: Frame) -> Frame:
-        """Return the frame as it is: Polars sees what stands twice in one plan."""
+        """Return the frame unchanged: Polars eliminates common subplans itself."""
         return frame
 
     def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
-        """Compute an answer and write its rows as one file."""
+        """Compute a relation and write its rows as one file."""
         part = f"{folder}/part-0.parquet"
         rows: Any = answer.ordered.to_native()
         rows.sink_parquet(part)
@@ -50,4 +50,4 @@ class PolarsEngine:
         return read_part(part, columns, name=part)
 
     def verify(self, days: Mapping[str, str]) -> None:
-        """Do nothing: this engine reads copies of proven bytes."""
+        """No-op: this engine reads copies of verified bytes."""

@@ -1,4 +1,4 @@
-"""The engines of one configuration: opened when first asked for, proven by the canary before they build anything."""
+"""Engines of one configuration: opened on first use, and verified by the canary before they build anything."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this 
 
 @dataclass(frozen=True, slots=True)
 class EngineWorkspace:
-    """A proven engine, and the place (a path or a URI) where attempts at artifacts get their folders."""
+    """A verified engine, and the path or URI below which attempts get their folders."""
 
     engine: "Engine"
     work: str
@@ -29,7 +29,7 @@ class EngineWorkspace:
 Opener = Callable[[EngineSettings, Connect], "Engine"]
 
 
-# An engine is imported where it is opened: Narwhals and Arrow's parts cost what definitions without one need not pay.
+# Engines are imported when opened, because importing Narwhals and Arrow is slow and often not needed.
 def _polars(_settings: EngineSettings, _connect: Connect) -> "Engine":
     from recsys_assets.engines.polars_engine import PolarsEngine  # noqa: PLC0415 - see above
 
@@ -62,7 +62,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 @dataclass(frozen=True, slots=True)
 class EngineRegistry:
-    """Engines of one configuration, proven at first use. `root` is the store's, where Spark writes by default."""
+    """Engines of one configuration, verified on first use. `root` is the store's; Spark writes there by default."""
 
     settings: EngineSettings
     root: str
@@ -71,16 +71,16 @@ class EngineRegistry:
     proven: set[tuple[str, str]] = field(default_factory=lambda: PROVEN)
 
     def open(self, name: str, kind: Kind) -> EngineWorkspace:
-        """Return the engine called `name` once it has proven that it gives the kind's rows as the definition says.
+        """Return the engine `name` after the canary verified its rows of the kind.
 
-        Raises `EngineRefusedError` with the first row that differs, `ConfigurationError` if its library is not
-        installed, `EngineUnavailableError` if it cannot be reached.
+        Raises `EngineRefusedError` with the first differing row, `ConfigurationError` for an unknown engine or a
+        missing library, `EngineUnavailableError` if it cannot be reached.
         """
-        from recsys_assets.engines.gate import prove_engine  # noqa: PLC0415 - as the engines themselves
+        from recsys_assets.engines.gate import prove_engine  # noqa: PLC0415 - like the engines
 
         if name not in self.openers:
             raise ConfigurationError(
-                f"artifacts.engine: no engine {name!r}; known are native, {', '.join(self.openers)}"
+                f"artifacts.engine: unknown engine {name!r}; expected native, {', '.join(self.openers)}"
             )
         engine = self.openers[name](self._settled(), self.connect)
         if engine.in_place:
@@ -90,10 +90,10 @@ class EngineRegistry:
         return EngineWorkspace(engine, work)
 
     def _settled(self) -> EngineSettings:
-        """Return the settings with one way to all files, so that the canary goes the way that days and results go."""
-        in_buckets = any(place.startswith("s3://") for place in (self.root, self._shared()))
-        way = self.settings.spark.files or ("arrow" if in_buckets else "spark")
-        return self.settings.model_copy(update={"spark": self.settings.spark.model_copy(update={"files": way})})
+        """Return the settings with `spark.files` resolved, so that the canary uses the same file access as days."""
+        in_buckets = any(uri.startswith("s3://") for uri in (self.root, self._shared()))
+        files = self.settings.spark.files or ("arrow" if in_buckets else "spark")
+        return self.settings.model_copy(update={"spark": self.settings.spark.model_copy(update={"files": files})})
 
     def _require_readable(self) -> None:
         """Raise `ConfigurationError` for a place that this engine does not read."""
@@ -108,5 +108,5 @@ class EngineRegistry:
 
 
 def scratch_of(settings: EngineSettings) -> str:
-    """Return the folder of this machine where copies, results and spills go."""
+    """Return the local folder for copies, results and spilled data."""
     return settings.scratch or f"{tempfile.gettempdir()}/recsys-assets-engines"

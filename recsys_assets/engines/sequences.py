@@ -1,4 +1,4 @@
-"""Kinds of what happens in one session, as relations: items that meet, follow soon, or come new right after."""
+"""Session kinds as relations: items that co-occur, follow soon, or come new right after."""
 
 from typing import Final
 
@@ -36,11 +36,11 @@ _STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
 def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
-    """Count the sessions in which two items met, per item, most first; ties by id. Reads SESSION and ITEM.
+    """Count the sessions shared by two items, per item, highest first; ties by id. Reads SESSION and ITEM.
 
-    An item counts once a session. Sessions of more than `max_items_per_session` distinct items are left out before
-    anything is joined, so that no session makes more than half that number squared of pairs. Pairs under `min_support`
-    are dropped; items that have neighbours then are kept by the number of their sessions, `max_items` of them.
+    An item counts once per session. Sessions with more than `max_items_per_session` distinct items are excluded before
+    joins, which bounds the pairs per session by half the square of that number. Pairs under `min_support` are dropped;
+    of the remaining items the `max_items` with the most sessions are kept.
     """
     visited = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS)))
     sessions, seen = short_sessions(visited, longest=params.max_items_per_session)
@@ -60,39 +60,41 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
 
 
 def report_cooc(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
-    """Return what was left out, and the numbers of the native kernel."""
+    """Return the exclusions, and the same numbers as the native kernel."""
     del rows
     numbers: dict[str, Scalar] = {name: counts[name] for name in ("sessions", "distinct_items")}
     return left_out_sessions(counts), numbers | {"pairs_met": counts["met_twice"] // 2}
 
 
 def _met(kept: Frame, *, min_support: int) -> Frame:
-    """Return the pairs that met often enough, each once."""
+    """Return the pairs with at least `min_support` shared sessions, each once."""
     others = kept.select(SESSION, nw.col(ITEM).alias(_OTHER))
     met = kept.join(others, on=SESSION).filter(nw.col(ITEM) < nw.col(_OTHER))
     return met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
 
 
 def _from_both_sides(pairs: Frame) -> Frame:
-    sides = [as_entries(pairs, key=one, member=other, value=_SHARED) for one, other in ((ITEM, _OTHER), (_OTHER, ITEM))]
+    sides = [
+        as_entries(pairs, key=key, member=member, value=_SHARED) for key, member in ((ITEM, _OTHER), (_OTHER, ITEM))
+    ]
     return nw.concat(sides)
 
 
 def of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
-    """Return the entries of the items that stand in the most sessions; ties by id."""
+    """Return the entries of the items in the most sessions; ties by id."""
     with_neighbors = entries.group_by(KEY).agg(number_of_rows().alias(_SHARED)).select(KEY)
     ranked = with_neighbors.join(support, left_on=KEY, right_on=ITEM).with_columns((nw.col(ITEMS) * -1).alias(NEGATED))
     return entries.join(ranked.sort(NEGATED, KEY).head(most).select(KEY), on=KEY)
 
 
 def short_sessions(seen: Frame, *, longest: int) -> tuple[Frame, Frame]:
-    """Return all sessions with their distinct items and events, and what was seen in those that are short enough."""
+    """Return all sessions with their distinct items and events, and the rows of `seen` in short enough sessions."""
     sessions = seen.group_by(SESSION).agg(number_of_rows().alias(ITEMS), total(EVENTS).alias(EVENTS))
     return sessions, seen.join(sessions.filter(nw.col(ITEMS) <= longest).select(SESSION), on=SESSION)
 
 
 def session_counts(sessions: Frame, *, longest: int, **of_short: nw.Expr) -> Frame:
-    """Return how many sessions count and how many are left out, with their events; and sums over those that count."""
+    """Return the numbers of included and excluded sessions, events of the excluded, and sums over the included."""
     long = nw.col(ITEMS) > longest
     counts = {
         "sessions": if_true(~long, whole(1)),
@@ -105,7 +107,7 @@ def session_counts(sessions: Frame, *, longest: int, **of_short: nw.Expr) -> Fra
 
 
 def left_out_sessions(counts: Counts) -> Excluded:
-    """Return the sessions that are left out, by what `session_counts` found."""
+    """Return the excluded sessions from the result of `session_counts`."""
     groups = counts["left_out"]
     return Excluded("sessions", groups=groups, of_groups=counts["sessions"] + groups, events=counts["left_out_events"])
 
@@ -114,11 +116,11 @@ COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)
 
 
 def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -> KindRelation:
-    """Sum, per item, the weights of the items around it in sessions, most first; ties by id.
+    """Sum, per item, the weights of the items around it in sessions, highest first; ties by id.
 
-    Reads SESSION, ITEM and INSTANT. Steps are the distinct instants of a session, and an item stands once in a step. A
-    visit meets those of its own block of `REACH` steps and of the next one alone, so that what is joined grows with the
-    length of a session, and not with its square.
+    Reads SESSION, ITEM and INSTANT. Steps are the distinct timestamps of a session, and an item counts once per step. A
+    visit is joined only with visits in its own block of `REACH` steps and in the next one, so that the join grows
+    linearly with the length of a session.
     """
     visited = keep(events.group_by(SESSION, INSTANT, ITEM).agg(number_of_rows().alias(EVENTS)))
     seen = visited.group_by(SESSION, ITEM).agg(number_of_rows().alias(_TIMES), total(EVENTS).alias(EVENTS))
@@ -143,10 +145,10 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
 
 
 def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
-    """Count, per item, the sessions in which another came new at the next such instant, most first; ties by id.
+    """Count, per item, the sessions in which another item is new at the next step with new items; ties by id.
 
-    Reads SESSION, ITEM and INSTANT. Pairs under `min_support` are dropped; items left with one are kept by the number
-    of their sessions.
+    Reads SESSION, ITEM and INSTANT. Pairs under `min_support` are dropped; of the remaining items those with the most
+    sessions are kept. Lists are sorted by count, highest first.
     """
     first = nw.col(INSTANT).min().alias(_FIRST)
     seen = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS), first))
@@ -167,7 +169,7 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
 
 
 def report_sequences(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
-    """Return what was left out, and the numbers of the native kernels."""
+    """Return the exclusions, and the same numbers as the native kernels."""
     del rows
     return left_out_sessions(counts), {
         name: number for name, number in counts.items() if not name.startswith("left_out")
@@ -175,13 +177,13 @@ def report_sequences(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Sca
 
 
 def _numbered(instants: Frame, *, by: str) -> Frame:
-    """Return the distinct instants of sessions with their numbers, from 1, as _STEP."""
+    """Return the distinct timestamps of sessions with their numbers, from 1, as _STEP."""
     ones = instants.with_columns(whole(1).alias(_STEP))
     return ones.with_columns(nw.col(_STEP).cum_sum().over(SESSION, order_by=by).cast(nw.Int64()))
 
 
 def _around(visits: Frame) -> Frame:
-    """Return, for each two visits within REACH, what each adds to the other's item, as ITEM, _OTHER and _WEIGHT."""
+    """Return, for each pair of visits within REACH, the weights in both directions, as ITEM, _OTHER and _WEIGHT."""
     block = nw.col(_STEP) // REACH
     blocks = visits.with_columns(block.alias(_BLOCK))
     later = [
@@ -201,7 +203,7 @@ def _around(visits: Frame) -> Frame:
 
 
 def _by_distance(divisor: int) -> nw.Expr:
-    """Return the weight of a pair by its distance, which of one instant is 1."""
+    """Return the weight of a pair by its distance in steps; items of the same step have distance 1."""
     weight = whole(UNIT // divisor)
     for distance in range(2, REACH + 1):
         weight = nw.when(nw.col(_DISTANCE) == distance).then(whole(UNIT // (divisor * distance))).otherwise(weight)

@@ -1,4 +1,4 @@
-"""Spark as an engine: it reads canonical days where they are stored, and writes sorted parts that we read in order."""
+"""Spark engine: reads canonical days in the store, and writes sorted parts that are read in order."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,12 +12,12 @@ from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import open_part, read_part
 from recsys_assets.engines.relation import Frame, KindRelation
 from recsys_assets.engines.spark_files import OwnFiles, SparkFiles
-from recsys_assets.engines.spark_session import SparkCluster, connect, let_go_if_dead, lost, patiently, spark_errors
+from recsys_assets.engines.spark_session import SparkCluster, connect, discard_if_dead, lost, spark_errors, with_timeout
 from recsys_assets.errors import CorruptObjectError
 
 
 class SparkEngine:
-    """The definitions as Spark frames. Nothing but counts and the names of parts ever comes to the driver."""
+    """Engine that runs definitions as Spark frames. Only counts and names of parts reach the driver."""
 
     name = "spark"
     in_place = True
@@ -36,29 +36,29 @@ class SparkEngine:
 
     @property
     def identity(self) -> str:
-        """The library's version, the cluster, and how it gets at files."""
+        """Version of the library, cluster, and type of file access."""
         version = require("pyspark", extra="spark").__version__
         return f"pyspark {version} at {self._cluster}, {type(self._files).__name__}"
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE counts them through in canonical order."""
+        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
         with self._translate_errors() as spark:
             return nw.from_native(self._files.scan_days(spark, days, columns)).lazy().select(*columns)
 
     def scan_table(self, file: str) -> Frame:
-        """Return the rows of a Parquet file that we wrote."""
+        """Return the rows of a Parquet file written by this package."""
         with self._translate_errors() as spark:
             return nw.from_native(self._files.scan_table(spark, file)).lazy()
 
     def keep(self, frame: Frame) -> Frame:
-        """Return the frame, whose rows the executors keep in memory or on disk once they have them."""
+        """Return the frame, whose rows the executors cache in memory or on disk once computed."""
         with self._translate_errors():
             rows: Any = frame.to_native()
             self._kept.append(rows.persist())
         return frame
 
     def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
-        """Compute an answer; the executors write its rows as sorted parts, and only finished ones are reported."""
+        """Compute a relation; the executors write its rows as sorted parts, and report only finished ones."""
         with self._translate_errors():
             rows: Any = answer.ordered.to_native()
             counts: Any = answer.counts.to_native()
@@ -76,27 +76,27 @@ class SparkEngine:
         """Raise `CorruptObjectError` if the bytes of a day are not those of its digest; executors hash them."""
         with self._translate_errors() as spark:
             found = self._files.digests(spark, list(days))
-        for (uri, digest), other in zip(days.items(), found, strict=True):
-            if other != digest:
-                raise CorruptObjectError(f"{uri} is not what its record says, or is being rebuilt: build the day again")
+        for (uri, digest), computed in zip(days.items(), found, strict=True):
+            if computed != digest:
+                raise CorruptObjectError(f"{uri} does not match its record, or is being rebuilt: build the day again")
 
     @contextmanager
     def _translate_errors(self) -> Generator[Any]:
-        """Hand out the session, and turn what Spark says of its own failures into ours."""
+        """Yield the session, and turn Spark's errors into `EngineUnavailableError`."""
         spark = self._connect(self._cluster)
         try:
-            with patiently(self._cluster, spark):
+            with with_timeout(self._cluster, spark):
                 yield spark
         except spark_errors() as error:
-            dead = let_go_if_dead(spark, error)
+            dead = discard_if_dead(spark, error)
             if not dead:
                 with suppress(*spark_errors()):
                     self._release()
             self._kept.clear()
-            # An OSError is the way to a driver's process: that of these frames, even if another was started meanwhile.
+            # An OSError concerns the driver process of these frames, even if another was started in the meantime.
             raise lost(self._cluster, error, dead=dead or isinstance(error, OSError)) from error
 
     def _release(self) -> None:
-        """Let the executors know that kept rows are not asked for again."""
+        """Let the executors drop cached rows."""
         while self._kept:
             self._kept.pop().unpersist()

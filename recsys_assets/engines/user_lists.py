@@ -1,4 +1,4 @@
-"""Counts of items, and lists per user, as relations: named users only, without the over-active."""
+"""Popularity and lists per user as relations; anonymous and over-active users are excluded from lists."""
 
 from typing import Final
 
@@ -38,9 +38,9 @@ _ORDER = (KEY, NEGATED, MEMBER)
 
 
 def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> KindRelation:
-    """Sum the events' weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
+    """Sum the event weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
 
-    Weights are whole millionths, so that no sum depends on its order.
+    Weights are integers in millionths, so that sums do not depend on their order.
     """
     weighed = events.filter(~nw.col(USER).is_null()).select(USER, ITEM, _weight(params).alias(_WEIGHT))
     seen = keep(weighed.group_by(USER, ITEM).agg(number_of_rows().alias(_EVENTS), total(_WEIGHT).alias(_WEIGHT)))
@@ -52,10 +52,10 @@ def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> KindRelation:
 
 
 def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> KindRelation:
-    """Count, per user, every event but the first for its item, highest first; ties by item id. Reads USER, ITEM, PLACE.
+    """Count, per user, all events by item except the user's first, highest first; ties by id. Reads USER, ITEM, PLACE.
 
-    A user with a single event stays, without items. The first event is that of the lowest place: one more aggregate,
-    where numbering a user's events would sort them all.
+    A user with a single event stays, without items. The first event is the one with the lowest place: an aggregate is
+    cheaper than numbering, which would sort all events.
     """
     named = events.filter(~nw.col(USER).is_null())
     first = nw.col(PLACE).min().alias(_FIRST)
@@ -71,14 +71,14 @@ def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> KindRela
 
 
 def report_users(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
-    """Return what was left out, and the numbers of the native kernels."""
+    """Return the exclusions, and the same numbers as the native kernels."""
     del rows
     left_out = Excluded("users", groups=counts["left_out"], of_groups=counts["users"], events=counts["left_out_events"])
     return left_out, {name: counts[name] for name in ("events", "distinct_items", "pairs")}
 
 
 def _weight(params: ImplicitParams) -> nw.Expr:
-    """Return an event's weight in millionths, by its kind; any other kind, and none, weighs the default."""
+    """Return an event's weight in millionths by its kind; the default for other or missing kinds."""
     weight = whole(params.millionths(None))
     for event in params.weights:
         weight = nw.when(nw.col(EVENT) == event).then(whole(params.millionths(event))).otherwise(weight)
@@ -105,7 +105,7 @@ SESSION_SEQ: Final = Definition((USER, ITEM, PLACE), session_seq, report_users)
 
 
 def popularity(events: Frame, params: PopularityParams, keep: Keep) -> KindRelation:
-    """Count events per item, most seen first; ties by item id; the first `max_items`. Reads ITEM."""
+    """Count events per item, highest first; ties by item id; the first `max_items`. Reads ITEM."""
     counts = keep(events.group_by(ITEM).agg(number_of_rows().alias("events")))
     entries = as_entries(counts, member=ITEM, value="events")
     best = entries.sort(NEGATED, MEMBER).head(params.max_items)
@@ -113,7 +113,7 @@ def popularity(events: Frame, params: PopularityParams, keep: Keep) -> KindRelat
 
 
 def report_popularity(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]:
-    """Return what was left out, and the numbers of the native kernel."""
+    """Return the exclusions, and the same numbers as the native kernel."""
     return Excluded(""), {"distinct_items": counts["distinct_items"], "cut_items": counts["distinct_items"] - rows}
 
 

@@ -1,4 +1,4 @@
-"""Canonical events from parts: one row per distinct event, in total order, with sessions cut by gap."""
+"""Canonical events from parts: one row per distinct event, in a total order, with sessions inferred from gaps."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,19 +28,19 @@ from recsys_assets.ingest.part_merge import ABSENT, Part
 
 Rows: TypeAlias = NDArray[np.int64]
 Codes: TypeAlias = NDArray[np.uint32]
-# user, session, rank, item, request, event: what decides when instants are equal, in this order.
+# user, session, rank, item, request, event: the order of events with equal timestamps.
 Ties: TypeAlias = tuple[Codes, Codes, Rows, Codes, Codes, Codes]
 TIE_COLUMNS = ("user_id", "session_id", "rank", "item_id", "request_id", "event")
 
 _ABSENT_FIRST = {"user_id", "request_id", "event"}
 _NANOSECONDS_A_MINUTE = 60_000_000_000
-_NAME = "%Y-%m-%dT%H:%M:%S%.9fZ"  # of one length, so that two users never share a session
+_NAME = "%Y-%m-%dT%H:%M:%S%.9fZ"  # fixed length, so that two users never share a session
 
 
 def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
-    """Put all columns into canonical order, one after the other, so that only one column exists twice at a time.
+    """Sort all columns into canonical order in place, one at a time, so that only one column is copied at a time.
 
-    Codes must compare as the ids do; `part.ABSENT` comes first.
+    Codes must compare like the ids; `ABSENT` comes first.
     """
     keys = pl.DataFrame({name: _sort_key(columns, name) for name in ("ts", *TIE_COLUMNS)})
     order = keys.select(pl.arg_sort_by(keys.columns)).to_series().to_numpy()
@@ -50,18 +50,20 @@ def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
 
 
 def _sort_key(columns: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    return columns[name] + np.uint32(1) if name in _ABSENT_FIRST else columns[name]  # absent, the highest, becomes 0
+    return (
+        columns[name] + np.uint32(1) if name in _ABSENT_FIRST else columns[name]
+    )  # ABSENT, the highest code, wraps to 0
 
 
 def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return which rows come after the one before in canonical order; the first does."""
+    """Return which rows are after the row before in canonical order (bool); True for the first."""
     ascending = np.empty(len(columns["ts"]), np.bool_)
     _mark_ascending(columns["ts"], _ties(columns), ascending)
     return ascending
 
 
 def distinct_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return, for columns in canonical order, which rows differ from the one before in any column."""
+    """Return which rows of columns in canonical order differ from the row before (bool)."""
     keep = np.empty(len(columns["ts"]), np.bool_)
     _mark_distinct(columns["ts"], _ties(columns), keep)
     return keep
@@ -90,7 +92,7 @@ def _comes_before(ties: Ties, row: int, other: int) -> np.bool_:
 
 @inlined
 def _rank_of(code: int) -> np.uint32:
-    """Return a number that puts absent, the highest code, first: it wraps round to 0."""
+    """Return a rank that puts ABSENT, the highest code, first: it wraps to 0."""
     return np.uint32(code + 1)
 
 
@@ -122,16 +124,16 @@ def _mark_ascending(ts: Rows, ties: Ties, ascending: NDArray[np.bool_]) -> None:
 def sessionize(
     columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings], *, gap_minutes: float | None
 ) -> CodedIds | None:
-    """Return the column of sessions with none absent; None if none is, so that nothing has to be changed.
+    """Return the session column with missing sessions inferred, or None if no session is missing.
 
-    `columns` holds `ts`, `user_id` and `session_id` as `Events` has them, in any order of rows; `ids` the users and
-    the sessions. Of the rows without a session, those of one user follow one another by time, and one that comes more
-    than `gap_minutes` after the one before begins a new session, named by the user and the instant of its first row.
-    Rows that came with a session keep it, and do not join or cut those of others. So the result is the same for the
-    same rows in any order, and a session that spans midnight is one in each day.
+    `columns` has `ts`, `user_id` and `session_id` as in `Events`, in any row order; `ids` has the users and sessions.
+    The rows of a user without a session are ordered by time; a row more than `gap_minutes` after the one before starts
+    a new session, named by the user and the timestamp of its first row. Rows with a session keep it, and neither join
+    nor cut inferred ones. So the result does not depend on the row order, and a session across midnight is one in each
+    day.
 
-    Memory: about 40 bytes for each row without a session, and twice the names of the sessions found. Raises
-    `InputError` for rows without a session and a user, and, where `gap_minutes` is None, for any row without a session.
+    Memory: about 40 bytes per row without a session, and twice the names of the inferred sessions. Raises `InputError`
+    for rows without session and user and, if `gap_minutes` is None, for any row without a session.
     """
     rows = np.flatnonzero(columns["session_id"] == ABSENT)
     if not len(rows):
@@ -139,39 +141,39 @@ def sessionize(
     users = columns["user_id"][rows]
     if gap_minutes is None or (users == ABSENT).any():
         raise InputError(
-            "parts hold events without a session, read under another raw.session_gap_minutes: run raw of this day again"
+            "parts contain events without a session, read with another raw.session_gap_minutes: run raw of the day again"
         )
     order = np.lexsort((columns["ts"][rows], users))
     rows, users = rows[order], users[order]
-    begins = _beginnings(columns["ts"][rows], users, gap=round(gap_minutes * _NANOSECONDS_A_MINUTE))
-    names = _names(ids["user_id"], users[begins], columns["ts"][rows[begins]])
+    starts = _session_starts(columns["ts"][rows], users, gap=round(gap_minutes * _NANOSECONDS_A_MINUTE))
+    names = _names(ids["user_id"], users[starts], columns["ts"][rows[starts]])
     codes = columns["session_id"].copy()
-    codes[rows] = len(ids["session_id"]) + np.cumsum(begins) - 1
+    codes[rows] = len(ids["session_id"]) + np.cumsum(starts) - 1
     return merge_coded([codes], [_joined(ids["session_id"], names)])
 
 
-def _beginnings(ts: NDArray[np.int64], users: NDArray[np.uint32], *, gap: int) -> NDArray[np.bool_]:
-    """Return for each row, by user and time, whether it begins a session."""
+def _session_starts(ts: NDArray[np.int64], users: NDArray[np.uint32], *, gap: int) -> NDArray[np.bool_]:
+    """Return for each row, ordered by user and time, whether it starts a session."""
     begins = np.ones(len(ts), np.bool_)
     np.logical_or(users[1:] != users[:-1], np.diff(ts) > gap, out=begins[1:])
     return begins
 
 
 def _names(users: Strings, codes: NDArray[np.uint32], ts: NDArray[np.int64]) -> pl.Series:
-    """Return the names of sessions that begin at `ts`, by the codes of their users."""
+    """Return the names of sessions that start at `ts`, by the codes of their users."""
     instants = pl.from_epoch(pl.Series(ts), time_unit="ns").dt.to_string(_NAME)
     named: pl.Series = pl.Series(arrow_strings(users)).gather(codes) + "@" + instants
     return named
 
 
-def _joined(sent: Strings, found: pl.Series) -> Strings:
-    """Return the sessions that were sent, and behind them those that were found; a name may stand twice."""
-    return strings_of(pl.concat([pl.Series("session", arrow_strings(sent)), found.alias("session")]).to_arrow())
+def _joined(sent: Strings, inferred: pl.Series) -> Strings:
+    """Return the sent sessions, followed by the inferred ones; names may repeat."""
+    return strings_of(pl.concat([pl.Series("session", arrow_strings(sent)), inferred.alias("session")]).to_arrow())
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalCounts:
-    """What went in and came out: events as delivered, exact duplicates dropped, rows kept."""
+    """Counts of a canonicalisation: delivered events, dropped exact duplicates, and rows."""
 
     events: int
     duplicates: int
@@ -183,11 +185,11 @@ def canonicalize(
 ) -> tuple[Events, CanonicalCounts]:
     """Return the distinct events of one target and day in canonical order, and the counts.
 
-    Order: `ts, user_id, session_id, rank, item_id, request_id, event`, ids by code point, absent first. Rows that are
-    alike in all of these count once. The result is the same for the same rows in any order and division, and for any
-    `threads`. Memory: 36 bytes a row, 17 more while sorting (26 if all tie), and the distinct ids; pass an iterator,
-    so that a part is let go of when it is taken, and the number of `expected` events, so that no column has to grow.
-    Events that came without a session get the one that `sessionize` finds.
+    Order: `ts, user_id, session_id, rank, item_id, request_id, event`, ids by code point, nulls first. Rows that are
+    equal in all of these count once. The result does not depend on the order of rows, their split into parts, or
+    `threads`. Memory: 36 bytes per row, 17 more while sorting (26 if all timestamps are equal), and the distinct ids.
+    Pass an iterator, so that each part is released when it was added, and the number of `expected` events, so that no
+    column has to grow. Missing sessions are inferred by `sessionize`, which may raise `InputError`.
     """
     columns, ids = _take(parts, expected, threads)
     sessions = sessionize(columns, ids, gap_minutes=session_gap_minutes)
@@ -206,27 +208,27 @@ def canonicalize(
 
 
 def _take(parts: Iterable[Part], expected: int, threads: int) -> tuple[dict[str, NDArray[Any]], dict[str, Strings]]:
-    """Return all rows as columns in the order in which they came, and the ids that the codes stand for."""
+    """Return all rows as columns in the order of the parts, and the ids of their codes."""
     numbers = {name: Growing(np.int64, room=expected) for name in ("ts", "rank")}
     coded = {name: CodedColumn(room=expected) for name in ID_COLUMNS}
     columns: dict[str, NDArray[Any]] = {}
     ids: dict[str, Strings] = {}
     with ThreadPoolExecutor(threads) as pool:
-        taking: list[Future[None]] = []
-        for part in parts:  # the next one is read while the columns of this one are taken
-            _wait_for(taking)
+        adding: list[Future[None]] = []
+        for part in parts:  # the next part is read while the columns of this one are added
+            _wait_for(adding)
             numbers["ts"].append(part.ts)
             numbers["rank"].append(part.rank)
-            # A column at a time on each thread: compiled code and copies need no interpreter.
-            taking = [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]
-        _wait_for(taking)
-        give_back_memory()  # once: what one part leaves behind, the next is decoded into
+            # One column per thread: compiled code and copies release the interpreter lock.
+            adding = [pool.submit(coded[name].add, part.codes[name], part.ids[name]) for name in ID_COLUMNS]
+        _wait_for(adding)
+        give_back_memory()  # only once: the memory freed by one part is reused by the next
         for name, done in {name: pool.submit(coded.pop(name).finish) for name in ID_COLUMNS}.items():
             columns[name], ids[name] = done.result().codes, done.result().ids
     return {**{name: column.array() for name, column in numbers.items()}, **columns}, ids
 
 
 def _wait_for(futures: Iterable[Future[None]]) -> None:
-    """Return when all are done; raises what one of them raised."""
+    """Wait for all futures; raise the first error."""
     for future in futures:
         future.result()

@@ -1,6 +1,6 @@
-"""Rules that every canonical day keeps, checked on codes and dictionaries.
+"""Contract of canonical days, checked on codes and dictionaries.
 
-Rules on ids are checked once for each distinct id, not once for each row: ten million rows take about a second.
+Rules on ids are checked once per distinct id instead of once per row: ten million rows take about a second.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ DICTIONARY_RULES = (
 
 
 def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
-    """Return a finding for each broken rule, with exact counts and samples; a single one that passes if none is broken.
+    """Return a finding per broken rule, with exact counts and samples, or a single passed finding.
 
-    `events`: one target's day. Columns and dtypes are those of `events.SCHEMA`; there is a row; rows are in canonical
-    order without a duplicate; instants lie inside the day; rank is not negative; every code stands for an id; ids are
-    trimmed, never blank, distinct and ascending.
+    `events`: one target's day. Rules: columns and dtypes are those of `events.SCHEMA`; there is at least one row; rows
+    are in canonical order without duplicates; timestamps are inside the day; rank is not negative; every code has an
+    id; ids are trimmed, not blank, distinct and ascending.
     """
     broken = [*_check_rows(events, day)]
     for name in ID_COLUMNS:
@@ -43,17 +43,17 @@ def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
 
 
 def row_rules(events: Events, *, day: date) -> list[Rule]:
-    """Return what must hold for each row of a day; `in_order` is a column of its own, computed beforehand."""
+    """Return the rules for each row of a day; `in_order` is a column computed before."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = start + timedelta(days=1)
-    known = [
+    has_id = [
         Rule(f"{name}_known", pl.col(name) < len(events.ids[name]), f"codes of {name} stand for ids")
         for name in ID_COLUMNS
     ]
     present = [Rule(f"{name}_present", pl.col(name).is_not_null(), f"{name} is never absent") for name in REQUIRED]
     return [
         *present,
-        *known,
+        *has_id,
         Rule("inside_the_day", pl.col("ts").is_between(start, end, closed="left"), f"instants lie inside {day}"),
         Rule("rank_not_negative", pl.col("rank") >= 0, "rank is not negative"),
         Rule(_ORDER, pl.col(_ORDER), "rows are in canonical order, each once"),
@@ -63,7 +63,7 @@ def row_rules(events: Events, *, day: date) -> list[Rule]:
 def _check_rows(events: Events, day: date) -> tuple[Finding, ...]:
     frame = events.codes
     if frame.schema != dict(SCHEMA):
-        # No rule can be judged of columns that are not there.
+        # Rules cannot be checked on missing columns.
         return broken_rules(frame, SCHEMA, (), nullable=True)
     columns = {name: frame[name].to_physical().fill_null(0).to_numpy() for name in ("ts", "rank")}
     columns |= {name: codes_of(frame[name]) for name in ID_COLUMNS}
@@ -73,7 +73,7 @@ def _check_rows(events: Events, day: date) -> tuple[Finding, ...]:
 
 
 def _decoded(row: Mapping[str, Scalar], events: Events) -> Mapping[str, Scalar]:
-    """Return a sampled row with ids in place of codes, where they stand for some."""
+    """Return a sampled row with ids instead of codes, if the codes have ids."""
     ids = {
         name: events.ids[name][code]
         for name in ID_COLUMNS

@@ -1,8 +1,8 @@
-"""Profile of a canonical day: counts and sketches small enough to compare the day with many before it.
+"""Profile of a canonical day: counts and sketches small enough to compare the day with many earlier ones.
 
-Sketches hold the smallest hashes of a set (bottom-k, Cohen and Kaplan 2007): the same hash function keeps the same
-members of every day, so that sketches of two days say how much of one is in the other. Hashes are of this module, not
-of a library whose next version may hash otherwise.
+A sketch contains the smallest hashes of a set (bottom-k, Cohen and Kaplan 2007): the same hash function selects the
+same members on every day, so that sketches of two days show their overlap. The hashes are defined in this module,
+because a library could change its hash function.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
 
 from recsys_assets.events.events import Events
 
-PROFILE_FORMAT = 3  # 2: repeats, sizes of sessions and users, replayed visits, and what live scored on the day;
-# 3: whether live's lists are by user
-ITEMS_KEPT = 2000  # of the items of a day, with their counts: exact for days with fewer
+PROFILE_FORMAT = 3  # 2: repeats, sizes of sessions and users, replayed visits, and the score of the live release;
+# 3: whether the live lists are per user
+ITEMS_KEPT = 2000  # items of a day with their counts; exact for days with fewer
 VISITS_KEPT = 500
-FEWEST_SHARED = 10  # items that correlate by anything but chance
-SURGE = 5  # times more than usual
+FEWEST_SHARED = 10  # minimum items for a meaningful correlation
+SURGE = 5  # multiple of the usual count
 HOURS = 24
-SIZES = 16  # of sessions and users: 1 event, 2, up to 4, up to 8, and so on
-RECENCY = 0.7  # what a day before counts less than the one after it, where the world is asked what it looks like now
+SIZES = 16  # size classes of sessions and users: 1 event, 2, up to 4, up to 8, and so on
+RECENCY = 0.7  # weight of each day relative to the day after it, in the recent correlation
 _NANOSECONDS_A_DAY = 86_400_000_000_000
-_SHIFT = np.uint64(1)  # JSON readers of other languages keep 63 bits
+_SHIFT = np.uint64(1)  # 63 bits, for JSON readers in other languages
 
 Hashes: TypeAlias = "NDArray[np.uint64]"
 Counts: TypeAlias = "NDArray[np.int64]"
@@ -35,44 +35,44 @@ Counts: TypeAlias = "NDArray[np.int64]"
 
 @dataclass(frozen=True, slots=True)
 class LiveScore:
-    """What one kind of the live release was worth on a day's events that it had not seen, beside chance.
+    """Score of one kind of the live release on a day's unseen events, compared with chance.
 
-    `gain` is the mean nDCG over the questions that live has a list for, `chance` what the same lists would have had if
-    the day's answers were dealt to its questions at random, and `error` the standard error of their difference.
+    `gain` is the mean nDCG over the questions for which the live release has a list, `chance` the expected gain of the
+    same lists if the day's answers were assigned at random, and `error` the standard error of their difference.
     """
 
-    questions: int  # that the day asked
-    answered: int  # of them, those that live has a list for
+    questions: int  # questions of the day
+    answered: int  # questions with a live list
     gain: float
     chance: float
     error: float
-    window_days: int  # of live's artifact: a longer one is worth more
-    age_days: int  # from live's last day to this one
-    one_list: bool = False  # for everybody
-    by_user: bool = False  # a list per user: what is not answered is of users that live does not know
+    window_days: int  # window of the live artifact: longer ones score higher
+    age_days: int  # days from the last live day to this one
+    one_list: bool = False  # one list for all users
+    by_user: bool = False  # lists per user: unanswered questions are of unknown users
 
     @property
     def lift(self) -> float:
-        """How much more than chance live was worth."""
+        """Gain of the live release above chance."""
         return self.gain - self.chance
 
 
 @dataclass(frozen=True, slots=True)
 class DayProfile:
-    """What gates compare between days, each number of distinct events unless said otherwise.
+    """Numbers of a day that gates compare; counts are of distinct events unless noted.
 
-    `items` maps the hash of an item to its events; `moments` are hashes of (item, time of the day), `visits` of (item,
-    user, or session where there is no user). What compares with earlier days is None where there were none.
+    `items` maps the hash of an item to its events; `moments` are hashes of (item, time of day), `visits` of (item, user
+    or else session). Comparisons with earlier days are None if there are none.
     """
 
     day: str
-    digest: str  # of the canonical object
+    digest: str  # digest of the canonical object
     events: int
     delivered: int  # events before exact duplicates were dropped
     sessions: int
     users: int
     distinct_items: int
-    near_duplicates: int  # events of a user, session, item and instant beyond the first
+    near_duplicates: int  # events of a user, session, item and timestamp beyond the first
     anonymous: int  # events without a user
     top_item: int
     top_user: int
@@ -81,25 +81,25 @@ class DayProfile:
     items: Mapping[int, int]
     moments: tuple[int, ...]
     visits: tuple[int, ...]
-    new_item_share: float | None = None  # share of events on items that no earlier ordinary day had
-    item_correlation: float | None = None  # of the items' counts with those of the earlier ordinary days
-    shared_items: int = 0  # that it was computed from
-    surge_share: float | None = None  # share of events beyond `SURGE` times what their items usually have
-    replayed_share: float | None = None  # share of the sketch that the most similar earlier day holds too
+    new_item_share: float | None = None  # share of events on items of no earlier ordinary day
+    item_correlation: float | None = None  # of item counts with those of earlier ordinary days
+    shared_items: int = 0  # number of items in the correlation
+    surge_share: float | None = None  # share of events beyond `SURGE` times the usual count of their items
+    replayed_share: float | None = None  # share of the sketch contained in the most similar earlier day
     replayed_day: str | None = None
-    refused: tuple[str, ...] = ()  # gates that refused the day; without any it is ordinary
-    repeats: int | None = None  # events of a session and item beyond the first; None in format 1, like what follows
+    refused: tuple[str, ...] = ()  # gates that refused the day; a day without any is ordinary
+    repeats: int | None = None  # events of a session and item beyond the first; None in format 1, like the following
     session_sizes: tuple[int, ...] | None = None  # events by the number of events of their session, see `SIZES`
     user_sizes: tuple[int, ...] | None = None
-    revisited_share: float | None = None  # as `replayed_share`, of users (or sessions) and items at any time of the day
+    revisited_share: float | None = None  # as `replayed_share`, of (item, user or session) at any time of day
     revisited_day: str | None = None
-    recent_correlation: float | None = None  # as `item_correlation`, the days before weighted by `RECENCY`
+    recent_correlation: float | None = None  # as `item_correlation`, days weighted by `RECENCY`
     live: Mapping[str, LiveScore] | None = None  # by kind
     v: int = 1
 
 
 def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> DayProfile:
-    """Return the profile of a canonical day's events, which hold all columns; nothing in it names a user."""
+    """Return the profile of a canonical day; `events` has all columns. The profile contains no user."""
     codes = events.codes
     items = _hash_ids(events.ids["item_id"])
     item_of = items[codes["item_id"].to_numpy()]
@@ -132,16 +132,16 @@ def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> Day
 
 
 def with_past(profile: DayProfile, past: Sequence[DayProfile]) -> DayProfile:
-    """Return the profile with the numbers that compare it with ordinary days before it; as it is if there are none."""
+    """Return the profile with comparisons with earlier ordinary days; unchanged if there are none."""
     if not past:
         return profile
-    items = [one.items for one in past]
+    items = [earlier.items for earlier in past]
     found = correlation(profile.items, items)
-    recent = correlation(profile.items, items, weights=[_weight(profile, one) for one in past])
-    repeated = {one.day: held_share(profile.moments, one.moments, kept=VISITS_KEPT) for one in past}
-    revisited = {one.day: held_share(profile.visits, one.visits, kept=VISITS_KEPT) for one in past}
-    most = max(repeated, key=lambda one: repeated[one])
-    most_visits = max(revisited, key=lambda one: revisited[one])
+    recent = correlation(profile.items, items, weights=[_weight(profile, earlier) for earlier in past])
+    repeated = {earlier.day: contained_share(profile.moments, earlier.moments, kept=VISITS_KEPT) for earlier in past}
+    revisited = {earlier.day: contained_share(profile.visits, earlier.visits, kept=VISITS_KEPT) for earlier in past}
+    most = max(repeated, key=lambda day: repeated[day])
+    most_visits = max(revisited, key=lambda day: revisited[day])
     return replace(
         profile,
         new_item_share=new_share(profile.items, items),
@@ -161,28 +161,28 @@ def _weight(profile: DayProfile, earlier: DayProfile) -> float:
     return RECENCY**age.days
 
 
-def held_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
-    """Return which share of one set the other holds too, by their sketches of at most `kept` hashes; 0 for no set."""
-    bound = min((max(one) for one in (sketch, other) if len(one) >= kept), default=2**64)
-    mine = {one for one in sketch if one <= bound}
-    return len(mine & set(other)) / len(mine) if mine else 0.0
+def contained_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
+    """Return the share of one set contained in the other, by their sketches of at most `kept` hashes; 0 if empty."""
+    bound = min((max(hashes) for hashes in (sketch, other) if len(hashes) >= kept), default=2**64)
+    comparable = {item for item in sketch if item <= bound}
+    return len(comparable & set(other)) / len(comparable) if comparable else 0.0
 
 
 def new_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> float:
-    """Return which share of a day's events is on items that no earlier day has, where the sketches overlap."""
+    """Return the share of a day's events on items of no earlier day, within the common range of the sketches."""
     bound = _common_bound([items, *earlier])
-    known = set[int]().union(*earlier)
+    earlier_items = set[int]().union(*earlier)
     counts = {item: count for item, count in items.items() if item <= bound}
     total = sum(counts.values())
-    return sum(count for item, count in counts.items() if item not in known) / total if total else 0.0
+    return sum(count for item, count in counts.items() if item not in earlier_items) / total if total else 0.0
 
 
 def correlation(
     items: Mapping[int, int], earlier: Sequence[Mapping[int, int]], *, weights: Sequence[float] | None = None
 ) -> tuple[float, int] | None:
-    """Return Spearman's correlation of a day's counts with those of earlier days together, and of how many items.
+    """Return Spearman's correlation of a day's item counts with the sums of earlier days, and the number of items.
 
-    Over the items that both have; None where they are fewer than `FEWEST_SHARED`, or one side counts all alike.
+    Only common items count; None if they are fewer than `FEWEST_SHARED`, or all counts of one side are equal.
     """
     before = _added(earlier, weights)
     bound = _common_bound([items, *earlier])
@@ -198,7 +198,7 @@ def correlation(
 
 
 def surge_share(items: Mapping[int, int], earlier: Sequence[Mapping[int, int]]) -> float:
-    """Return which share of a day's events is beyond `SURGE` times what its items had on earlier days, where known."""
+    """Return the share of a day's events beyond `SURGE` times the usual count of their items on earlier days."""
     bound = _common_bound([items, *earlier])
     before = _added(earlier)
     now, then = (sum(count for item, count in side.items() if item <= bound) for side in (items, before))
@@ -221,16 +221,16 @@ def _added(days: Sequence[Mapping[int, int]], weights: Sequence[float] | None = 
 
 
 def _common_bound(sketches: Sequence[Mapping[int, int]]) -> int:
-    return min((max(one) for one in sketches if len(one) >= ITEMS_KEPT), default=2**64)
+    return min((max(sketch) for sketch in sketches if len(sketch) >= ITEMS_KEPT), default=2**64)
 
 
 def _counts(codes: pl.Series) -> Counts:
-    """Return how often each code stands, in the order of the codes; those that do not stand have 0."""
+    """Return the number of occurrences of each code, in the order of codes (int64)."""
     return np.bincount(codes.drop_nulls().to_numpy()) if len(codes) else np.empty(0, np.int64)
 
 
 def _near_duplicates(codes: pl.DataFrame) -> int:
-    """Return how many events have the user, session, item and instant of another; rows stand by instant."""
+    """Return the number of events with the user, session, item and timestamp of another; rows are ordered by time."""
     ts = codes["ts"].to_physical().to_numpy()
     same = np.zeros(len(ts), np.bool_)
     same[1:] = ts[1:] == ts[:-1]
@@ -240,23 +240,23 @@ def _near_duplicates(codes: pl.DataFrame) -> int:
 
 
 def _sizes(counts: Counts) -> tuple[int, ...]:
-    """Return the events by the number of events of their group, in powers of two."""
+    """Return the number of events by the size of their group, in powers of two."""
     groups = counts[counts > 0]
     places = np.minimum(np.ceil(np.log2(groups)).astype(np.int64), SIZES - 1)
     return tuple(np.bincount(places, weights=groups, minlength=SIZES).astype(np.int64).tolist())
 
 
 def _sketch_items(items: Hashes, counts: Counts) -> dict[int, int]:
-    """Return the events of the items of the smallest hashes."""
+    """Return the event counts of the items with the smallest hashes."""
     codes = np.flatnonzero(counts)
     order = codes[np.argsort(items[codes], kind="stable")][:ITEMS_KEPT]
     return dict(zip(items[order].tolist(), counts[order].tolist(), strict=True))
 
 
 def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
-    """Return the smallest hashes of (item, user or session) among the items of the smallest hashes.
+    """Return the smallest hashes of (item, user or session) among the items with the smallest hashes.
 
-    So only the users and sessions of some events are hashed, whatever the size of the day.
+    So only the users and sessions of a bounded number of events are hashed.
     """
     wanted = min(4 * VISITS_KEPT, len(item_of))
     bound = np.partition(item_of, wanted - 1)[wanted - 1] if wanted else np.uint64(0)
@@ -270,7 +270,7 @@ def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
 
 
 def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
-    """Return the smallest distinct hashes, ascending; numpy's own `unique` hashes them again, which takes seconds."""
+    """Return the smallest distinct hashes, ascending; faster than `np.unique`, which hashes again."""
     for most in (4 * kept, len(hashes)):
         found = np.sort(np.partition(hashes, most)[:most] if most < len(hashes) else hashes)
         distinct = found[np.append(True, found[1:] != found[:-1])] if len(found) else found
@@ -282,7 +282,7 @@ def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
 def _hash_ids(ids: pl.Series | list[str]) -> Hashes:
     if not len(ids):
         return np.empty(0, np.uint64)
-    texts = b"".join(hashlib.blake2b(one.encode(), digest_size=8).digest() for one in ids)
+    texts = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in ids)
     return np.frombuffer(texts, np.uint64) >> _SHIFT
 
 

@@ -1,4 +1,4 @@
-"""Dictionaries made one: the ids of many parts or days in code-point order; and several days as one window."""
+"""Merging of dictionaries: ids of many parts or days in code-point order, and several days as one window."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate, un
 
 
 class CodedColumn:
-    """One id column, taken piece by piece: what comes in may be let go of at once."""
+    """An id column built piece by piece; each piece may be released once it was added."""
 
     def __init__(self, *, room: int = 0) -> None:
         self._ids = Union()
         self._codes = Growing(np.uint32, room=room)
 
     def add(self, codes: NDArray[np.uint32], ids: Strings) -> None:
-        """Take rows behind those that are there: `codes` are positions in `ids`, or `ABSENT`."""
+        """Append rows: `codes` are positions in `ids`, or `ABSENT`."""
         self._codes.append(translate([codes], [self._ids.add(ids)]))
 
     def finish(self) -> CodedIds:
-        """Return all rows, ids ascending and only those that a row uses; this must not be used any more.
+        """Return all rows with ascending ids, only those in use; the column must not be used afterwards.
 
         So equal rows give equal codes, however they were divided.
         """
@@ -45,7 +45,7 @@ class CodedColumn:
 
 
 def merge_coded(codes: Sequence[NDArray[np.uint32]], ids: Sequence[Strings]) -> CodedIds:
-    """Return one column from many pieces."""
+    """Return one column from many pieces of codes and ids."""
     column = CodedColumn()
     for piece, strings in zip(codes, ids, strict=True):
         column.add(piece, strings)
@@ -63,7 +63,7 @@ def _mark_used(codes: NDArray[np.uint32], used: NDArray[np.bool_]) -> None:
 def _rename(
     codes: NDArray[np.uint32], new: NDArray[np.uint32], used: NDArray[np.bool_], result: NDArray[np.uint32]
 ) -> None:
-    """Write each code as `new` says into `result`, and mark it there as used."""
+    """Write the new code of each row into `result`, and mark it as used."""
     for row in range(len(codes)):
         code = codes[row]
         if code != ABSENT:
@@ -74,17 +74,17 @@ def _rename(
 
 @compiled
 def _apply(codes: NDArray[np.uint32], new: NDArray[np.uint32]) -> None:
-    """Replace each code by what `new` says."""
+    """Replace each code by its entry in `new`, in place."""
     for row in range(len(codes)):
         if codes[row] != ABSENT:
             codes[row] = new[codes[row]]
 
 
 def merge_days(days: Sequence[Events]) -> Events:
-    """Return the events of days, oldest first, as one: rows one behind the other, codes of one common dictionary.
+    """Return the events of days, oldest first, as one: rows concatenated, codes of one common dictionary.
 
-    Days are disjoint in time, so that canonical order holds across them. All must hold the same columns, which the
-    result holds too. Raises `InputError` for no day at all.
+    Days are disjoint in time, so that canonical order holds across them. All must have the same columns, which the
+    result has too. Raises `InputError` without any day.
     """
     if not days:
         raise InputError("no day to merge: a window needs at least one")
@@ -102,7 +102,7 @@ def merge_days(days: Sequence[Events]) -> Events:
 
 
 def _merge_column(name: str, days: Sequence[Events]) -> CodedIds:
-    """Return one id column of days, ids ascending and only those that a row uses.
+    """Return one id column of days, with ascending ids, only those in use.
 
     Ids are few beside their rows: what each becomes is known before the rows are gone through, once and day by day.
     """

@@ -1,4 +1,4 @@
-"""Rows of certain users taken out of parts and of canonical days, with every id that nobody else has."""
+"""Erasure of users' rows from parts and canonical days, including ids used only by these rows."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ IsHidden: TypeAlias = Callable[[str], bool]
 
 
 def erase_from_part(part: Part, is_hidden: IsHidden) -> Part:
-    """Return the part without the rows of hidden users; the very same one if it has none."""
+    """Return the part without the rows of hidden users; the same object if it has none."""
     hidden = _codes(part.ids["user_id"].texts(), is_hidden)
     if not len(hidden):
         return part
@@ -32,7 +32,7 @@ def erase_from_part(part: Part, is_hidden: IsHidden) -> Part:
 
 
 def erase_from_events(events: Events, is_hidden: IsHidden) -> Events:
-    """Return the events without the rows of hidden users; the very same ones if there are none."""
+    """Return the events without the rows of hidden users; the same object if there are none."""
     hidden = _codes(events.ids["user_id"].to_list(), is_hidden)
     if not len(hidden):
         return events
@@ -47,7 +47,7 @@ def _codes(users: list[str], is_hidden: IsHidden) -> NDArray[np.uint32]:
 
 
 def _recoded(codes: pl.Series, used: pl.Series) -> pl.Series:
-    """Return codes as places among the used ones."""
+    """Return codes as positions among the used ones."""
     places = np.searchsorted(used.to_numpy(), codes.fill_null(0).to_numpy()).astype(np.uint32)
     moved: Any = pl.select(pl.when(codes.is_not_null()).then(pl.Series(places))).to_series()
     return moved.alias(codes.name)

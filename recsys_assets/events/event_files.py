@@ -1,4 +1,4 @@
-"""Events as Parquet: string columns for every reader, whose dictionaries give ours the codes back unread."""
+"""Events as Parquet: string columns for any reader, whose dictionaries are our codes; parts as Arrow files."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +33,18 @@ from recsys_assets.ingest.part_merge import Part
 T = TypeVar("T")
 _INSTANT = pa.timestamp("ns", tz="UTC")
 _MAX_DICTIONARY_BYTES = 2**31 - 1  # Arrow reads dictionaries with 32-bit offsets
-_LONGEST_FIRST = ("request_id", "session_id", "user_id", "ts", "item_id", "rank", "event")  # so that all end together
-_THREADS = 2  # columns at a time: more would hold more of what reading them takes
-_MANY = 1 << 16  # rows, or bytes: the columns of a smaller day are done before a thread has begun
-_NEVER = 1 << 30  # bytes of a dictionary page, from which on the writer would fall back to plain strings
+_LONGEST_FIRST = (
+    "request_id",
+    "session_id",
+    "user_id",
+    "ts",
+    "item_id",
+    "rank",
+    "event",
+)  # longest first, so that threads finish together
+_THREADS = 2  # columns read at a time; more would need more memory
+_MANY = 1 << 16  # rows or bytes; smaller days are faster without threads
+_NEVER = 1 << 30  # dictionary page size at which the writer would fall back to plain strings
 SUFFIX = ".arrow"
 _CODES = {pa.dictionary(index, pa.large_string()) for index in (pa.uint16(), pa.uint32())}
 _TYPES = dict.fromkeys(ID_COLUMNS, _CODES) | {"ts": {pa.timestamp("ns", "UTC")}, "rank": {pa.uint8(), pa.int64()}}
@@ -49,8 +57,8 @@ def encode_events(events: Events) -> bytes:
     """
     coded = [name for name in SCHEMA if name in ID_COLUMNS]
     numbers = [name for name in SCHEMA if name not in ID_COLUMNS]
-    sink = BytesIO()  # hands out what it holds without a copy, and grows by an eighth where Arrow's own doubles
-    write: Any = parquet.write_table  # its types do not know that settings may name columns
+    sink = BytesIO()  # returns its bytes without a copy, and grows by an eighth, while Arrow's buffer doubles
+    write: Any = parquet.write_table  # its type stubs lack per-column options
     write(
         pa.table({name: _arrow_column(events, name) for name in SCHEMA}),
         sink,
@@ -59,10 +67,10 @@ def encode_events(events: Events) -> bytes:
         row_group_size=max(len(events.codes), 1),
         dictionary_pagesize_limit=_NEVER,
         store_schema=False,
-        # Of strings they cost more than all the rest, and help nobody in one row group.
+        # Statistics of strings are expensive and useless with one row group.
         write_statistics=numbers,
         use_dictionary=coded,
-        # Bits instead of eight bytes a row, before anything is compressed.
+        # Bits instead of eight bytes per row, before compression.
         column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
     )
     give_back_memory()
@@ -70,7 +78,7 @@ def encode_events(events: Events) -> bytes:
 
 
 def _arrow_column(events: Events, name: str) -> Any:
-    """Return one column, ids as a dictionary of their codes."""
+    """Return one column as an Arrow array; ids as a dictionary array."""
     column = events.codes[name].to_arrow()
     if name not in ID_COLUMNS:
         return column
@@ -81,10 +89,10 @@ def _arrow_column(events: Events, name: str) -> Any:
 
 
 def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
-    """Return canonical events, or some of their columns, from Parquet; in the order of the rows as they are stored.
+    """Return canonical events, or some of their columns, from Parquet, in the stored row order.
 
-    Codes and ids are taken as stored if the dictionary is one and ascending; else (another writer) coded again. Raises
-    `CorruptObjectError` if the bytes are no Parquet of canonical events.
+    Codes and ids are used as stored if the dictionary is ascending, else (another writer) recoded. Raises
+    `CorruptObjectError` if the bytes are not Parquet of canonical events.
     """
     wanted = [name for name in _LONGEST_FIRST if columns is None or name in columns]
     read = _of_each(partial(_read, data), wanted, many=len(data) >= _MANY)
@@ -93,7 +101,7 @@ def decode_events(data: bytes, columns: Sequence[str] | None = None) -> Events:
 
 
 def _of_each(work: Callable[[str], T], names: Sequence[str], *, many: bool) -> dict[str, T]:
-    """Return what comes of each column, two at a time if that is worth the threads."""
+    """Return the result of `work` for each column, two at a time if `many`."""
     if not many:
         return {name: work(name) for name in names}
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -101,22 +109,22 @@ def _of_each(work: Callable[[str], T], names: Sequence[str], *, many: bool) -> d
 
 
 class _Column(NamedTuple):
-    """One column as `Events` has it: numbers or codes, and the ids that codes stand for."""
+    """Column of `Events`: numbers or codes, and the ids of codes."""
 
     values: pl.Series
     ids: pl.Series | None = None
 
 
 def _read(data: bytes, name: str) -> _Column:
-    """Return one column; what reading it took is given back before the next is begun."""
+    """Return one column; memory used for reading is released afterwards."""
     coded = [name] if name in ID_COLUMNS else []
     try:
-        # Buffering ahead is for stores far away: of bytes in memory it only makes a copy.
+        # Read-ahead is for remote stores; for bytes in memory it only copies.
         file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
-        # One chunk a row group; `read_table` would cut the rows into batches, each with the dictionary again.
+        # One chunk per row group; `read_table` returns batches, each with its own dictionary.
         read = file.read(columns=[name], use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise CorruptObjectError(f"no Parquet of canonical events: {error}; build the day again") from error
+        raise CorruptObjectError(f"not Parquet of canonical events: {error}; build the day again") from error
     if name not in read.column_names:
         raise CorruptObjectError(f"expected the column {name}, found {file.schema_arrow.names}; build the day again")
     column = read.column(name).combine_chunks()
@@ -125,7 +133,7 @@ def _read(data: bytes, name: str) -> _Column:
 
 
 def _coded(name: str, column: Any) -> _Column:
-    """Return codes, which share memory with the column, and the ascending ids that they stand for."""
+    """Return codes, sharing memory with the column, and their ascending ids."""
     if not pa.types.is_dictionary(column.type) or not pa.types.is_string(column.type.value_type):
         raise CorruptObjectError(f"{name}: expected strings, found {column.type}; build the day again")
     indices = column.indices if column.indices.type == pa.int32() else column.indices.cast(pa.int32())
@@ -144,31 +152,31 @@ def _numbers(name: str, column: Any) -> pl.Series:
 
 
 def encode_part(part: Part) -> bytes:
-    """Return a part as one Arrow IPC file of the columns of events; its dictionaries stay in their order."""
+    """Return a part as one Arrow IPC file with the columns of events; dictionaries keep their order."""
     values = {"ts": part.ts, "rank": _narrow(part.rank, np.uint8, top=part.rank.max(initial=0))}
     arrays = {name: arrow_column(name, column) for name, column in values.items()}
     for name in ID_COLUMNS:
         ids = arrow_strings(part.ids[name])
-        # One more than there are codes, so that `ABSENT`, cut to its lowest bits, stands for none of them.
+        # One more than the highest code, so that truncated `ABSENT` is not a valid code.
         codes = arrow_column(name, _narrow(part.codes[name], np.uint16, top=len(ids)))
         arrays[name] = pa.DictionaryArray.from_arrays(codes, ids, safe=False)
     table = pa.table({name: arrays[name] for name in SCHEMA})
-    sink = BytesIO()  # hands out what it holds without a copy
-    # Arrow's threads would each keep memory that only they use again.
+    sink = BytesIO()  # returns its bytes without a copy
+    # Each of Arrow's threads would keep its own memory.
     with ipc.new_file(sink, table.schema, options=ipc.IpcWriteOptions(use_threads=False)) as writer:
         writer.write_table(table, max_chunksize=max(len(table), 1))
     return sink.getvalue()
 
 
 def decode_part(data: bytes) -> Part:
-    """Return a part from the bytes of `encode_part`; raises `CorruptObjectError` if they are something else."""
+    """Return a part from the bytes of `encode_part`; raise `CorruptObjectError` for other bytes."""
     try:
         table = ipc.open_file(pa.BufferReader(data)).read_all()
     except (pa.ArrowException, OSError) as error:
-        raise CorruptObjectError(f"no part of a day: {error}; run raw of this day again") from error
+        raise CorruptObjectError(f"not a part of a day: {error}; run raw of this day again") from error
     found = {field.name: field.type for field in table.schema}
     if found.keys() != _TYPES.keys() or any(kind not in _TYPES[name] for name, kind in found.items()):
-        raise CorruptObjectError(f"no part of a day: expected {_TYPES}, found {found}; run raw of this day again")
+        raise CorruptObjectError(f"not a part of a day: expected {_TYPES}, found {found}; run raw of this day again")
     columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
     rank = columns["rank"]
     return Part(
@@ -180,5 +188,5 @@ def decode_part(data: bytes) -> Part:
 
 
 def _narrow(numbers: NDArray[Any], dtype: type[np.unsignedinteger[Any]], *, top: int) -> NDArray[Any]:
-    """Return numbers in `dtype` if the `top` one fits."""
+    """Return numbers in `dtype` if `top` fits."""
     return numbers.astype(dtype) if top <= np.iinfo(dtype).max else numbers

@@ -1,4 +1,4 @@
-"""The in-memory form of events that every kernel reads: integer codes that compare like the ids they stand for."""
+"""In-memory events as read by every kernel: ids as integer codes that compare like the ids."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ _INSTANT = pa.timestamp("ns", tz="UTC")
 class Events:
     """Canonical events of one target, ids as codes.
 
-    `codes`: columns of `SCHEMA` (a subset when fewer were asked for); one row per distinct event, in canonical order;
-    `user_id`, `request_id` and `event` are null where absent. `ids[column]`: String series, strictly ascending in
-    code-point order, without nulls; code `n` stands for `ids[column][n]`. So comparing codes compares ids.
+    `codes`: columns of `SCHEMA` (or a subset, if requested); one row per distinct event, in canonical order;
+    `user_id`, `request_id` and `event` are null if absent. `ids[column]`: String series, strictly ascending in
+    code-point order, without nulls; code `n` means `ids[column][n]`, so comparing codes compares ids.
     """
 
     codes: pl.DataFrame
@@ -40,21 +40,21 @@ class Events:
 
     @property
     def size(self) -> int:
-        """How many bytes of memory codes and ids take."""
+        """Memory in bytes of codes and ids."""
         return int(self.codes.estimated_size() + sum(ids.estimated_size() for ids in self.ids.values()))
 
-    def holds(self, columns: Iterable[str]) -> bool:
-        """Return whether all of these columns are there."""
+    def has_columns(self, columns: Iterable[str]) -> bool:
+        """Return whether all of these columns exist."""
         return set(columns) <= set(self.codes.columns)
 
     def only(self, columns: Iterable[str]) -> "Events":
-        """Return the same rows with those of these columns that are there, sharing their memory."""
+        """Return the same rows with the existing ones of these columns, sharing memory."""
         wanted = set(columns)
         codes = self.codes.select(name for name in self.codes.columns if name in wanted)
         return Events(codes, {name: ids for name, ids in self.ids.items() if name in wanted})
 
     def decoded(self) -> pl.DataFrame:
-        """Return the same rows with ids as strings, for people, contracts and tests."""
+        """Return the same rows with ids as strings, for display, contracts and tests."""
         return self.codes.with_columns(
             self.ids[name].gather(self.codes[name]).alias(name) for name in ID_COLUMNS if name in self.codes.columns
         )
@@ -63,7 +63,7 @@ class Events:
 def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -> Events:
     """Return columns as events without copying numbers: int64 `ts` and `rank`, uint32 codes with `ABSENT` for none.
 
-    Codes must be those of `ids`, which must be ascending. Any subset of the columns may be given.
+    Codes must index `ids`, which must be ascending. Any subset of columns is allowed.
     """
     arrays = {name: arrow_column(name, columns[name]) for name in SCHEMA if name in columns}
     frame = pl.DataFrame([pl.Series(name, array, dtype=SCHEMA[name]) for name, array in arrays.items()])
@@ -71,24 +71,24 @@ def events_of(columns: Mapping[str, NDArray[Any]], ids: Mapping[str, Strings]) -
 
 
 def arrow_column(name: str, values: NDArray[Any]) -> Any:
-    """Return a column as an Arrow array: `ts` as an instant, codes with nulls where `ABSENT`, cut to their width."""
-    # Made of its buffers: `pa.array` would import pandas, where it is installed, to see whether it is given some.
+    """Return a column as an Arrow array: `ts` as a timestamp, `ABSENT` (truncated to the dtype) as null."""
+    # Built from buffers, because `pa.array` imports pandas if it is installed.
     kind = _INSTANT if name == "ts" else pa.from_numpy_dtype(values.dtype)
-    marks = None
+    validity = None
     if name in ID_COLUMNS:
         present = values != values.dtype.type(ABSENT & np.iinfo(values.dtype).max)
-        marks = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(values), [marks, pa.py_buffer(np.ascontiguousarray(values))])
+        validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
 
 
 def numbers_of(array: Any, dtype: type[np.generic]) -> NDArray[Any]:
-    """Return an Arrow array of this dtype without nulls as numpy has it, in the same memory."""
-    held = array.buffers()[1]  # not `to_numpy`: see `arrow_column`
-    return np.frombuffer(held, dtype)[array.offset : array.offset + len(array)] if held else np.empty(0, dtype)
+    """Return an Arrow array of this dtype without nulls as a numpy array, sharing memory."""
+    values = array.buffers()[1]  # not `to_numpy`: see `arrow_column`
+    return np.frombuffer(values, dtype)[array.offset : array.offset + len(array)] if values else np.empty(0, dtype)
 
 
 def arrow_strings(strings: Strings) -> Any:
-    """Return strings as a large_string array that shares their memory, and ends where they do: files pad with zeros."""
+    """Return strings as a large_string array sharing their memory, without the padding at the end."""
     data = strings.data[: int(strings.offsets[-1])]
     return pa.LargeStringArray.from_buffers(len(strings), pa.py_buffer(strings.offsets), pa.py_buffer(data))
 
@@ -110,7 +110,7 @@ def strings_of(array: Any) -> Strings:
 
 
 def give_back_memory() -> None:
-    """Let the system have what Arrow freed and would keep: it is as much as the events, and others need it next."""
+    """Return memory freed by Arrow to the system; it is as large as the events."""
     pa.default_memory_pool().release_unused()
 
 
@@ -120,19 +120,21 @@ def codes_of(series: pl.Series) -> NDArray[np.uint32]:
 
 
 def codes_in(array: Any) -> NDArray[np.uint32]:
-    """Return an Arrow array of codes, of any width, with `ABSENT` for null; not to be written to."""
+    """Return an Arrow array of codes of any width as read-only uint32, with `ABSENT` for null."""
     codes = numbers_of(array, np.dtype(str(array.type)).type).astype(np.uint32, copy=array.null_count > 0)
     if array.null_count:
-        marks = np.frombuffer(array.buffers()[0], np.uint8)
-        present = np.unpackbits(marks, bitorder="little")[array.offset : array.offset + len(array)]
+        validity = np.frombuffer(array.buffers()[0], np.uint8)
+        present = np.unpackbits(validity, bitorder="little")[array.offset : array.offset + len(array)]
         codes[present == 0] = ABSENT
-    codes.flags.writeable = False  # as what shares memory with Arrow is: compiled code is made for one of the two
+    codes.flags.writeable = (
+        False  # like arrays that share memory with Arrow: compiled code is specialised for one of both
+    )
     return codes
 
 
 @dataclass(frozen=True, slots=True)
 class CodedIds:
-    """One id column on its way: codes by row, and the ascending strings that they stand for."""
+    """An id column: codes by row, and their ascending ids."""
 
     codes: NDArray[np.uint32]
     ids: Strings

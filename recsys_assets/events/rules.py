@@ -1,4 +1,4 @@
-"""A contract as named rules over a frame, checked by pandera: every finding at once, exact counts, a capped sample."""
+"""Contracts as named rules over a frame, checked by pandera: all findings at once, exact counts, capped samples."""
 
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -20,7 +20,7 @@ SAMPLE_ROWS = 10
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rule:
-    """One sentence that must hold for every row: its name, the expression that says so, and the sentence."""
+    """Rule for every row: its name, the expression that is true if it holds, and its text."""
 
     name: str
     holds: pl.Expr
@@ -28,13 +28,13 @@ class Rule:
 
 
 @contextmanager
-def polars_alone() -> Generator[None]:
-    """Let pandera import and run for Polars alone, which only a build has to pay.
+def only_polars() -> Generator[None]:
+    """Let pandera import and run with Polars only.
 
-    Where pandas, PySpark and Hypothesis are installed pandera imports all three, although it is handed none of their
-    objects: half a second of processor and 550 modules. For this thread they are not there meanwhile.
+    If pandas, PySpark and Hypothesis are installed, pandera imports all three although it does not use them: half a CPU
+    second and 550 modules. Within the context they are hidden from this thread.
     """
-    finder = _OptionalLibrariesHidden(get_ident())
+    finder = _HideOptionalLibraries(get_ident())
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -43,13 +43,13 @@ def polars_alone() -> Generator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _OptionalLibrariesHidden(MetaPathFinder):
-    """A finder to which optional packages of pandera are not installed, for one thread."""
+class _HideOptionalLibraries(MetaPathFinder):
+    """Import finder that hides optional packages of pandera from one thread."""
 
     thread: int
 
-    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - the protocol's
-        """Raise as the import system does for what is not installed; all else is left to the finders behind it."""
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - part of the protocol
+        """Raise `ModuleNotFoundError` for hidden packages; leave others to the next finders."""
         if get_ident() == self.thread and fullname.partition(".")[0] in {"pandas", "pyspark", "hypothesis"}:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
@@ -57,15 +57,15 @@ class _OptionalLibrariesHidden(MetaPathFinder):
 def broken_rules(
     frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> tuple[Finding, ...]:
-    """Return a finding per broken rule, and one per column that is missing or of another dtype; nothing if all hold.
+    """Return a finding per broken rule and per column that is missing or has a wrong dtype; empty if all hold.
 
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
-    otherwise. It judges the contract as one check first; only where that fails column by column and rule by rule, which
-    costs several times as much and names what is broken. Counts are taken from the rule itself, since pandera's failure
-    cases are capped here.
+    otherwise. The contract is first evaluated as one check; only if that fails, it is evaluated by column and rule,
+    which is several times slower but names what is broken. Counts are taken from the rule itself, because pandera's
+    failure cases are capped here.
     """
-    with polars_alone(), judging_by_pandera():
-        import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    with only_polars(), judging_by_pandera():
+        import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
         try:
             pa.DataFrameSchema(checks=[_as_one(dtypes, rules, nullable=nullable)]).validate(frame, lazy=True)
@@ -75,8 +75,8 @@ def broken_rules(
 
 
 def _as_one(dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool) -> "pa.Check":
-    """Return a whole contract as one check, for which the frame is gone through once."""
-    import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    """Return a whole contract as one check, which scans the frame once."""
+    import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
     marks = [rule.holds.all() for rule in rules]
     if not nullable:
@@ -93,8 +93,8 @@ def _as_one(dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullabl
 def _each_broken(
     frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool
 ) -> tuple[Finding, ...]:
-    """Return the findings of a contract that does not hold: these columns and no others, and a check per rule."""
-    import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    """Return the findings of a broken contract: exactly these columns, and a check per rule."""
+    import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
     columns = {name: pa.Column(dtype, nullable=nullable) for name, dtype in dtypes.items()}
     schema = pa.DataFrameSchema(columns, checks=[_check(rule) for rule in rules], strict=True)
@@ -104,21 +104,21 @@ def _each_broken(
         named = {rule.name: rule for rule in rules}
         failed = list(dict.fromkeys(str(case["check"]) for case in errors.failure_cases.iter_rows(named=True)))
         return tuple(_finding(name, named.get(name), frame, errors) for name in failed)
-    raise TypeError(f"the contract of {', '.join(dtypes)} is broken, and none of its rules is")
+    raise TypeError(f"the contract of {', '.join(dtypes)} is broken, but none of its rules is")
 
 
 @contextmanager
 def judging_by_pandera() -> Generator[None]:
-    """Judge schema and data, also where the environment asks pandera for less: a gate is never off by accident."""
-    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `polars_alone`
+    """Validate schema and data even if the environment disables pandera, so that a gate is never off by accident."""
+    from pandera.config import ValidationDepth, config_context  # noqa: PLC0415 - see `only_polars`
 
     with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
         yield
 
 
 def _check(rule: Rule) -> "pa.Check":
-    """Return a rule as pandera runs it; one that is null for a row passes it, as pandera's own checks do."""
-    import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    """Return a rule as a pandera check; rows for which it is null pass, as in pandera's own checks."""
+    import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
     def marks(data: "pa.PolarsData") -> pl.LazyFrame:
         return data.lazyframe.select(rule.holds)
@@ -127,7 +127,7 @@ def _check(rule: Rule) -> "pa.Check":
 
 
 def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.errors.SchemaErrors") -> Finding:
-    """Count and sample what breaks a rule; what is no rule of ours is pandera's word about columns and dtypes."""
+    """Count and sample the rows that break a rule; without a rule, report pandera's finding on columns and dtypes."""
     if rule is None:
         cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)
         message = ", ".join(
@@ -142,7 +142,7 @@ def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.erro
 
 
 def scalars(row: Mapping[str, Any]) -> Mapping[str, Scalar]:
-    """Return a row as a record holds it: what is no scalar as text."""
+    """Return a row with values other than scalars as text."""
     return {
         key: value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
         for key, value in row.items()

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.events.rules import SAMPLE_ROWS, judging_by_pandera, polars_alone, scalars
+from recsys_assets.events.rules import SAMPLE_ROWS, judging_by_pandera, only_polars, scalars
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, passes
 from recsys_assets.settings.gates import CUSTOM_GATE, CustomGate, GateSettings
@@ -137,8 +137,8 @@ def _guarded(rule: Callable[[], Result]) -> Result:
 
 
 def _validated(schema: Any, frame: pl.DataFrame) -> Result:
-    with polars_alone():
-        import pandera.polars as pa  # noqa: PLC0415 - see `polars_alone`
+    with only_polars():
+        import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
     if not (
         isinstance(schema, pa.DataFrameSchema) or (isinstance(schema, type) and issubclass(schema, pa.DataFrameModel))

@@ -205,7 +205,7 @@ class RecentDay:
 
     def find(self, digest: str, columns: Iterable[str]) -> Events | None:
         """Return these columns of the day with this digest, if it is the one that is kept."""
-        if self._kept is None or self._kept[0] != digest or not self._kept[1].holds(columns):
+        if self._kept is None or self._kept[0] != digest or not self._kept[1].has_columns(columns):
             return None
         return self._kept[1].only(columns)
 

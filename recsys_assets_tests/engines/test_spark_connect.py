@@ -69,7 +69,7 @@ def test_f33_a_server_that_is_gone_is_reported_and_what_follows_its_address_is_n
     cluster, process = server
     process.kill()
     process.wait()
-    with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ gave up: .*Connection refused") as message:
+    with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ failed: .*Connection refused") as message:
         prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path), proven=set())
     assert "nobody" not in str(message.value)
 
@@ -90,7 +90,7 @@ def test_a_driver_without_java_says_how_to_get_one(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     for home in ("", str(tmp_path)):
         monkeypatch.setenv("JAVA_HOME", home)
-        with pytest.raises(ConfigurationError, match=r"no Java was found.*Java 17 or newer.*engines\.spark\.remote"):
+        with pytest.raises(ConfigurationError, match=r"Java was not found.*Java 17 or newer.*engines\.spark\.remote"):
             connect(SparkCluster(master="local[1]", conf=LIGHT))
 
 

@@ -120,7 +120,7 @@ def npy_magic():
     [
         pytest.param(broken_header(), ImportFormat.NPZ, InputError, "not an npz", id="F22 header that is no Python"),
         pytest.param(bomb(), ImportFormat.NPZ, LimitExceededError, "unpacks to 8,000,128", id="F22 zip bomb"),
-        pytest.param(lying_bomb(), ImportFormat.NPZ, InputError, "its header promises 72", id="F22 header that lies"),
+        pytest.param(lying_bomb(), ImportFormat.NPZ, InputError, "its header declares 72", id="F22 header that lies"),
         pytest.param(with_objects(), ImportFormat.NPZ, InputError, "dtype object", id="objects would be unpickled"),
         pytest.param(pickle.dumps(Trap()), ImportFormat.NPZ, InputError, "not an npz", id="a pickle"),
         pytest.param(npz(v=VECTORS)[:-9], ImportFormat.NPZ, InputError, "not an npz", id="F13 npz cut short"),
@@ -192,9 +192,9 @@ def test_tables_come_back_as_arrow():
 def test_a_column_that_stands_twice_is_named():
     stream = io.BytesIO()
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["sku", "sku"]), stream)
-    with pytest.raises(InputError, match="several columns called 'sku'"):
+    with pytest.raises(InputError, match="several columns named 'sku'"):
         look(stream.getvalue(), ImportFormat.PARQUET)
-    with pytest.raises(InputError, match="several columns called 'sku'"):
+    with pytest.raises(InputError, match="several columns named 'sku'"):
         read_table(stream.getvalue(), ImportFormat.PARQUET, name="f")
 
 
