@@ -141,7 +141,7 @@ def sessionize(
     users = columns["user_id"][rows]
     if gap_minutes is None or (users == ABSENT).any():
         raise InputError(
-            "parts contain events without a session, read with another raw.session_gap_minutes: run raw of the day again"
+            "parts have events without a session, read with another raw.session_gap_minutes: run raw of this day again"
         )
     order = np.lexsort((columns["ts"][rows], users))
     rows, users = rows[order], users[order]

@@ -27,7 +27,7 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
 
 
 def place_below(root: str, *parts: str) -> str:
-    """Return the place that `parts` lead to from `root`; one that is a whole path or URI itself leads there alone."""
+    """Return the path or URI of `parts` below `root`; an absolute part replaces everything before it."""
     place = root.rstrip("/") if is_in_cloud(root) else str(Path(root).absolute())
     for part in parts:
         is_whole = is_in_cloud(part) or part.startswith("/")
@@ -36,7 +36,7 @@ def place_below(root: str, *parts: str) -> str:
 
 
 def list_places(place: str) -> list[str]:
-    """Return the sorted names of all files below a folder or s3:// prefix; empty if there are none.
+    """Return the sorted names of all files below a folder or prefix of a bucket; empty if there are none.
 
     Raises `StoreUnavailableError` or `ConfigurationError` if a bucket cannot be listed.
     """
@@ -117,7 +117,10 @@ class PublishedArtifact:
 
 
 def read_config(place: str | None) -> PipelinesConfig:
-    """Return its configuration from a file or an object, or its defaults where none is named."""
+    """Return its configuration from a file or an object, or its defaults without one.
+
+    Raises `ConfigurationError` if it cannot be read.
+    """
     if place is None:
         return PipelinesConfig()
     try:
@@ -128,7 +131,7 @@ def read_config(place: str | None) -> PipelinesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Its registry of one target, below the folder or prefix of a bucket that its relative paths count from."""
+    """Its registry of one target; relative paths are below `folder`, a folder or prefix of a bucket."""
 
     folder: str
     config: PipelinesConfig
