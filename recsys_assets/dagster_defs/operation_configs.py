@@ -90,8 +90,8 @@ class TestConfig(OperationConfig):
 
     __test__ = False  # not a pytest class
 
-    file: str = Field(description="a path, or s3://, gs:// or az://bucket/key, that the code location can read")
-    kind: str = Field(description="which [imports.<kind>] it is")
+    file: str = Field(description="path, or s3://, gs:// or az://bucket/key, readable by the code location")
+    kind: str = Field(description="kind, as in [imports.<kind>]")
 
 
 class ImportConfig(TestConfig):

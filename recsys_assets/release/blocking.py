@@ -130,7 +130,7 @@ def block_item(
         others = tuple(one for one in items if one.item != item)
         if len(others) >= MAX_ITEMS:
             raise LimitExceededError(
-                f"{target}: {len(others):,} items are blocked, the maximum is {MAX_ITEMS:,}: remove them from the "
+                f"{target}: {len(others):,} items are blocked, at most {MAX_ITEMS:,} can be: remove them from the "
                 "catalog and the events, or unblock some by `recsys-assets unblock-item`"
             )
         return tuple(sorted((*others, added), key=lambda one: one.item))

@@ -171,7 +171,7 @@ class _CandidateReading:
             staged = read_staged_location(self.store, self.target, self.day, kind).artifact
             window = Window(date.fromisoformat(staged.window_first), date.fromisoformat(staged.window_last))
         except NotFoundError:
-            self.faults.append(f"{kind} was not built for this day: build it")
+            self.faults.append(f"{kind}: was not built for this day: build it")
             return None
         except (CorruptObjectError, ConfigurationError, ValueError) as error:
             self.faults.append(f"{kind}: {error}")
@@ -254,7 +254,7 @@ class _CandidateReading:
             return None
         if report is None:
             gates = ", ".join(sorted(requirement.gates))
-            self.faults.append(f"{subject}: gates {gates} did not run or crashed: run the check")
+            self.faults.append(f"{subject}: gates {gates} did not run, or crashed: run the check")
             return None
         report = without_overridden(report, {**requirement.answered.get(judged[1], {}), **requirement.overridden})
         faults = _shortcomings(report, requirement, judged)
@@ -326,7 +326,7 @@ def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[st
     if report.policy != requirement.policy:
         return ["its gates used other limits than the configuration: run the check"]
     missing = sorted(requirement.gates - {finding.gate for finding in report.findings})
-    faults = [f"gate {gate} did not run or crashed: run the check" for gate in missing]
+    faults = [f"gate {gate} did not run, or crashed: run the check" for gate in missing]
     faults += report.refused_because
     if not faults and not report.passed:
         faults = ["its report is empty, which is no evidence: run the check"]

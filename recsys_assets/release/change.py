@@ -59,10 +59,7 @@ Judge = Callable[[LivePointer | None, JournalHead], MovePointer | KeepPointer]
 
 @dataclass(slots=True)
 class SwapProgress:
-    """State of an announced change. `unrecorded`: a swap was sent and its journal entry is not written yet.
-
-    Until the entry is written, only the intent records the cause of the swap.
-    """
+    """Whether a swap was sent whose entry is not written yet: until then only the intent records its cause."""
 
     unrecorded: bool = False
 
@@ -198,10 +195,7 @@ def _note(change: PointerChange, *, unrecorded: bool) -> None:
 
 
 def look(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
-    """Check, right before the swap, that every blob exists and that no collection under way may take it.
-
-    Raises `RefusedError` if a blob is missing, `ConflictError` if a collection takes one.
-    """
+    """Check that every blob exists and no collection may take it; raise `RefusedError` or `ConflictError` if not."""
     claim_from_collections(change, refs)
     missing = restore_from_trash(change.store, change.target, missing_blobs(change.store, change.target, refs))
     if missing:
@@ -213,8 +207,7 @@ def claim_from_collections(change: PointerChange, refs: tuple[ArtifactRef, ...])
     """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took one lately.
 
     A collection records what it may take, then swaps the pointer to itself, then deletes. So either this check sees
-    the record, or our swap loses to the collection's swap: no blob can be deleted between this check and a swap that
-    wins.
+    the record, or our swap loses to the collection's swap: no blob is deleted between this check and a won swap.
     """
     _claim(change, {(ref.kind, ref.version) for ref in refs})
     # Finished collections are checked last: one that ends in between was seen as under way, or is seen here.
@@ -304,19 +297,14 @@ def _swap(
 
 
 def _record(
-    change: PointerChange,
-    before: LivePointer | None,
-    now: LivePointer,
-    move: MovePointer,
-    *,
-    after: JournalEntry | None,
+    change: PointerChange, old: LivePointer | None, now: LivePointer, move: MovePointer, *, after: JournalEntry | None
 ) -> JournalEntry:
     entry = entry_of(
         action=change.action,
         outcome=DONE,
         by=change.by,
         now=change.now(),
-        live=before,
+        live=old,
         message=move.message,
         details={**move.details, "intent": change.intent} if change.intent else move.details,
     )

@@ -154,7 +154,7 @@ class Trust:
         valid = [name for name in trusted if _is_valid(self.keys[name], signatures[name], text)]
         if len(valid) < self.threshold:
             raise UntrustedError(
-                f"{target}: {len(valid)} of {self.threshold} required signatures of its pointer are valid: signed by "
+                f"{target}: {len(valid)} of {self.threshold} signatures of its pointer are valid: signed by "
                 f"{', '.join(sorted(signatures)) or 'no key'}, trusted are {', '.join(sorted(self.keys))}"
             )
 

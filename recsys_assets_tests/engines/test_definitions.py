@@ -104,5 +104,5 @@ def test_several_days_are_one_window_in_order(engines, engine, kind, tmp_path):
     ],
 )
 def test_a_setting_that_only_the_native_engine_knows_is_refused(engines, kind, params, named, tmp_path):
-    with pytest.raises(ConfigurationError, match=f"only the native engine knows {named} of {kind}: remove it"):
+    with pytest.raises(ConfigurationError, match=f"only the native engine supports {named} of {kind}: remove it"):
         on_engine(engines["polars"], kind, [events_of([])], KINDS[kind].params(**params), tmp_path)

@@ -62,7 +62,7 @@ def test_spark_builds_a_day_where_it_is_stored_and_refuses_one_that_is_not_as_re
     assert built.preview.equals(native.preview)
     stored = tmp_path / "store" / canonical_key(row.target, after(0))
     stored.write_bytes(stored.read_bytes() + b"more")
-    with pytest.raises(CorruptObjectError, match="not what its record says"):
+    with pytest.raises(CorruptObjectError, match="does not match its record"):
         build_artifact(DayContext(store, settings, row, after(0), run_id="test", engines=room), "popularity")
 
 

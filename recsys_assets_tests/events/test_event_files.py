@@ -70,9 +70,9 @@ GOOD = encode_events(events([row(1), row(2)]))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        pytest.param(b"", "no Parquet", id="nothing"),
-        pytest.param(b"PAR1 and more PAR1", "no Parquet", id="no Parquet"),
-        pytest.param(GOOD[:-20], "no Parquet", id="truncated"),
+        pytest.param(b"", "not Parquet", id="nothing"),
+        pytest.param(b"PAR1 and more PAR1", "not Parquet", id="no Parquet"),
+        pytest.param(GOOD[:-20], "not Parquet", id="truncated"),
         pytest.param(GOOD[:40] + bytes(60) + GOOD[100:], "Parquet|expected", id="overwritten"),
     ],
 )

@@ -176,7 +176,7 @@ def test_a_mark_is_reported_once_and_taken_off(shop):
             change = mark if on else unmark
             entry = change(shop.store, TARGET, Labelled.PINNED, release.id[:8], by=ANN, now=shop.clock).entry
             assert (entry.action, entry.outcome) == ("pin" if on else "unpin", outcome)
-    with pytest.raises(NotFoundError, match="no release"):
+    with pytest.raises(NotFoundError, match="is not recorded"):
         mark(shop.store, TARGET, Labelled.BAD, "0" * 8, by=ANN, now=shop.clock)
 
 
@@ -280,7 +280,7 @@ def test_diff_shows_a_kind_that_came(shop):
 
 
 def test_diff_of_what_is_not_there_says_so(shop):
-    with pytest.raises(NotFoundError, match="no release"):
+    with pytest.raises(NotFoundError, match="does not exist"):
         diff(shop.store, TARGET, "live", "live")
 
 
