@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from recsys_assets.compiled import runtime
-from recsys_assets.events.rules import polars_alone
+from recsys_assets.events.rules import only_polars
 
 # What a program reads while it is imported: with another value it begins as any other.
 READ_AT_IMPORT = ("PYTHON", "NUMBA", "POLARS", "OMP", "OPENBLAS", "MKL")
