@@ -26,8 +26,8 @@ def test_a_rollout_that_is_under_way_is_shown_with_both_sides_and_what_the_guard
     )  # fmt: skip
     write_heartbeat(store, TARGET, beat, expected=None)
     text = client.get(HOME).text
-    assert "is shown to 5 % of requests" in text
-    assert "<strong>Abort</strong>: worse beyond doubt" in text
+    assert "is served to 5 % of requests" in text
+    assert "<strong>Abort</strong>: significantly worse" in text
     assert "cooc: 40.00% of 1,000 answers empty, live 0.50% of 20,000" in text
     store.put(rollout_key(TARGET), b"{}")
     assert "The rollout cannot be shown" in client.get(HOME).text
