@@ -89,7 +89,7 @@ def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArti
     _remove_from_run(store, target, day, staged.kind)
 
 
-def hold_staged(reads: RunCache, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
+def stage_in_run(reads: RunCache, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
     """Stage an artifact beside the others of a run, whose one document `reads.flush` writes when all are built.
 
     `is_first`: no earlier run can have staged artifacts of the day.
