@@ -137,7 +137,7 @@ def test_a_target_that_is_not_configured_is_refused(shop):
         pytest.param("hold", {"reason": " "}, "reason is empty", id="no reason"),
         pytest.param("hold", {"until": "tomorrow"}, "'tomorrow'", id="no instant"),
         pytest.param("ship", {"day": "the 3rd"}, "'the 3rd' is not a day: expected", id="no day"),
-        pytest.param("pin", {"release": "abcdef01"}, "no release abcdef01 is recorded", id="no release"),
+        pytest.param("pin", {"release": "abcdef01"}, "release abcdef01 is not recorded", id="no release"),
         pytest.param("import_file", {"file": "x", "kind": "tags", "day": "2026-01-01"}, "[imports.tags]", id="no kind"),
         pytest.param("test_file", {"file": "x", "kind": "tags"}, "[imports.tags]", id="no kind to test"),
         pytest.param("retire", {"target": "shop/home"}, "is still configured", id="configured"),
