@@ -13,7 +13,7 @@ from recsys_assets.dagster_defs.naming import job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.pipeline.arrivals import Arrivals, Due, look
+from recsys_assets.pipeline.arrivals import Arrivals, DueDay, look
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -113,13 +113,13 @@ def arrivals_sensor(
     return raw_arrivals
 
 
-def run_request(due: Due) -> dg.RunRequest:
+def run_request(due: DueDay) -> dg.RunRequest:
     """Return the run request of a due day; the run key depends on the content, so that a cause starts one run."""
     return dg.RunRequest(
         job_name=job_name(due.row),
         partition_key=due.day.isoformat(),
         run_key=f"{slug(due.row)}|{due.day}|{due.address}",
-        tags={"recsys/why": due.why},
+        tags={"recsys/why": due.reason},
     )
 
 

@@ -1,4 +1,4 @@
-"""Days that are due: raw or dropped files that arrived or changed, and windows over days that were rebuilt."""
+"""Days to build: new or changed raw and dropped files, and windows over days that were rebuilt."""
 
 import hashlib
 import re
@@ -40,33 +40,33 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-Seen = Mapping[str, str]  # day -> what its files looked like (names, sizes, times) when their content was last compared
+Seen = Mapping[str, str]  # day -> hash of its files' names, sizes and times when their content was last compared
 
 _RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
 _DAY = len("2026-01-31")
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A day of a target that what stands in the store does not reflect; equal `address` is equal cause."""
+class DueDay:
+    """A day of a target whose artifacts are out of date; equal `address` means an equal cause."""
 
     row: TargetSettings
     day: date
-    why: str
+    reason: str
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Arrivals:
-    """What one look at a target came to: the days due, what was seen, and the files that are still being written."""
+    """Result of one check of a target: the days due, the state of the files, and the files that have not settled."""
 
-    due: tuple[Due, ...]
+    due: tuple[DueDay, ...]
     seen: Seen
     unsettled: tuple[str, ...]
 
 
 def look_back(settings: Settings, row: TargetSettings, *, now: datetime) -> list[date]:
-    """Return the ended days that are looked at, oldest first."""
+    """Return the ended days that are checked, oldest first."""
     last = now.astimezone(UTC).date() - timedelta(days=1)
     first = max(settings.partitions.start, last - timedelta(days=settings.automation_for(row).look_back_days - 1))
     days = Window(first, last).days if first <= last else []
@@ -75,23 +75,23 @@ def look_back(settings: Settings, row: TargetSettings, *, now: datetime) -> list
 
 
 def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: Seen, now: datetime) -> Arrivals:
-    """Compare a target's raw files of the last days, by content, with what was built of them.
+    """Compare the content of a target's raw files of the last days with the files from which the days were built.
 
-    Files are read only when name, size or time of change differ from what was `seen`; files younger than
-    `automation.settled_minutes` are left for the next look. A day that was built from files of
-    which one is gone is never due: what is left would make it smaller.
+    Files are read only if names, sizes or modification times differ from those in `seen`. A day with files younger than
+    `automation.settled_minutes` is left for the next check. A day is never due if one of the files from which it was
+    built has disappeared: a rebuild would lose its events.
     """
-    looking = _Looking(store, settings, row, now)
+    scan = _ArrivalScan(store, settings, row, now)
     days = look_back(settings, row, now=now)
-    due = [found for day in days if (found := looking.changed(day, seen.get(day.isoformat())))]
-    rebuilt = {found.day for found in due}
-    due += [found for found in looking.outdated(days) if found.day not in rebuilt]
-    return Arrivals(tuple(sorted(due, key=lambda found: found.day)), looking.seen, tuple(looking.unsettled))
+    due = [changed for day in days if (changed := scan.changed(day, seen.get(day.isoformat())))]
+    rebuilt = {changed.day for changed in due}
+    due += [outdated for outdated in scan.outdated(days) if outdated.day not in rebuilt]
+    return Arrivals(tuple(sorted(due, key=lambda item: item.day)), scan.seen, tuple(scan.unsettled))
 
 
 @dataclass(slots=True)
-class _Looking:
-    """One look at one target."""
+class _ArrivalScan:
+    """One check of one target; collects the state of its files, and those that have not settled."""
 
     store: ObjectStore
     settings: Settings
@@ -100,8 +100,8 @@ class _Looking:
     seen: dict[str, str] = field(default_factory=dict[str, str])
     unsettled: list[str] = field(default_factory=list[str])
 
-    def changed(self, day: date, seen: str | None) -> Due | None:
-        """Return the day as due if its files, settled, are not by content those that it was built of."""
+    def changed(self, day: date, seen: str | None) -> DueDay | None:
+        """Return the day as due if its settled files differ by content from those that it was built from."""
         files = find_inputs(self.settings.model_copy(update={"targets": (self.row,)}), day)
         young = self._young(files)
         self.unsettled += young
@@ -115,32 +115,32 @@ class _Looking:
         now = {(file.name, file.digest()) for file in files} | key
         built = self._built_of(day)
         if now == built or (built is not None and missing_files([file for file in built if file[0] != USER_KEY], now)):
-            return None  # files that expire carry no new facts
-        why = f"raw files of {day} " + ("arrived" if built is None else "changed")
-        return Due(self.row, day, why, _address(*sorted(f"{digest} {name}" for name, digest in now)))
+            return None  # unchanged, or files have disappeared, which brings no new events
+        reason = f"raw files of {day} " + ("arrived" if built is None else "changed")
+        return DueDay(self.row, day, reason, _address(*sorted(f"{digest} {name}" for name, digest in now)))
 
-    def outdated(self, days: Sequence[date]) -> Iterator[Due]:
-        """Yield the days whose longer windows were put together from other canonical days than stand now."""
+    def outdated(self, days: Sequence[date]) -> Iterator[DueDay]:
+        """Yield the days whose multi-day windows were built from other canonical days than those stored now."""
         kinds = self._rolling()
         if not kinds:
             return
         digests = {day: record.digest for day in days if (record := self._canonical(day)) is not None}
         for day in digests:
-            stale = [kind for kind, length in kinds.items() if self._rests_on_other(kind, day, length, digests)]
+            stale = [kind for kind, length in kinds.items() if self._is_outdated(kind, day, length, digests)]
             if stale:
                 window = Window.ending(day, days=max(kinds.values()))
                 parts = [digest for other, digest in digests.items() if window.first <= other <= day]
-                why = f"{', '.join(stale)} of {day} rest on days that were built again since"
-                yield Due(self.row, day, why, _address("window", *parts))
+                reason = f"{', '.join(stale)} of {day} were built from days that were rebuilt since"
+                yield DueDay(self.row, day, reason, _address("window", *parts))
 
     def _young(self, files: Sequence[FoundInput]) -> list[str]:
         limit = self.now - timedelta(minutes=self.settings.automation_for(self.row).settled_minutes)
         return [file.name for file in files if file.touched_at() > limit]
 
     def _built_of(self, day: date) -> set[tuple[str, str]] | None:
-        """Return name and hash of the files behind the canonical day, or of a day that was read and had no event.
+        """Return name and digest of the files of the canonical day, or of a day that was read and has no events.
 
-        A file that could not be read to its end is not among them: no day was built from what it held.
+        Files that could not be read to their end are excluded: no day was built from them. None if nothing was built.
         """
         record = self._canonical(day)
         if record is not None:
@@ -157,12 +157,12 @@ class _Looking:
         return find_readable(self.store, canonical_record_key(self.row.target, day), CanonicalRecord)
 
     def _rolling(self) -> dict[str, int]:
-        """Return the kinds whose windows are longer than a day, and how long they are."""
+        """Return the kinds with windows longer than a day, and the days of each window."""
         kinds = [name for name in self.settings.artifacts.kinds if not KINDS[name].from_catalog]
         lengths = {name: read_params(self.settings, self.row, name).window_days for name in kinds}
         return {name: days for name, days in lengths.items() if days > 1}
 
-    def _rests_on_other(self, kind: str, day: date, length: int, digests: Mapping[date, str]) -> bool:
+    def _is_outdated(self, kind: str, day: date, length: int, digests: Mapping[date, str]) -> bool:
         staged = find_readable_artifact(self.store, self.row.target, day, kind)
         if staged is None:
             return False
@@ -180,7 +180,7 @@ def _is_of(share: RawTargetRecord, row: TargetSettings) -> bool:
 
 
 def _appearance(files: Sequence[FoundInput]) -> str:
-    """Return names, sizes and times of the files, by which a change is noticed without reading them."""
+    """Return a hash of names, sizes and times of the files, which shows changes without reading them."""
     return _address(*(file.appearance() for file in files))
 
 
@@ -188,14 +188,13 @@ def _address(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-SeenDrops = Mapping[
-    str, str
-]  # "kind day" -> what its file looked like (name, size, time) when it was registered or refused
+# "kind day" -> name, size and time of its file when it was registered or refused
+SeenDrops = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class DueImport:
-    """A dropped file that is not what stands registered; `can_ship` says whether the rest of its day is built."""
+    """A dropped file that differs from the registered one; `can_ship` if all other kinds of its day are built."""
 
     row: TargetSettings
     kind: str
@@ -205,19 +204,19 @@ class DueImport:
 
     @property
     def address(self) -> str:
-        """Equal cause, equal address."""
+        """Hash of the cause: equal files have equal addresses."""
         return hashlib.sha256(f"{self.kind} {self.appearance}".encode()).hexdigest()[:16]
 
     @property
     def place(self) -> str:
-        """Under which name it is remembered as seen."""
+        """Key of the file in `SeenDrops`."""
         return f"{self.kind} {self.day}"
 
 
 def due_imports(
     store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: SeenDrops, now: datetime
 ) -> Iterator[DueImport]:
-    """Yield each settled file of the last days that was not seen so, and is not what is registered for its day."""
+    """Yield the settled dropped files of the last days that are not in `seen` and differ from the registered ones."""
     settling = timedelta(minutes=settings.automation_for(row).settled_minutes)
     for kind, rules in settings.imports_for(row).items():
         for day in look_back(settings, row, now=now):
@@ -239,10 +238,10 @@ def _is_built(store: ObjectStore, settings: Settings, row: TargetSettings, day: 
 
 
 def is_up_to_date(context: DayContext) -> bool:
-    """Return whether building this day of a target again could change nothing, but for what code has changed since.
+    """Return whether rebuilding this day of a target would change nothing, apart from changes of the code.
 
-    Its raw files are compared by content, its gates by the bytes and the limits that they judged; a day without files,
-    and one that a gate refused, is not up to date.
+    Raw files are compared by content, and gate reports by the bytes and limits that they judged. A day without
+    files, one that was not built, and one that a gate refused are not up to date.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     try:
@@ -257,9 +256,9 @@ def is_up_to_date(context: DayContext) -> bool:
 
 
 def last_built_day(store: ObjectStore, rows: Sequence[TargetSettings], *, before: date) -> date:
-    """Return the last day that every one of these targets has canonical events of, to go on from.
+    """Return the earliest of these targets' last days with canonical events before `before`, to continue from.
 
-    Raises `ConfigurationError` naming a target without any: nothing says where its history begins.
+    Raises `ConfigurationError` for a target that has none, because the first day of its history is unknown.
     """
     last: list[date] = []
     for row in rows:
@@ -269,15 +268,15 @@ def last_built_day(store: ObjectStore, rows: Sequence[TargetSettings], *, before
         days = [date.fromisoformat(name[:_DAY]) for name in names if _RECORD.fullmatch(name)]
         built = [day for day in days if day < before]
         if not built:
-            raise ConfigurationError(f"nothing was built of {row.target} yet: name the first day by --start")
+            raise ConfigurationError(f"{row.target} has not been built yet: set the first day by --start")
         last.append(max(built))
     return min(last)
 
 
 def changed_inputs(context: DayContext) -> list[str]:
-    """Return the names of raw files that came, changed or went since the day's canonical events were built of them.
+    """Return the names of raw files that were added, changed or removed since the day's canonical events were built.
 
-    Empty if there are none, and where nothing was built. Reads every file of the day to compare it by content.
+    Empty if there are none, or if the day was not built. Reads every file of the day to compare the content.
     """
     record = find_document(context.store, canonical_record_key(context.row.target, context.day), CanonicalRecord)
     if record is None:
@@ -299,7 +298,11 @@ def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
 
 
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
-    """Return the days from `start` to `end`; all are checked before the first is touched."""
+    """Return the days from `start` to `end`.
+
+    Raises `ConfigurationError` if there are none, if any of them is outside `partitions` or has not ended, or if they
+    are more than `limits.max_days`.
+    """
     if end < start:
         raise ConfigurationError(f"--end {end} is before --start {start}")
     first = settings.partitions.start
@@ -316,6 +319,6 @@ def choose_days(settings: Settings, *, start: date, end: date, today: date) -> l
     if count > settings.limits.max_days:
         raise ConfigurationError(
             f"--start {start} to --end {end} are {count} days, limits.max_days allows {settings.limits.max_days}: "
-            "make several calls of it, or change the setting"
+            "split the range into several calls, or change the setting"
         )
     return [start + timedelta(days=n) for n in range(count)]

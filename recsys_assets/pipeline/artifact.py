@@ -1,4 +1,4 @@
-"""Artifact stage: a window of days, or the catalog, to one immutable blob, its reference and its gate report."""
+"""Artifact stage: builds one immutable blob from a window of days or the catalog, with reference and gate report."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
 
 @dataclass(frozen=True, slots=True)
 class ArtifactBuilt:
-    """One artifact as it was staged, its first rows, and whether its blob stood already."""
+    """One artifact as it was staged, its first rows, and whether its blob existed already."""
 
     staged: StagedArtifact
     preview: pl.DataFrame
@@ -58,7 +58,7 @@ class ArtifactBuilt:
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
-        """What people watch over days."""
+        """Numbers that are shown and plotted over days."""
         staged = self.staged
         size = sum(ref.size for ref in staged.refs)
         window = f"{staged.window_first} to {staged.window_last}"
@@ -68,8 +68,8 @@ class ArtifactBuilt:
 def build_artifact(context: DayContext, kind_name: str, *, judged: bool = False) -> ArtifactBuilt:
     """Build one kind for the window that ends with the day; equal content is the same blob, written once.
 
-    With `judged` its gates judge the stored blob at once, so that reference and report are written together:
-    `find_own_report` returns it to the run. Raises `InputError` when the day itself has no canonical events,
+    With `judged`, its gates evaluate the stored blob at once, and reference and report are written together;
+    `find_own_report` returns that report to the run. Raises `InputError` when the day itself has no canonical events,
     `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
     """
     built = _build(context, kind_name)
@@ -85,33 +85,33 @@ def build_artifact(context: DayContext, kind_name: str, *, judged: bool = False)
 
 
 def _build(context: DayContext, kind_name: str) -> ArtifactBuilt:
-    """Write the objects of an artifact, and return what refers to them."""
+    """Write the objects of an artifact, and return the staged reference to them."""
     row, day = context.row, context.day
     kind, params = KINDS[kind_name], read_params(context.settings, row, kind_name)
     window = Window.ending(day, days=params.window_days)
     record = require_day(context.store, row.target, day)
     blocked = blocked_ids(context.store, row.target, now=context.now())
-    made = make_artifact(context, BuildSpec(row, kind, params, window, blocked))
+    built = make_artifact(context, BuildSpec(row, kind, params, window, blocked))
     staged = StagedArtifact(
-        ref=made.kept.ref,
+        ref=built.stored.ref,
         window_first=window.first.isoformat(),
         window_last=window.last.isoformat(),
-        inputs=made.inputs,
-        facts=_facts(made, window)
+        inputs=built.inputs,
+        facts=_facts(built, window)
         | ({"blocked_items": len(blocked)} if blocked else {})
         | ({} if kind.from_catalog else fact_of_key(record)),
         build=build_info(context.settings, context.run_id),
-        shards=made.kept.shards,
+        shards=built.stored.shards,
     )
-    preview = head(made.first, PREVIEW_ROWS) if made.first else pl.DataFrame(schema=kind.columns)
-    return ArtifactBuilt(staged, preview, made.kept.reused)
+    preview = head(built.first, PREVIEW_ROWS) if built.first else pl.DataFrame(schema=kind.columns)
+    return ArtifactBuilt(staged, preview, built.stored.reused)
 
 
 def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: ForgottenUsers) -> list[str]:
-    """Withdraw what is staged of these kinds, and tallies, where a day that it was built from lost a user meanwhile.
+    """Withdraw staged artifacts of these kinds that were built from a day of which a user has been erased since.
 
-    A forget that ended while they were built saw none of it; `forgotten` is read after they were staged. Returns the
-    kinds that are to be built again.
+    A `forget` that ended during their build could not see them. `forgotten` must be read after they were staged. If
+    any artifact is withdrawn, the target's tallies are deleted too. Returns the kinds that must be built again.
     """
     store, target = context.origin, context.target
     digests: dict[str, str] = {}
@@ -139,18 +139,18 @@ def withdraw_forgotten(context: DayContext, kinds: Iterable[str], forgotten: For
 
 
 def judge_artifact(context: DayContext, kind_name: str) -> GateReport:
-    """Judge the stored blob, keep the report with the staged reference, and return it.
+    """Evaluate the gates on the stored blob, store the report with the staged reference, and return it.
 
-    Raises `ConflictError` if the artifact was built again meanwhile.
+    Raises `ConflictError` if the artifact was rebuilt in the meantime.
     """
-    found = read_staged_location(context.store, context.target, context.day, kind_name)
-    report = _judge(context, kind_name, found.artifact)
-    keep_report(context.store, found.artifact, report, over=found)
+    location = read_staged_location(context.store, context.target, context.day, kind_name)
+    report = _judge(context, kind_name, location.artifact)
+    keep_report(context.store, location.artifact, report, over=location)
     return report
 
 
 def find_own_report(context: DayContext, kind_name: str) -> GateReport | None:
-    """Return the report of an artifact that this very run built and judged by today's limits, or None."""
+    """Return the gate report of an artifact if this same run built and judged it by the current limits, else None."""
     staged = find_staged_artifact(context.store, context.target, context.day, kind_name)
     if staged is None or staged.gates is UNSET or staged.build.run_id != context.run_id:
         return None
@@ -197,7 +197,7 @@ def _is_live(store: ObjectStore, target: Target, kind: str) -> bool:
 
 
 def build_info(settings: Settings, run_id: str) -> Build:
-    """Say what built something: the run, the configuration's hash, the package and the libraries that matter."""
+    """Return the provenance of a build: run, hash of the configuration, package version and library versions."""
     return Build(
         run_id=run_id,
         config=settings.digest,
@@ -208,12 +208,12 @@ def build_info(settings: Settings, run_id: str) -> Build:
 
 @cache
 def _installed(distribution: str) -> str:
-    """Return a package's version, looked up once in a process: each look reads and parses a file."""
+    """Return the version of a package; cached, because each lookup reads and parses a file."""
     return version(distribution)
 
 
 def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
-    """Return the first `limit` members of an artifact as people read them."""
+    """Return the first `limit` members of an artifact as a readable table."""
     if isinstance(rows, Vectors):
         return rows.frame(limit // len(rows.tables))
     lists = min(len(rows.offsets) - 1, limit)
@@ -228,16 +228,16 @@ def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
     return first.frame().head(limit)
 
 
-def _facts(made: BuildResult, window: Window) -> dict[str, Scalar]:
-    left = made.left_out
-    facts: dict[str, Scalar] = {"rows": made.lists, **made.numbers}
-    if made.events is not None:
-        facts["events"] = made.events
-    facts["days"] = len(window.days) - len(made.missing) - len(made.refused)
-    if made.missing:
-        facts["missing_days"] = ", ".join(day.isoformat() for day in made.missing)
-    if made.refused:
-        facts["refused_days"] = ", ".join(day.isoformat() for day in made.refused)
+def _facts(built: BuildResult, window: Window) -> dict[str, Scalar]:
+    left = built.left_out
+    facts: dict[str, Scalar] = {"rows": built.lists, **built.numbers}
+    if built.events is not None:
+        facts["events"] = built.events
+    facts["days"] = len(window.days) - len(built.missing) - len(built.refused)
+    if built.missing:
+        facts["missing_days"] = ", ".join(day.isoformat() for day in built.missing)
+    if built.refused:
+        facts["refused_days"] = ", ".join(day.isoformat() for day in built.refused)
     if left.what:
         facts |= {f"left_out_{left.what}": left.groups, "left_out_events": left.events, "left_out_share": left.share}
     return facts

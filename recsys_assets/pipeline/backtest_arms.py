@@ -1,4 +1,4 @@
-"""The arms of a back-test: live and candidate with their inputs, held-out events, and holdout builds."""
+"""Arms of a back-test: live release and candidate with their inputs, held-out events, and holdout builds."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,33 +29,34 @@ from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
-_LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)  # what was built here fits in memory
+# Releases built in this process fit into memory.
+_LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Events that are held out: those of a canonical day, or, `since` an instant, the last of them."""
+    """Held-out events: all events of a canonical day, or those from the time `since` on."""
 
     source: Input
     day: date
     events: Events
     since: datetime | None
-    user_key: str | None = None  # id of the key that its users are hashed by
+    user_key: str | None = None  # id of the key that hashes its users
 
     @property
     def message(self) -> str:
-        """Which events, for people."""
+        """Description of the events, for people."""
         return f"{self.day}" if self.since is None else f"{self.day} from {rfc3339(self.since)} on"
 
     @property
     def facts(self) -> dict[str, Scalar]:
-        """What proves later that nothing was built from these events."""
+        """Facts that show later that nothing was built from these events."""
         since = {} if self.since is None else {"held_out_since": rfc3339(self.since)}
         return {"held_out": self.source.name, "held_out_digest": self.source.digest, **since}
 
 
 def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Collection[Input]) -> HeldOut | None:
-    """Return the day after `day`, or None if it is not there, or is among the inputs that somebody has `seen`."""
+    """Return the events of the day after `day`; None if it is missing, or is among the inputs `seen` by an arm."""
     after = day + timedelta(days=1)
     record = find_document(store, canonical_record_key(target, after), CanonicalRecord)
     source = None if record is None else _source(target, after, record)
@@ -68,7 +69,7 @@ def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Co
 def hold_out_part(
     store: ObjectStore, target: Target, day: date, *, share: float, seen: Collection[Input]
 ) -> HeldOut | None:
-    """Return the last `share` of a day's events, or None if it has no two instants, or is among the inputs `seen`."""
+    """Return the last `share` of a day's events; None if it has fewer than two timestamps, or is among `seen`."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None or record.rows == 0:
         return None
@@ -81,8 +82,8 @@ def hold_out_part(
 
 
 def is_among(source: Input, seen: Collection[Input]) -> bool:
-    """Return whether a canonical day is among these inputs: by its hash, or, in any state it ever had, its name."""
-    return any(source.name == one.name or source.digest == one.digest for one in seen)
+    """Return whether a canonical day is among these inputs: by its digest, or by its key in any earlier version."""
+    return any(source.name == used.name or source.digest == used.digest for used in seen)
 
 
 def _source(target: Target, day: date, record: CanonicalRecord) -> Input:
@@ -91,16 +92,19 @@ def _source(target: Target, day: date, record: CanonicalRecord) -> Input:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One side of a comparison: its release, its artifacts by kind, and their inputs."""
+    """One side of a comparison: its release, its versions by kind, and the inputs of its artifacts."""
 
     release: str
     versions: Mapping[str, str]
     inputs: Collection[Input]
-    user_keys: frozenset[Scalar]  # ids of the keys that its users are hashed by; None among them: as they were sent
+    user_keys: frozenset[Scalar]  # ids of the keys that hash its users; None for ids as sent
 
 
 def live_arm(store: ObjectStore, target: Target) -> Arm | None:
-    """Return the live release, or None if nothing is live; raises what reading its record raises."""
+    """Return the arm of the live release, or None if nothing is live.
+
+    Raises `NotFoundError` or `CorruptObjectError` if the record of the release cannot be read.
+    """
     current = read_current(store, target)
     if current is None:
         return None
@@ -108,29 +112,29 @@ def live_arm(store: ObjectStore, target: Target) -> Arm | None:
     return Arm(
         record.id,
         current.versions,
-        [one for member in record.members for one in member.inputs],
+        [used for member in record.members for used in member.inputs],
         keys_of_users({member.ref.kind: member.facts for member in record.members}),
     )
 
 
 def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Arm | None:
-    """Return what a day staged, or None if it did not stage every kind; without what its release leaves out."""
-    staged = [find_staged_artifact(store, target, day, kind) for kind in kinds]
-    found = [one for one in staged if one is not None]
-    if len(found) < len(kinds):
+    """Return the arm of a day's staged artifacts, without excluded ones; None if a kind is not staged."""
+    by_kind = [find_staged_artifact(store, target, day, kind) for kind in kinds]
+    staged = [artifact for artifact in by_kind if artifact is not None]
+    if len(staged) < len(kinds):
         return None
-    found = [one for one in found if not is_left_out(store, target, day, one)]
-    versions = {ref.kind: ref.version for one in found for ref in one.named}
+    staged = [artifact for artifact in staged if not is_left_out(store, target, day, artifact)]
+    versions = {ref.kind: ref.version for artifact in staged for ref in artifact.named}
     return Arm(
         release_id_of(target, versions),
         versions,
-        [used for one in found for used in one.inputs],
-        keys_of_users({one.ref.kind: one.facts for one in found}),
+        [used for artifact in staged for used in artifact.inputs],
+        keys_of_users({artifact.ref.kind: artifact.facts for artifact in staged}),
     )
 
 
 def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str, versions: Mapping[str, str]) -> Arm:
-    """Return the candidate of these versions, with the inputs of the artifacts that the day staged."""
+    """Return the arm of a candidate with these versions, and the inputs of the day's staged artifacts."""
     side = staged_arm(store, target, day, kinds={sharded_kind(kind) for kind in versions})
     return (
         Arm(release, versions, [], frozenset()) if side is None else replace(side, release=release, versions=versions)
@@ -138,7 +142,7 @@ def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str
 
 
 def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar]:
-    """Return the keys that users are hashed by, from the facts of each kind; kinds without users have none."""
+    """Return the ids of the keys that hash users, from the facts of each kind; kinds without users are skipped."""
     return frozenset(of_kind.get(FACT) for kind, of_kind in facts.items() if _has_users(sharded_kind(kind)))
 
 
@@ -147,12 +151,12 @@ def _has_users(kind: str) -> bool:
 
 
 def build_holdout(context: DayContext, *, until: datetime, go_on: Callable[[], None]) -> Snapshot:
-    """Build every kind of events as if the day had ended at `until`, as a reader would hold it; nothing is stored.
+    """Build every kind that is built from events as if the day had ended at `until`, and load it as a reader would.
 
-    `go_on` is called before each kind, and may raise to end the work.
+    Nothing is stored. `go_on` is called before each kind, and may raise to end the work.
     """
     settings, row = context.settings, context.row
-    held = MemoryStore()
+    memory = MemoryStore()
     versions: dict[str, str] = {}
     for kind in _of_events(settings.artifacts.kinds):
         go_on()
@@ -160,11 +164,11 @@ def build_holdout(context: DayContext, *, until: datetime, go_on: Callable[[], N
         window = Window.ending(context.day, days=params.window_days)
         events = _events(context, kind.reading(params), window, until=until, aged=params.aged)
         built = kind.build(events, params, settings.limits)
-        # Whatever its size, one object stands in for it: it is asked here, and goes nowhere.
+        # One object whatever its size: it is only queried in this process, never stored.
         blob = encode_content(built.rows, kind=kind.name, target=row.target, window=window, max_bytes=MAX_INDEXED_BYTES)
-        held.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)
+        memory.put(blob_key(row.target, kind.name, blob.ref.version), blob.data)
         versions[kind.name] = blob.ref.version
-    return load_trial(held, row.target, versions, at=until, limits=_LIMITS)
+    return load_trial(memory, row.target, versions, at=until, limits=_LIMITS)
 
 
 def _of_events(names: Iterable[str]) -> list[Kind]:
@@ -172,7 +176,7 @@ def _of_events(names: Iterable[str]) -> list[Kind]:
 
 
 def _events(context: DayContext, kind: Kind, window: Window, *, until: datetime, aged: bool) -> Events:
-    """Return what a kernel reads of the window, of which the last day ends early."""
+    """Return the events that a kernel reads of a window whose last day ends at `until`."""
     store, target = context.store, context.target
     record = read_document(store, canonical_record_key(target, window.last), CanonicalRecord)
     last = before(
@@ -181,8 +185,8 @@ def _events(context: DayContext, kind: Kind, window: Window, *, until: datetime,
     )
     if window.first == window.last:
         return last
-    earlier = {one: known for one, known in find_days(context, window).records.items() if one != window.last}
+    earlier = {day: each for day, each in find_days(context, window).records.items() if day != window.last}
     stored = read_tallies(store, target, kind, earlier) if earlier else []
     tallies = [*stored, tally_day(last, kind.event_columns)]
-    ages = [(window.last - one).days for one in (*sorted(earlier), window.last)]
+    ages = [(window.last - day).days for day in (*sorted(earlier), window.last)]
     return merge_tallies(with_ages(tallies, ages) if aged else tallies)

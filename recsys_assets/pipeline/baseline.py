@@ -1,4 +1,4 @@
-"""Baseline of an artifact: the live release that its drift, and what a catalog became, are measured from."""
+"""Baseline of an artifact: the live release from which drift and catalog changes are measured."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,9 +32,9 @@ from recsys_assets.storage.store import ObjectStore
 def compare_with_live(
     store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
 ) -> Drift | NoBaseline:
-    """Return how far `rows` lie from the live artifact of their kind, or why there is nothing to compare with.
+    """Measure the drift of `rows` from the live artifact of their kind; `NoBaseline` if there is none to compare with.
 
-    A live release that is damaged is reported, not raised: what would fix it may be the very artifact under judgement.
+    A damaged live release is reported in `NoBaseline.fault`, not raised: the artifact under judgement may repair it.
     """
     try:
         live = live_baseline(store, target, kind)
@@ -44,21 +44,21 @@ def compare_with_live(
 
 
 def live_baseline(store: ObjectStore, target: Target, kind: str) -> Baseline | None:
-    """Return the live rows of a kind, or None if nothing of it is live.
+    """Return the live rows of a kind and the items of the live catalog, or None if the kind is not live.
 
-    The catalog is what the first live kind that is built from it names, by the order of `KINDS`; a kind that is itself
-    built from it, or one beside which none is live, has the items of its own rows. Raises `NotFoundError` or
-    `CorruptObjectError` if the live release, or a blob of it, is not there or not what it should be.
+    The items are those of the first live kind, in the order of `KINDS`, that is built from the catalog and refers to
+    its items. If the kind is itself built from the catalog, or no such kind is live, the items of its own rows are
+    used. Raises `NotFoundError` or `CorruptObjectError` if the live release, or a blob of it, is missing or damaged.
     """
     current = read_current(store, target)
     if current is None or not {kind, index_kind(kind)} & current.versions.keys():
         return None
     refs = read_release(store, target, current.release_id).artifacts
     rows = _rows(store, target, refs, kind)
-    catalogs = [name for name, one in KINDS.items() if one.from_catalog and one.description.names_items]
+    catalogs = [name for name, each in KINDS.items() if each.from_catalog and each.description.names_items]
     others = [name for name in catalogs if name in refs and not KINDS[kind].from_catalog]
-    known = _rows(store, target, refs, others[0]) if others else rows
-    return Baseline(current.release_id, rows, _items(known))
+    catalog = _rows(store, target, refs, others[0]) if others else rows
+    return Baseline(current.release_id, rows, _items(catalog))
 
 
 def _rows(store: ObjectStore, target: Target, refs: Mapping[str, ArtifactRef], kind: str) -> Rows | Vectors:
@@ -70,7 +70,7 @@ def _items(rows: Rows | Vectors) -> pl.Series:
 
 
 def drift_of(context: DayContext, kind: str, rows: Rows | Vectors, policy: Policy[ArtifactFacts]) -> Drift | NoBaseline:
-    """Return how far the rows lie from live; nothing is read if no gate asks."""
+    """Measure the drift of the rows from the live release; nothing is read if no drift gate is on."""
     if not policy.gates.keys() & set(DriftGate):
         return NoBaseline()
     top_items = context.settings.gates_for(context.row).drift.of_kind(kind).top_items
@@ -78,7 +78,10 @@ def drift_of(context: DayContext, kind: str, rows: Rows | Vectors, policy: Polic
 
 
 def catalog_change_of(context: DayContext, kind: str, rows: Rows | Vectors) -> CatalogChange | None:
-    """Return how what a catalog became differs from live's; None without one, or where drift names its damage."""
+    """Compare a kind of the catalog with the live one.
+
+    None if it is not live, or if the live release is damaged, which the drift gates report.
+    """
     with suppress(CorruptObjectError, NotFoundError):
         live = live_baseline(context.store, context.target, kind)
         if live is not None:
@@ -95,7 +98,7 @@ def _items_of_day(context: DayContext) -> pl.DataFrame:
 
 
 def require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:
-    """Return the record of a canonical day; `InputError` if there is none."""
+    """Return the record of a canonical day; raises `InputError` if there is none."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None:
         raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")

@@ -1,4 +1,4 @@
-"""Building of one artifact: by the kind's kernel in this process, or by its relational definition on an engine."""
+"""Build of one artifact: by the kind's kernel in this process, or by its relational definition on an engine."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +9,7 @@ from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.kernel_input import read_kernel_input
-from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, encoding_args, keep_artifact
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
@@ -17,9 +17,9 @@ NATIVE = "native"
 
 
 def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
-    """Build an artifact natively, or on the engine that the configuration names for the kind and target, and keep it.
+    """Build an artifact natively or on the engine that is configured for its kind and target, and store it.
 
-    Raises what `read_kernel_input` raises, and of engines `EngineRefusedError` and `EngineUnavailableError`.
+    Raises what `read_kernel_input` raises; an engine also raises `EngineRefusedError` or `EngineUnavailableError`.
     """
     settings = context.settings
     engine = engine_of(settings, spec.row, spec.params)
@@ -33,18 +33,18 @@ def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
 
 
 def engine_of(settings: Settings, row: TargetSettings, params: KindParams) -> str:
-    """Return the name of the engine that the configuration names for a kind of a target."""
+    """Return the name of the engine that is configured for a kind of a target."""
     return params.engine or row.engine or settings.artifacts.engine
 
 
-def fit(pieces: Sequence[Rows], spec: BuildSpec) -> tuple[list[Rows], dict[str, int]]:
-    """Return the first rows of a kind that is one list, as many as `max_bytes` holds, and the number of all others.
+def cut_to_max_bytes(pieces: Sequence[Rows], spec: BuildSpec) -> tuple[list[Rows], dict[str, int]]:
+    """Return the first rows of a single-list kind that fit into `max_bytes`, and the number of rows cut off, if any.
 
-    Such a list cannot be split into shards, and its best rows serve where all of them would not ship.
+    Such a list cannot be split into shards. Its best rows can still be served, while all of them could not ship.
     """
-    kept = cut_to_fit(pieces, spec.kind.row_shape, **named(spec))
-    cut = sum(map(len, pieces)) - sum(map(len, kept))
-    return kept, {"cut_for_max_bytes": cut} if cut else {}
+    fitting = cut_to_fit(pieces, spec.kind.row_shape, **encoding_args(spec))
+    cut = sum(map(len, pieces)) - sum(map(len, fitting))
+    return fitting, {"cut_for_max_bytes": cut} if cut else {}
 
 
 def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
@@ -53,12 +53,12 @@ def _make_natively(context: DayContext, spec: BuildSpec) -> BuildResult:
     built = kind.build(source.read, params, context.settings.limits)
     rows, cut = without_items(built.rows, blocked), dict[str, int]()
     if isinstance(rows, Rows) and kind.row_shape.key is None:
-        fitting, cut = fit([rows], spec)
+        fitting, cut = cut_to_max_bytes([rows], spec)
         rows = fitting[0] if fitting else rows.head(0)
-    whole = partial(encode_content, rows, **named(spec))
-    kept = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
+    whole = partial(encode_content, rows, **encoding_args(spec))
+    stored = keep_artifact(context.store, spec, whole, [rows] if isinstance(rows, Rows) else None)
     return BuildResult(
-        kept,
+        stored,
         rows,
         len(rows),
         built.left_out,

@@ -1,4 +1,4 @@
-"""Building of one artifact on an engine: its inputs laid out in files, its rows encoded as a kernel's are."""
+"""Build of one artifact on an engine: its inputs as files, its rows encoded like those of a kernel."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,11 +15,11 @@ from recsys_assets.errors import InputError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.kinds.registry import Kind
-from recsys_assets.pipeline.build import fit
+from recsys_assets.pipeline.build import cut_to_max_bytes
 from recsys_assets.pipeline.canonical_commit import read_day
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.kernel_input import WindowDays, find_days, load_catalog
-from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, keep_artifact, named
+from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, encoding_args, keep_artifact
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import canonical_key
 from recsys_assets.storage.store import Listed, ObjectStore
@@ -27,27 +27,28 @@ from recsys_assets.storage.store import Listed, ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class EngineSource:
-    """Files for an engine, oldest day first, of how many events, inputs, and the days not there or refused."""
+    """Input files of an engine build, oldest day first, with event count, inputs, and missing and refused days."""
 
     files: tuple[str, ...]
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
-    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
+    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # added to the facts of the artifact
     refused: tuple[date, ...] = ()
-    in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])  # keys, as they were proven
+    # State, at its verification, of each key that the engine reads in place.
+    in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])
 
     def check_unchanged(self, store: ObjectStore) -> None:
-        """Raise `InputError` if a day that was read where it is stored was rewritten meanwhile."""
-        changed = [key for key, found in self.in_place.items() if store.stat(key) != found]
+        """Raise `InputError` if a day that the engine read in place was rewritten in the meantime."""
+        changed = [key for key, verified in self.in_place.items() if store.stat(key) != verified]
         if changed:
             raise InputError(f"{', '.join(changed)} changed while an engine read it: build the artifact again")
 
 
 def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Engine, folder: str) -> EngineSource:
-    """Return what a kind's definition reads, laid out for an engine; copies go to the attempt's `folder`.
+    """Return the input files of a kind's definition; copies are written to the attempt's `folder`.
 
-    Raises `CorruptObjectError` if the bytes of a day are not those of its record, and what `find_days` raises.
+    Raises `CorruptObjectError` if the bytes of a day do not match its record, and what `find_days` raises.
     """
     if kind.from_catalog:
         return _tags(context, folder)
@@ -57,16 +58,16 @@ def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Eng
 
 
 def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engine, _folder: str) -> EngineSource:
-    """Name the days where they are; the engine hashes them, so that no byte of them comes here."""
+    """Return the stored objects of the days; the engine hashes them, so their bytes are not downloaded here."""
     keys = {canonical_key(target, day): record.digest for day, record in sorted(days.records.items())}
-    seen = {key: store.stat(key) for key in keys}
+    before = {key: store.stat(key) for key in keys}
     engine.verify({f"{store.root_uri}/{key}": digest for key, digest in keys.items()})
     files = tuple(f"{store.root_uri}/{key}" for key in keys)
-    return EngineSource(files, days.events, days.inputs, days.missing, refused=days.refused, in_place=seen)
+    return EngineSource(files, days.events, days.inputs, days.missing, refused=days.refused, in_place=before)
 
 
 def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engine, folder: str) -> EngineSource:
-    """Copy one day after the other, each proven: what the engine reads cannot change under it."""
+    """Copy the days one by one, each verified by its digest: a copy cannot change while the engine reads it."""
     files: list[str] = []
     for day, record in sorted(days.records.items()):
         files.append(f"{folder}/{day}.parquet")
@@ -75,7 +76,7 @@ def _copied(store: ObjectStore, target: Target, days: WindowDays, _engine: Engin
 
 
 def _tags(context: DayContext, folder: str) -> EngineSource:
-    """Write the catalog's tags, read and cleaned here: a catalog is small, and texts are ours to read."""
+    """Write the catalog's tags for the engine. This package reads and cleans them: a catalog is small."""
     loaded = load_catalog(context)
     file = f"{folder}/tags.parquet"
     write_file(file, encode_tags(loaded.rows))
@@ -83,10 +84,11 @@ def _tags(context: DayContext, folder: str) -> EngineSource:
 
 
 def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry, name: str) -> BuildResult:
-    """Return the artifact as the engine called `name` made it, once it has proven itself.
+    """Build and store an artifact on the engine called `name`, once the engine has passed its checks.
 
-    It writes below a folder that is gone afterwards. Raises what `EngineRegistry.open` raises, `ConfigurationError` if
-    the kind with these parameters has no definition, and `InputError` if a day that it read was rewritten meanwhile.
+    The engine writes into a folder that is deleted afterwards. Raises what `EngineRegistry.open` raises,
+    `ConfigurationError` if the kind has no definition for these parameters, and `InputError` if a day that the engine
+    read was rewritten in the meantime.
     """
     row, kind, params, window, blocked = spec
     find_definition(kind, params)
@@ -95,16 +97,17 @@ def make_on_engine(context: DayContext, spec: BuildSpec, engines: EngineRegistry
     with attempt(opened.work, f"{row.tenant}/{row.surface}/{kind.name}") as folder:
         source = offer_source(context, kind, window, engine=engine, folder=folder)
         scanned = scan_source(engine, kind, source.files)
-        answer = answer_on_engine(engine, kind, params, scanned, folder=folder, blocked=blocked)
-        pieces, cut = (answer, dict[str, int]()) if kind.row_shape.key else fit(list(answer), spec)
-        kept = keep_artifact(context.store, spec, partial(encode_pieces, pieces, kind.row_shape, **named(spec)), pieces)
+        output = answer_on_engine(engine, kind, params, scanned, folder=folder, blocked=blocked)
+        pieces, cut = (output, dict[str, int]()) if kind.row_shape.key else cut_to_max_bytes(list(output), spec)
+        encode_whole = partial(encode_pieces, pieces, kind.row_shape, **encoding_args(spec))
+        stored = keep_artifact(context.store, spec, encode_whole, pieces)
         source.check_unchanged(context.origin)
-    left_out, counted = answer.counts()
+    left_out, counted = output.counts()
     numbers = {"engine": engine.name, **counted, **source.numbers, **cut}
     return BuildResult(
-        kept,
-        answer.first,
-        answer.lists - cut.get("cut_for_max_bytes", 0),
+        stored,
+        output.first,
+        output.lists - cut.get("cut_for_max_bytes", 0),
         left_out,
         numbers,
         source.events,

@@ -1,4 +1,4 @@
-"""Gates of a candidate as a whole, and its rehearsal: loaded as readers load it, asked what its last day asked."""
+"""Gates of a candidate as a whole, and its rehearsal: loaded like in a reader, and queried with the day's events."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-_MOST_BYTES = 2**40
+_MAX_RELEASE_BYTES = 2**40
 _POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]] = {
     REHEARSAL: rehearsal_policy,
     BACKTEST: backtest_policy,
@@ -45,33 +45,33 @@ _POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What a day asked: the items and the users of single events, each as often as it came up."""
+    """Queries of a rehearsal: item ids and user ids of a day's events, each as often as it occurs in the sample."""
 
     items: Sequence[str]
     users: Sequence[str]
 
 
 def rehearse_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
-    """Return the rehearsal's gate report of the release of `versions` (by kind), asked what the day asked.
+    """Rehearse the release of `versions` (by kind) with queries from the day's events, and return the gate report.
 
-    The questions are events at even distances in the day's canonical order, so the same day asks the same.
+    The queries are sampled at even distances in the canonical order, so the same day always gives the same queries.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     limits = settings.gates_for(row).rehearsal
     policy = rehearsal_policy(settings, row)
     questions = read_questions(store, row.target, day, limit=limits.questions)
-    found = rehearse(store, row.target, versions, questions=questions, settings=limits, at=Window(day, day).end)
-    numbers = found.numbers if isinstance(found, Rehearsed) else {}
-    return policy.judge(release_id_of(row.target, versions), found, numbers=numbers)
+    outcome = rehearse(store, row.target, versions, questions=questions, settings=limits, at=Window(day, day).end)
+    numbers = outcome.numbers if isinstance(outcome, Rehearsed) else {}
+    return policy.judge(release_id_of(row.target, versions), outcome, numbers=numbers)
 
 
 def read_questions(store: ObjectStore, target: Target, day: date, *, limit: int) -> Questions:
-    """Return at most `limit` items and as many users of a canonical day; none if there is no such day."""
+    """Return at most `limit` items and at most `limit` users of a canonical day; none if the day does not exist."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None:
         return Questions((), ())
     events = read_events(store, target, day, record, columns=("item_id", "user_id"))
-    return Questions(*(_spread(events.codes[name], events.ids[name], limit) for name in ("item_id", "user_id")))
+    return Questions(*(_sample(events.codes[name], events.ids[name], limit) for name in ("item_id", "user_id")))
 
 
 def rehearse(
@@ -83,61 +83,63 @@ def rehearse(
     settings: RehearsalSettings,
     at: datetime,
 ) -> Rehearsed | NotLoaded:
-    """Load a release as a reader would, and count what each kind answers; `NotLoaded` where a reader would refuse."""
-    limits = Limits(blob_bytes=settings.max_blob_bytes, release_bytes=_MOST_BYTES)  # memory has a gate of its own
+    """Load a release like a reader, and count the responses of each kind; `NotLoaded` if a reader would refuse it."""
+    limits = Limits(
+        blob_bytes=settings.max_blob_bytes, release_bytes=_MAX_RELEASE_BYTES
+    )  # memory is limited by a separate gate
     started = perf_counter()
     try:
         snapshot = load_trial(store, target, versions, at=at, limits=limits)
         seconds = perf_counter() - started
         answers = {
-            kind: _ask(artifact.rows, questions, settings.full_list)
+            kind: _query(artifact.rows, questions, settings.full_list)
             for kind, artifact in snapshot.artifacts.items()
             if artifact.rows is not None
         }
-        answers |= {kind: _ask_vectors(snapshot.arrays(kind), shape, questions) for kind, shape in _vectors(versions)}
-    except (CorruptObjectError, NotFoundError) as error:  # of a kind in shards, when one is asked for
+        answers |= {kind: _query_vectors(snapshot.arrays(kind), shape, questions) for kind, shape in _vectors(versions)}
+    except (CorruptObjectError, NotFoundError) as error:  # a shard may be loaded only when it is queried
         return NotLoaded(str(error))
     return Rehearsed(seconds, snapshot.size, snapshot.held_bytes, answers)
 
 
-def _spread(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
-    """Return the ids of at most `limit` rows at even distances; rows without an id do not count."""
-    known = codes.drop_nulls()
-    count = min(limit, len(known))
-    places = np.arange(count, dtype=np.int64) * len(known) // max(count, 1)
-    return ids.gather(known.gather(places)).to_list()
+def _sample(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
+    """Return the ids of at most `limit` rows at even distances; rows without an id are skipped."""
+    present = codes.drop_nulls()
+    count = min(limit, len(present))
+    positions = np.arange(count, dtype=np.int64) * len(present) // max(count, 1)
+    return ids.gather(present.gather(positions)).to_list()
 
 
-def _ask(rows: Lookup[Any], questions: Questions, full_list: int) -> RehearsalAnswers:
-    """Ask a kind for every item or user; a kind that is one list is asked once."""
+def _query(rows: Lookup[Any], questions: Questions, full_list: int) -> RehearsalAnswers:
+    """Query a kind for every item or user; a single-list kind is queried once."""
     if rows.form.close == b"}":
         return _count([len(rows)], full_list)
-    asked = questions.users if rows.form.key == "user_id" else questions.items
-    return _count([_length(rows.find(one), full_list) for one in asked], full_list)
+    ids = questions.users if rows.form.key == "user_id" else questions.items
+    return _count([_length(rows.find(id_), full_list) for id_ in ids], full_list)
 
 
 def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
-    """Yield the kinds of vectors among some; what other teams' arrays are asked is not known."""
+    """Yield the kinds whose content is vectors, with their shape; imported arrays of other teams are skipped."""
     for kind in kinds:
         shape = KINDS[kind].shape if kind in KINDS else None
         if isinstance(shape, VectorShape):
             yield kind, shape
 
 
-def _ask_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> RehearsalAnswers:
-    """Ask for the vector of every item and user that the kind is of; one that is there is a full answer."""
-    asked = {"item_id": questions.items, "user_id": questions.users}
-    found = [
-        ids.find(one) is not None
-        for column in shape.tables.keys() & asked.keys()
+def _query_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> RehearsalAnswers:
+    """Query a kind for the vector of every item and user; each vector counts as a full response."""
+    queries = {"item_id": questions.items, "user_id": questions.users}
+    hits = [
+        ids.find(query) is not None
+        for column in shape.tables.keys() & queries.keys()
         for ids in [Ids.of(arrays, column)]
-        for one in asked[column]
+        for query in queries[column]
     ]
-    return RehearsalAnswers(asked=len(found), empty=found.count(False), short=0)
+    return RehearsalAnswers(asked=len(hits), empty=hits.count(False), short=0)
 
 
 def _length(row: object, full_list: int) -> int:
-    """Return how many items a row answers with; tags are no items, so that any number of them is a full list."""
+    """Return the number of items in a row; any number of tags counts as a full list."""
     match row:
         case Neighbors() | UserItems():
             return len(row.items)
@@ -161,16 +163,16 @@ _JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day, BACKTEST: backte
 
 
 def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy[Any]]:
-    """Return the policy of each subject that judges a candidate of this target as a whole; none for what is off."""
-    found = [make(settings, row) for make in _POLICIES.values()]
-    return [policy for policy in found if policy.gates]
+    """Return the policies that judge a candidate of this target as a whole; those without gates are omitted."""
+    policies = [make(settings, row) for make in _POLICIES.values()]
+    return [policy for policy in policies if policy.gates]
 
 
 def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[GateReport]:
-    """Judge what a day staged as a whole, keep each report for the swap, and return them.
+    """Judge the staged artifacts of a day as a whole, store the reports for publishing, and return them.
 
-    With `only_missing` a report stays that is of these very artifacts and of today's limits. Nothing is judged, and
-    nothing returned, where an artifact is missing or cannot be read: the swap names it.
+    With `only_missing`, subjects with a report on exactly these artifacts and today's limits are skipped. If an
+    artifact is missing or cannot be read, nothing is judged and the result is empty: publishing reports the error.
     """
     store, row, day = context.store, context.row, context.day
     versions = _staged_versions(context)
@@ -178,8 +180,8 @@ def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[Gate
         return []
     reports: list[GateReport] = []
     for policy in whole_policies(context.settings, row):
-        judged = (release_id_of(row.target, versions), policy.digest)
-        if only_missing and _judged(context, policy.subject) == judged:
+        basis = (release_id_of(row.target, versions), policy.digest)
+        if only_missing and _basis_of_report(context, policy.subject) == basis:
             continue
         report = _JUDGES[policy.subject](context, versions)
         keep_report_together(store, row.target, day, report)
@@ -187,9 +189,9 @@ def judge_whole(context: DayContext, *, only_missing: bool = False) -> list[Gate
     return reports
 
 
-def _judged(context: DayContext, subject: str) -> tuple[str, str] | None:
+def _basis_of_report(context: DayContext, subject: str) -> tuple[str, str] | None:
     report = if_readable(partial(find_report_together, context.store, context.target, context.day, subject))
-    return (report.version, report.policy) if report else None  # one that is damaged is judged again
+    return (report.version, report.policy) if report else None  # a damaged report is replaced
 
 
 def _staged_versions(context: DayContext) -> dict[str, str] | None:

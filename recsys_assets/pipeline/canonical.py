@@ -1,4 +1,4 @@
-"""Canonical stage: a target's parts of a day to one Parquet object, its record and its gate report."""
+"""Canonical stage: merges a target's parts of a day into one Parquet object, with its record and gate report."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.part_merge import Part
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.canonical_commit import (
-    NOT_LOOKED,
+    NOT_READ,
     RECENT,
     StoredDay,
     commit_bytes,
@@ -36,7 +36,7 @@ from recsys_assets.pipeline.canonical_commit import (
     with_results_of,
 )
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.day_look import MAX_LOOK_BYTES, DayLook, look_at, look_of
+from recsys_assets.pipeline.day_analysis import MAX_ANALYSIS_BYTES, DayAnalysis, analyse_day, analysis_of_stored
 from recsys_assets.pipeline.day_profile import keep_results, read_past, score_live, with_results
 from recsys_assets.pipeline.day_refusals import check_input, refuse_lost_events, refuse_missing_files
 from recsys_assets.pipeline.records import RawRecord, RawTargetRecord
@@ -66,7 +66,7 @@ MAX_COMMITS = 5
 
 @dataclass(frozen=True, slots=True)
 class CanonicalDayBuilt:
-    """One canonical day as it stands in the store, and its first rows."""
+    """One canonical day as it is stored, and its first rows."""
 
     record: CanonicalRecord
     preview: pl.DataFrame
@@ -74,7 +74,7 @@ class CanonicalDayBuilt:
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
-        """What people watch over days."""
+        """Numbers that are shown and plotted over days."""
         record = self.record
         return {
             "rows": record.rows,
@@ -89,20 +89,21 @@ class CanonicalDayBuilt:
 def build_canonical(context: DayContext) -> CanonicalDayBuilt:
     """Write the day's distinct events of one target in canonical order; the same input changes nothing.
 
-    Raises `NoInputError` (empty_input, no_events), `InputError` (unreadable, all lines bad), `LimitExceededError`
-    before anything is loaded.
+    Raises `NoInputError` (no_input, empty_input, no_events), `InputError` (unreadable, all lines bad, or a rebuild
+    would lose events), `LimitExceededError` before anything is loaded, and `ConflictError` if other writers kept
+    rewriting the day.
     """
     RECENT.forget()
     without = context.forgotten
     for attempt in attempts(MAX_COMMITS, pause=context.pause):
-        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer was faster: read the day again
             if without is None:
                 without = read_forgotten_of(context.origin, context.target)
             is_first = attempt == 0 and context.is_new(raw_record_key(context.day))  # then no day was built from it
-            built = _build_once(context, without, NOT_LOOKED if is_first else None)
+            built = _build_once(context, without, NOT_READ if is_first else None)
             now = read_forgotten_of(context.origin, context.target)
-            if now.mark(context.day) == without.mark(context.day):  # else one more was forgotten meanwhile
-                _erase(context, now)  # the days before it too: artifacts of the day are built from all
+            if now.mark(context.day) == without.mark(context.day):  # else another user was forgotten in the meantime
+                _erase(context, now)  # also from earlier days: artifacts of the day are built from all of them
                 return built
         without = None
         context.staged_evidence()
@@ -112,16 +113,17 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
 
 
 def _build_once(context: DayContext, forgotten: ForgottenUsers, over: StoredDay | None) -> CanonicalDayBuilt:
-    """Build the day without forgotten users `over` what is stored (None: it is read); judge one that is new at once.
+    """Build the day without forgotten users, replacing the stored day `over` (None: read it here).
 
-    Its results are then written with its record. Gates that cannot judge are for the check of the day to name.
+    A new day is judged at once, and its results are written with its record. Errors of the gates are ignored here: the
+    check of the day raises them.
     """
     store, target, day = context.store, context.target, context.day
     if over is None:
         over = read_stored_day(store, target, day)
-    with ThreadPoolExecutor(1) as beside:
-        merged = _merge(context, over, forgotten, beside)
-        record, data, look = merged.record, merged.data, merged.look
+    with ThreadPoolExecutor(1) as executor:
+        merged = _merge(context, over, forgotten, executor)
+        record, data, analysis = merged.record, merged.data, merged.analysis
         shown = merged.preview, merged.late
         if not is_same_day(over.record, record):
             refuse_lost_events(context, over, record, forgotten)
@@ -131,24 +133,24 @@ def _build_once(context: DayContext, forgotten: ForgottenUsers, over: StoredDay 
             del merged, data  # their memory is needed to judge
             if over.record_etag is None:
                 with suppress(Exception):
-                    record = _judge(context, record, look)
+                    record = _judge(context, record, analysis)
             commit_record(store, target, day, over=over, record=record)
     return CanonicalDayBuilt(record, *shown)
 
 
 @dataclass(frozen=True, slots=True)
-class _Merged:
-    """A day's parts as one: record and bytes to write, the first rows, late events by day, and the look at the rest."""
+class _MergedDay:
+    """Merged parts of a day: record and bytes to write, the first rows, late events by day, and the analysis ahead."""
 
     record: CanonicalRecord
     data: bytes
     preview: pl.DataFrame
     late: Mapping[str, int]
-    look: Future[DayLook] | None
+    analysis: Future[DayAnalysis] | None
 
 
-def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, beside: Executor) -> _Merged:
-    """Put a day's parts together; one that is new is looked at `beside` its encoding, as it will be judged."""
+def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, executor: Executor) -> _MergedDay:
+    """Merge a day's parts; a new day is analysed on the `executor` while it is encoded, because it will be judged."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
@@ -158,8 +160,8 @@ def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, besi
     gap = settings.raw.session_gap_minutes
     merged, counts = canonicalize(_parts(store, raw, share), expected=share.events, session_gap_minutes=gap)
     events = erase_from_events(merged, lambda user: forgotten.hides(user, day)) if forgotten else merged
-    is_looked_at = over.record_etag is None and events.size <= MAX_LOOK_BYTES
-    look = beside.submit(look_at, events, day) if is_looked_at else None
+    is_analysed = over.record_etag is None and events.size <= MAX_ANALYSIS_BYTES
+    analysis = executor.submit(analyse_day, events, day) if is_analysed else None
     data = encode_events(events)
     gone = len(merged.codes) - len(events.codes)
     record = CanonicalRecord(
@@ -175,17 +177,17 @@ def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, besi
         erased=forgotten.mark(day) or UNSET,
     )
     preview = Events(events.codes.head(PREVIEW_ROWS), events.ids).decoded()
-    return _Merged(record, data, preview.with_columns(pl.col("ts").cast(pl.String)), share.late, look)
+    return _MergedDay(record, data, preview.with_columns(pl.col("ts").cast(pl.String)), share.late, analysis)
 
 
 def judge_canonical(context: DayContext) -> GateReport:
-    """Read the stored day back, judge it, keep the report and the profile in its record, and return the report.
+    """Read the stored day back, judge it, store report and profile in its record, and return the report.
 
-    Raises `ConflictError` when others kept writing the day.
+    Raises `ConflictError` if other writers kept rewriting the day, and `NotFoundError` if it was not built.
     """
     key = canonical_record_key(context.target, context.day)
     for _ in attempts(MAX_COMMITS, pause=context.pause):
-        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the next look shows what is there now
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer was faster: read the day again
             stored = context.store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
             record = decode(stored.data, CanonicalRecord, name=key)
             judged = _judge(context, record)
@@ -198,7 +200,7 @@ def judge_canonical(context: DayContext) -> GateReport:
 
 
 def find_own_canonical_report(context: DayContext) -> GateReport | None:
-    """Return the report of a day that this very run built and judged by today's limits, or None."""
+    """Return the gate report of the day if this same run built it and judged it by the current limits, else None."""
     key = canonical_record_key(context.target, context.day)
     if not context.is_new(key):
         return None
@@ -207,8 +209,8 @@ def find_own_canonical_report(context: DayContext) -> GateReport | None:
     return report if report is not UNSET and report.policy == policy.digest else None
 
 
-def _judge(context: DayContext, record: CanonicalRecord, ahead: Future[DayLook] | None = None) -> CanonicalRecord:
-    """Return the record with what the gates say of the stored bytes, and with their profile."""
+def _judge(context: DayContext, record: CanonicalRecord, ahead: Future[DayAnalysis] | None = None) -> CanonicalRecord:
+    """Return the record with the gate report and the profile of the stored bytes."""
     store, row, day = context.store, context.row, context.day
     events = read_columns(store, row.target, day, record)
     RECENT.keep(record.digest, events)
@@ -216,8 +218,8 @@ def _judge(context: DayContext, record: CanonicalRecord, ahead: Future[DayLook] 
     past = read_past(store, row.target, day, most=most, first=first)
     policy = canonical_policy(context.settings, row)
     live = score_live(store, row.target, day, events, record) if DayGate.LIVE in policy.gates else None
-    look = look_of(events, day, ahead)
-    profile = replace(with_past(look.profile_of(record), past.days), live=live)
+    analysis = analysis_of_stored(events, day, ahead)
+    profile = replace(with_past(analysis.profile_of(record), past.days), live=live)
     facts = CanonicalFacts(
         digest=record.digest,
         rows=len(events.codes),
@@ -225,7 +227,7 @@ def _judge(context: DayContext, record: CanonicalRecord, ahead: Future[DayLook] 
         bad=record.bad,
         duplicates=record.duplicates,
         rejects=record.rejects,
-        contract=look.contract,
+        contract=analysis.contract,
         profile=profile,
         past=past,
         content=events,
@@ -242,7 +244,7 @@ def _report_in(record: CanonicalRecord) -> GateReport:
 
 
 def _answered_before(context: DayContext, record: CanonicalRecord) -> dict[str, str]:
-    """Return the gates whose refusal of these very bytes somebody answered for: same bytes, same word."""
+    """Return the gates and reasons of earlier overrides on exactly these bytes, which stay valid."""
     report = if_readable(lambda: find_canonical_report(context.store, context.target, context.day, record))
     return report.answered if report is not None and report.version == record.digest else {}
 
@@ -261,7 +263,7 @@ def _parts(store: ObjectStore, raw: RawRecord, share: RawTargetRecord) -> Iterat
             _refuse_changed(store, raw)
             raise CorruptObjectError(f"{part.name} is not what the day's record says: run raw of this day again")
         if isinstance(store, RunCache):
-            store.drop(part.name)  # read once: kinds need its memory
+            store.drop(part.name)  # read only once: its memory is needed to build kinds
         yield decode_part(data)
 
 
@@ -274,26 +276,29 @@ def _bytes_of(store: ObjectStore, part: Input) -> bytes | None:
 
 
 def _refuse_changed(store: ObjectStore, raw: RawRecord) -> None:
-    """Raise `ConflictError` if the day's files were read again since its record was: read it again."""
+    """Raise `ConflictError` if the raw record was replaced since it was read."""
     if find_document(store, raw_record_key(date.fromisoformat(raw.day)), RawRecord) != raw:
-        raise ConflictError(f"the raw files of {raw.day} changed and were read again meanwhile: build the day again")
+        raise ConflictError(
+            f"the raw files of {raw.day} changed and were read again in the meantime: build the day again"
+        )
 
 
 def erase_forgotten(context: DayContext) -> list[date]:
-    """Take users who are forgotten out of the days in the windows of this one that may hold them; return which.
+    """Erase forgotten users from the days in this day's windows that may contain them, and return the changed days.
 
-    A build beside a `forget`, or one that was killed, leaves a day whose record does not name everybody who is
-    forgotten by now. Artifacts that were built from such a day do not ship; its next build is without the user.
+    A build that runs during a `forget`, or is killed, can leave a day whose record does not cover all users who are
+    forgotten at present. Artifacts that were built from such a day do not ship; their next build is without the users.
     """
-    known = context.forgotten
-    return _erase(context, read_forgotten_of(context.origin, context.target) if known is None else known)
+    forgotten = context.forgotten
+    return _erase(context, read_forgotten_of(context.origin, context.target) if forgotten is None else forgotten)
 
 
 def _erase(context: DayContext, forgotten: ForgottenUsers) -> list[date]:
     store, target = context.origin, context.target
     erased: list[date] = []
     for day in [*days_before(context), context.day] if forgotten else ():
-        record = find_readable(store, canonical_record_key(target, day), CanonicalRecord)  # the candidate names damage
+        # A damaged record is skipped here: the candidate check reports it.
+        record = find_readable(store, canonical_record_key(target, day), CanonicalRecord)
         if (
             record is not None
             and not is_marked(record, forgotten, day)
@@ -301,36 +306,35 @@ def _erase(context: DayContext, forgotten: ForgottenUsers) -> list[date]:
         ):
             erased.append(day)
     if erased:
-        context.staged_evidence()  # of canonical days, what this run read before is another by now
+        context.staged_evidence()  # drops the canonical days that this run cached
     for day in erased:
         judge_canonical(context.on(day))
     return erased
 
 
 def judge_earlier_days_again(context: DayContext) -> list[date]:
-    """Judge, by today's limits and on their stored bytes, the days before this one in its windows; return which.
+    """Judge the earlier days of this day's windows that were judged by other limits; return the judged days.
 
-    Only days that were judged by other limits: nobody should have to run the check of 27 days after changing one. A
-    day that was never judged stays so, and the day itself is judged by its own check.
+    They are judged by the current limits on their stored bytes, so that after a change of limits no user has to rerun
+    the checks of, for example, 27 days. A day that was never judged is skipped; the day itself has its own check.
     """
     store, settings, row = context.store, context.settings, context.row
-    earlier = days_before(context)
     policy = canonical_policy(settings, row).digest
-    changed = [one for one in earlier if _judged_by_other_limits(store, row, one, policy)]
-    for one in changed:
-        judge_canonical(context.on(one))
+    changed = [day for day in days_before(context) if _judged_by_other_limits(store, row, day, policy)]
+    for day in changed:
+        judge_canonical(context.on(day))
     return changed
 
 
 def _judged_by_other_limits(store: ObjectStore, row: TargetSettings, day: date, policy: str) -> bool:
-    report = if_readable(lambda: find_report_of_day(store, row.target, day))  # the candidate names damage
+    report = if_readable(lambda: find_report_of_day(store, row.target, day))  # the candidate check reports damage
     return report is not None and report.policy != policy
 
 
 def days_before(context: DayContext) -> list[date]:
-    """Return the days before this one in the windows that end with it."""
+    """Return the earlier days, oldest first, of the windows that end with this day."""
     kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
     windows = [
         Window.ending(context.day, days=read_params(context.settings, context.row, kind).window_days) for kind in kinds
     ]
-    return sorted({one for window in windows for one in window.days if one < context.day})
+    return sorted({day for window in windows for day in window.days if day < context.day})

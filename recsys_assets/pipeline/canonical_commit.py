@@ -1,4 +1,4 @@
-"""Canonical days in the store: bytes proven by their record, and replaced before it, each only over what was read."""
+"""Canonical days in the store: reads verified by the record, and commits by compare-and-swap, bytes before record."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -26,14 +26,14 @@ from recsys_assets.storage.store import ObjectStore
 
 MAX_DAY_BYTES = 4_000_000_000
 _TRIES = 10
-MAX_BYTES = 256_000_000  # a larger day is read again each time: its memory is needed for the work itself
+MAX_BYTES = 256_000_000  # larger days are not cached: the memory is needed to build kinds
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDay:
-    """A canonical day as it was read: its record and its bytes, each with its etag; None: there is none.
+    """A canonical day as it was read: its record and its bytes, each with its etag; None if missing.
 
-    `record` is None too where it cannot be read, or is not of these bytes: the day is to be built again.
+    `record` is also None if it cannot be read or does not match the bytes: the day must be rebuilt.
     """
 
     record: CanonicalRecord | None = None
@@ -43,8 +43,8 @@ class StoredDay:
     was_read: bool = True
 
 
-NOT_LOOKED: Final = StoredDay(was_read=False)
-"""No day, as nobody looked: that there is one shows when it is created."""
+NOT_READ: Final = StoredDay(was_read=False)
+"""A day that was not read: if it exists, creating it raises a conflict."""
 
 
 def read_stored_day(store: ObjectStore, target: Target, day: date) -> StoredDay:
@@ -56,26 +56,27 @@ def read_stored_day(store: ObjectStore, target: Target, day: date) -> StoredDay:
         return StoredDay()
     record = if_readable(lambda: decode(stored.data, CanonicalRecord, name=key))
     try:
-        found = store.get(canonical_key(target, day), max_bytes=MAX_DAY_BYTES)
+        parquet = store.get(canonical_key(target, day), max_bytes=MAX_DAY_BYTES)
     except NotFoundError:
         return StoredDay(None, stored.etag)
-    digest = hashlib.sha256(found.data).hexdigest()
+    digest = hashlib.sha256(parquet.data).hexdigest()
     if record is not None and record.digest == digest:
-        return StoredDay(record, stored.etag, found.data, found.etag)
+        return StoredDay(record, stored.etag, parquet.data, parquet.etag)
     following = _find_next(store, target, day, digest)
     if following is None:
-        return StoredDay(None, stored.etag, found.data, found.etag)
+        return StoredDay(None, stored.etag, parquet.data, parquet.etag)
     etag = store.swap(key, encode(following), expected=stored.etag)
     store.delete(canonical_next_key(target, day, digest))
-    return StoredDay(following, etag, found.data, found.etag)
+    return StoredDay(following, etag, parquet.data, parquet.etag)
 
 
 def commit_day(
     store: ObjectStore, target: Target, day: date, *, over: StoredDay, data: bytes, record: CanonicalRecord
 ) -> None:
-    """Replace a canonical day by `data` with `record`, unless another writer replaced what was read as `over`.
+    """Replace a canonical day, which was read as `over`, by `data` with `record`.
 
-    Raises `ConflictError` then: read the day again. Interrupted, it is completed by the next `read_stored_day`.
+    Raises `ConflictError` if another writer replaced it since: read the day again. An interrupted commit is completed
+    by the next `read_stored_day`.
     """
     commit_bytes(store, target, day, over=over, data=data, record=record)
     commit_record(store, target, day, over=over, record=record)
@@ -84,7 +85,7 @@ def commit_day(
 def commit_bytes(
     store: ObjectStore, target: Target, day: date, *, over: StoredDay, data: bytes, record: CanonicalRecord
 ) -> None:
-    """Write the bytes of a day, the first half of `commit_day`; where there was no record they belong to nobody yet."""
+    """Write the bytes of a day, the first half of `commit_day`; without a record, they are not part of any day yet."""
     if over.record_etag is not None:
         store.put(canonical_next_key(target, day, record.digest), encode(record))
     _write_bytes(store, canonical_key(target, day), over, data, record.digest)
@@ -102,19 +103,19 @@ def commit_record(store: ObjectStore, target: Target, day: date, *, over: Stored
 
 
 def is_same_day(one: CanonicalRecord | None, other: CanonicalRecord) -> bool:
-    """Return whether two records are of the same bytes, counts and inputs, whatever gates said of them."""
+    """Return whether two records have the same bytes, counts and inputs; their gate results may differ."""
     return one is not None and with_results_of(one, other) == one
 
 
 def with_results_of(before: CanonicalRecord, record: CanonicalRecord) -> CanonicalRecord:
-    """Return a record with what gates said before: of other bytes, as that report says itself, until they judge."""
+    """Return a record with the gate results of the one before, which have its digest, until the gates are evaluated."""
     return msgspec.structs.replace(record, gates=before.gates, profile=before.profile, v=before.v)
 
 
 def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, digest: str) -> None:
-    """Write the Parquet object over what was read; bytes without a record belong to nobody and are replaced.
+    """Replace the Parquet object that was read; bytes without a record are not part of any day and are replaced.
 
-    Raises `ConflictError` for bytes that are there where nobody looked for a record.
+    Raises `ConflictError` if bytes exist and `over` was not read, because the day may have a record.
     """
     if over.etag is not None:
         if over.data is None or hashlib.sha256(over.data).hexdigest() != digest:
@@ -139,10 +140,10 @@ def erase_from_day(
     dry_run: bool = False,
     pause: Pause = wait,
 ) -> int | None:
-    """Take users out of a canonical day, and mark it as without all who are forgotten by now; return how many events.
+    """Erase all forgotten users, and those in `names`, from a canonical day, and return the number of erased events.
 
-    `names` go beside those. None: the day cannot be read, and is to be built again. Raises
-    `ConflictError` when others kept writing the day.
+    The record stores the state of the list of forgotten users. Returns None if the day cannot be read and must be
+    rebuilt. Raises `ConflictError` if other writers kept rewriting the day.
     """
     erase = partial(_erase_once, store, target, day, names, dry_run=dry_run)
     return retry_conflicts(erase, name=canonical_key(target, day), tries=_TRIES, pause=pause)
@@ -158,60 +159,62 @@ def _erase_once(store: ObjectStore, target: Target, day: date, names: Collection
     hidden = {user for user in users if user in names or forgotten.hides(user, day)}
     if not hidden and (dry_run or over.record.erased == mark):
         return 0
-    data, gone = over.data, 0
+    data, erased = over.data, 0
     if hidden:
         events = decode_events(over.data)
         left = erase_from_events(events, hidden.__contains__)
-        gone, data = len(events.codes) - len(left.codes), encode_events(left)
+        erased, data = len(events.codes) - len(left.codes), encode_events(left)
     if not dry_run:
-        record = without(over.record, gone, data=data, mark=mark)
+        record = _record_after_erasure(over.record, erased, data=data, mark=mark)
         commit_day(store, target, day, over=over, data=data, record=record)
-    return gone
+    return erased
 
 
-def without(record: CanonicalRecord, gone: int, *, data: bytes, mark: str | UnsetType) -> CanonicalRecord:
-    """Return the record of a day of which `gone` events were taken, and `data` is left."""
+def _record_after_erasure(
+    record: CanonicalRecord, erased: int, *, data: bytes, mark: str | UnsetType
+) -> CanonicalRecord:
+    """Return the record of a day from which `erased` events were erased, with `data` as the remaining bytes."""
     return msgspec.structs.replace(
         record,
         digest=hashlib.sha256(data).hexdigest(),
         size=len(data),
-        rows=record.rows - gone,
-        events=record.events - gone,
+        rows=record.rows - erased,
+        events=record.events - erased,
         erased=mark,
     )
 
 
 def is_marked(record: CanonicalRecord, forgotten: ForgottenUsers, day: date) -> bool:
-    """Return True if a day was written without everybody who is forgotten by now."""
+    """Return whether a day was written without all users who are forgotten at present."""
     return record.erased == (forgotten.mark(day) or UNSET)
 
 
 def _find_next(store: ObjectStore, target: Target, day: date, digest: str) -> CanonicalRecord | None:
-    found = find_readable(store, canonical_next_key(target, day, digest), CanonicalRecord)
-    return found if found is not None and found.digest == digest else None
+    record = find_readable(store, canonical_next_key(target, day, digest), CanonicalRecord)
+    return record if record is not None and record.digest == digest else None
 
 
 @dataclass(slots=True)
 class RecentDay:
-    """At most one day, of at most `max_bytes`, in the columns that kernels read."""
+    """Cache of at most one day, up to `max_bytes`, with the columns that kernels read."""
 
     max_bytes: int = MAX_BYTES
-    _kept: tuple[str, Events] | None = None
+    _cached: tuple[str, Events] | None = None
 
     def keep(self, digest: str, events: Events) -> None:
-        """Keep a day in place of the one before, if it is small enough."""
+        """Cache a day instead of the previous one, if it is small enough."""
         read = events.only({column for kind in KINDS.values() for column in kind.event_columns})
-        self._kept = (digest, read) if read.size <= self.max_bytes else None
+        self._cached = (digest, read) if read.size <= self.max_bytes else None
 
     def find(self, digest: str, columns: Iterable[str]) -> Events | None:
-        """Return these columns of the day with this digest, if it is the one that is kept."""
-        if self._kept is None or self._kept[0] != digest or not self._kept[1].has_columns(columns):
+        """Return these columns of the day with this digest, if it is cached."""
+        if self._cached is None or self._cached[0] != digest or not self._cached[1].has_columns(columns):
             return None
-        return self._kept[1].only(columns)
+        return self._cached[1].only(columns)
 
     def forget(self) -> None:
-        """Let go of what is kept: its memory is needed for another day."""
-        self._kept = None
+        """Empty the cache: its memory is needed for another day."""
+        self._cached = None
 
 
 RECENT = RecentDay()
@@ -225,34 +228,34 @@ def read_events(
     *,
     columns: tuple[str, ...] | None = None,
 ) -> Events:
-    """Return a canonical day, or some of its columns, if the stored bytes are those of its record.
+    """Return a canonical day, or some of its columns, verified by the digest in its record.
 
-    Columns of the day that this process judged last are cached, and nothing is read.
+    Columns of the day that this process judged last are cached; then nothing is read. Raises as `read_day` does.
     """
-    found = None if columns is None else RECENT.find(record.digest, columns)
-    return found or read_columns(store, target, day, record, columns)
+    cached = None if columns is None else RECENT.find(record.digest, columns)
+    return cached or read_columns(store, target, day, record, columns)
 
 
 def read_columns(
     store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
 ) -> Events:
-    """Return some columns of a canonical day, or all, decoded from proven bytes."""
+    """Return some or all columns of a canonical day, decoded from verified bytes; raises as `read_day` does."""
     return decode_events(read_day(store, target, day, record), columns)
 
 
 def read_day(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> bytes:
-    """Return the stored bytes of a canonical day if they are those of its record.
+    """Return the stored bytes of a canonical day, verified by the digest in its record.
 
-    Raises `ConflictError` if the day was rebuilt since the record was read, else `CorruptObjectError`.
+    On a mismatch, raises `ConflictError` if the day was rebuilt since the record was read, else `CorruptObjectError`.
     """
     key = canonical_key(target, day)
     try:
         data = store.get(key, max_bytes=record.size).data
-    except CorruptObjectError:  # larger
+    except CorruptObjectError:  # larger than its record says
         data = b""
     if hashlib.sha256(data).hexdigest() == record.digest:
         return data
     now = read_stored_day(store, target, day).record
     if now is not None and now.digest != record.digest:
-        raise ConflictError(f"{key} was rebuilt meanwhile: build again")
+        raise ConflictError(f"{key} was rebuilt in the meantime: build again")
     raise CorruptObjectError(f"{key} is not what its record says: build the day again")

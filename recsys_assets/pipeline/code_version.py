@@ -1,7 +1,7 @@
-"""Version of the code behind an asset: a hash of what its functions do and of the parameters that reach them.
+"""Version of the code of an asset: a hash of its functions and of the parameters they receive.
 
 It changes with a statement, a constant or a parameter, and with nothing else: names of variables, functions, modules
-and files, comments, docstrings, annotations and layout are left out. Functions of ours that are called are followed.
+and files, comments, docstrings, annotations and layout are ignored. Calls of our own functions are followed.
 """
 
 import ast
@@ -20,14 +20,14 @@ _PLAIN = (bool, int, float, str, bytes, type(None))
 
 
 def code_version(*functions: Callable[..., Any], params: Mapping[str, object]) -> str:
-    """Return the hash of these functions, what they call, and `params`: 16 hexadecimal digits."""
+    """Return the hash of these functions, of all that they call, and of `params`: 16 hexadecimal digits."""
     code = [_code(function) for function in functions]
     text = json.dumps([code, params], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def source_of(function: Callable[..., Any]) -> tuple[str, int]:
-    """Return the file and the line where a function is written."""
+    """Return the file and line of a function's definition."""
     code = _plain(function).__code__
     return code.co_filename, code.co_firstlineno
 
@@ -39,32 +39,32 @@ def _code(function: Callable[..., Any]) -> str:
 
 
 def _plain(function: Any) -> Any:
-    """Return a function as it was written, before and after it was compiled: by us, or by numba."""
+    """Return the Python function behind one that was compiled by this package or by numba; any other as it is."""
     if isinstance(function, type):
         return function
-    known = vars(function)
-    return known.get("_function") or known.get("py_func") or function
+    attributes = vars(function)
+    return attributes.get("_function") or attributes.get("py_func") or function
 
 
 class _CodeWalk:
-    """One walk over functions and classes that call one another; each is hashed once."""
+    """One traversal of functions and classes that refer to one another; each is hashed once."""
 
     def __init__(self, packages: set[str]) -> None:
         self._packages = packages
         self._digests: dict[int, str] = {}
 
-    def digest(self, found: Any) -> str:
-        """Return the hash of a function or class and of all that it names; of one under way, where it stands."""
-        if id(found) not in self._digests:
-            self._digests[id(found)] = f"under way {len(self._digests)}"
-            node = _node(found)
-            known = vars(sys.modules[found.__module__])
-            text = repr(found.__name__) if node is None else "\n".join(self._tokens(node, known, {}))
-            self._digests[id(found)] = hashlib.sha256(text.encode()).hexdigest()
-        return self._digests[id(found)]
+    def digest(self, definition: Any) -> str:
+        """Return the hash of a function or class and of all that it refers to; in a cycle, its position."""
+        if id(definition) not in self._digests:
+            self._digests[id(definition)] = f"under way {len(self._digests)}"
+            node = _node(definition)
+            scope = vars(sys.modules[definition.__module__])
+            text = repr(definition.__name__) if node is None else "\n".join(self._tokens(node, scope, {}))
+            self._digests[id(definition)] = hashlib.sha256(text.encode()).hexdigest()
+        return self._digests[id(definition)]
 
-    def _tokens(self, node: ast.AST, known: Mapping[str, Any], local: dict[str, int]) -> Iterator[str]:
-        """Yield what a piece of syntax does, names of its own by the order in which they come."""
+    def _tokens(self, node: ast.AST, scope: Mapping[str, Any], local: dict[str, int]) -> Iterator[str]:
+        """Yield the tokens of a syntax tree; local names are replaced by their order of appearance."""
         yield type(node).__name__
         for name, value in ast.iter_fields(node):
             if name in {"annotation", "returns", "type_comment", "type_params", "decorator_list", "ctx", "kind"}:
@@ -72,26 +72,26 @@ class _CodeWalk:
             parts = value if isinstance(value, list) else [value]
             for part in parts[1:] if name == "body" and _is_docstring(parts) else parts:
                 if isinstance(part, ast.AST):
-                    yield from self._tokens(part, known, local)
+                    yield from self._tokens(part, scope, local)
                 elif isinstance(part, str) and _is_name(node, name):
-                    yield self._meaning(part, known, local)
+                    yield self._meaning(part, scope, local)
                 elif part is not None:
                     yield f"{name}={part!r}"
 
-    def _meaning(self, name: str, known: Mapping[str, Any], local: dict[str, int]) -> str:
-        if name in local or name not in known:
+    def _meaning(self, name: str, scope: Mapping[str, Any], local: dict[str, int]) -> str:
+        if name in local or name not in scope:
             return f"builtin {name}" if hasattr(builtins, name) else f"name {local.setdefault(name, len(local))}"
-        found = known[name]
-        if isinstance(found, ModuleType):
-            return f"module {found.__name__}"
-        if isinstance(found, _PLAIN) or (isinstance(found, (tuple, frozenset)) and _is_plain(found)):
-            return f"constant {sorted(map(repr, found)) if isinstance(found, frozenset) else found!r}"
-        plain = _plain(found) if hasattr(found, "__dict__") else found
+        value = scope[name]
+        if isinstance(value, ModuleType):
+            return f"module {value.__name__}"
+        if isinstance(value, _PLAIN) or (isinstance(value, (tuple, frozenset)) and _is_plain(value)):
+            return f"constant {sorted(map(repr, value)) if isinstance(value, frozenset) else value!r}"
+        plain = _plain(value) if hasattr(value, "__dict__") else value
         if isinstance(plain, (FunctionType, type)):
             home = str(plain.__module__)
             ours = home.partition(".")[0] in self._packages
             return f"code {self.digest(plain)}" if ours else f"other {home}.{plain.__qualname__}"
-        return "value"  # of whatever type: what stands for compiled code has another one before its first call
+        return "value"  # without its type: a compiled function has another type before its first call
 
 
 def _is_plain(values: Any) -> bool:
@@ -99,7 +99,7 @@ def _is_plain(values: Any) -> bool:
 
 
 def _is_name(node: ast.AST, field: str) -> bool:
-    """Return whether a text in the syntax is a name that its writer chose freely."""
+    """Return whether a string in the syntax tree is a freely chosen name."""
     return (type(node), field) in {
         (ast.Name, "id"),
         (ast.arg, "arg"),
@@ -115,12 +115,12 @@ def _is_docstring(body: list[Any]) -> bool:
     return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
-def _node(found: Any) -> ast.AST | None:
-    """Return the syntax of a function or class, or None if nobody can read it, as of one that was generated."""
-    file = getattr(sys.modules.get(found.__module__), "__file__", None)
+def _node(definition: Any) -> ast.AST | None:
+    """Return the syntax tree of a function or class, or None if it has no source, such as a generated one."""
+    file = getattr(sys.modules.get(definition.__module__), "__file__", None)
     if not file or not file.endswith(".py"):
         return None
-    return _nodes(file).get(found.__qualname__)
+    return _nodes(file).get(definition.__qualname__)
 
 
 @cache

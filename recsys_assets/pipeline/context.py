@@ -1,4 +1,4 @@
-"""Day context: everything that building, judging and shipping one day of one target has in common."""
+"""Day context: the values that building, judging and shipping one day of one target share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ from recsys_assets.storage.store import ObjectStore
 if TYPE_CHECKING:
     from recsys_assets.engines.registry import EngineRegistry  # imports Narwhals
 
-COMMAND = "by command"  # in place of the id of a run, where a person acts by hand
+COMMAND = "by command"  # used as the run id of a manual action
 
 
 def utc_now() -> datetime:
-    """Return the current instant in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
@@ -32,8 +32,8 @@ def utc_now() -> datetime:
 class DayContext:
     """One day of one target in one run: store, settings, target row, day, run, clock and engines.
 
-    With a `RunCache` as its store, every object that a run wrote or read is read from the store once; with any other
-    store each read goes to it.
+    With a `RunCache` as `store`, each object that the run reads is fetched once, and one that it wrote not at all.
+    With any other store, every read is a request.
     """
 
     store: ObjectStore
@@ -42,10 +42,10 @@ class DayContext:
     day: date
     run_id: str = COMMAND
     now: Callable[[], datetime] = utc_now
-    engines: "EngineRegistry | None" = None  # opens engines; None: they are where the configuration says
-    forgotten: ForgottenUsers | None = None  # users to forget, as the run saw them last; None: they are read
-    pause: Pause = wait  # between attempts to write what others write too
-    is_whole_run: bool = False  # the run goes on to the ship, and itself withdraws what holds a forgotten user
+    engines: "EngineRegistry | None" = None  # None: opened as configured
+    forgotten: ForgottenUsers | None = None  # as the run read it last; None: not read yet
+    pause: Pause = wait  # between attempts after a write conflict
+    is_whole_run: bool = False  # the run also ships, and itself withdraws artifacts with forgotten users
 
     @property
     def target(self) -> Target:
@@ -54,15 +54,15 @@ class DayContext:
 
     @property
     def origin(self) -> ObjectStore:
-        """The store itself, behind any cache: for proofs, and for what other writers may have changed."""
+        """The store without any cache: for verification, and for objects that other writers may have changed."""
         return self.store.origin if isinstance(self.store, RunCache) else self.store
 
     def is_new(self, key: str) -> bool:
-        """Return whether this very run created an object: then there was none, and nothing that is built from it."""
+        """Return whether this run created an object: then nothing was built from it before."""
         return isinstance(self.store, RunCache) and self.store.is_new(key)
 
     def stage(self, staged: StagedArtifact) -> None:
-        """Stage an artifact: by itself, or, in a run that goes on to the ship, beside all others that it builds."""
+        """Stage an artifact: at once, or, in a run that also ships, in one write with the run's other artifacts."""
         if self.is_whole_run and isinstance(self.store, RunCache):
             is_first = self.is_new(canonical_record_key(self.target, self.day))
             stage_in_run(self.store, self.target, self.day, staged, is_first=is_first)
@@ -70,12 +70,12 @@ class DayContext:
             put_staged(self.store, self.target, self.day, staged)
 
     def read_again(self) -> "DayContext":
-        """Return the context that reads everything from the store again but what the run holds to write it."""
+        """Return a context with an empty cache that keeps only the objects that the run has still to write."""
         store = self.store.read_again() if isinstance(self.store, RunCache) else RunCache(self.store)
         return replace(self, store=store, forgotten=None)
 
     def staged_evidence(self) -> ObjectStore:
-        """Return where a candidate is read from; canonical days are read again, as an erasure may change them."""
+        """Return the store to read a candidate from; cached canonical days are dropped: an erasure may change them."""
         if isinstance(self.store, RunCache):
             self.store.drop_below(canonical_prefix(self.target))
         return self.store
@@ -86,16 +86,16 @@ class DayContext:
 
 
 def open_configured_store(settings: Settings, *, s3_client: Callable[[], Any] | None = None) -> ObjectStore:
-    """Return the store below `storage.root`, in which the configured keys sign every pointer.
+    """Return the store at `storage.root`; if signing keys are configured, they sign every pointer.
 
-    `s3_client` makes the boto3 client. Raises `ConfigurationError` if the store must exist and was not begun.
+    `s3_client` makes the boto3 client. Raises `ConfigurationError` if the store must exist and does not.
     """
     root = settings.resolve(settings.storage.root)
-    chosen = settings.storage
-    store = open_store(root, s3_client=s3_client, must_exist=chosen.must_exist, public_root=chosen.public_root)
+    storage = settings.storage
+    store = open_store(root, s3_client=s3_client, must_exist=storage.must_exist, public_root=storage.public_root)
     if not settings.signing_keys:
         return store
-    from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra, and off by default
+    from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an optional dependency, off by default
     from recsys_assets.release.signed_stores import SigningStore  # noqa: PLC0415
 
     return SigningStore(store, read_signer(settings.signing_keys, valid_days=settings.signing.valid_days))

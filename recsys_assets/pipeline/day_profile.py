@@ -1,4 +1,4 @@
-"""Profiles of canonical days in the store: each day's own, and the ordinary days that it is compared with."""
+"""Profiles of canonical days in the store: that of a day, and those of the ordinary days it is compared with."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -43,30 +43,30 @@ _TRIES = 10
 
 
 def read_past(store: ObjectStore, target: Target, day: date, *, most: int, first: date = date.min) -> Past:
-    """Return at most `most` ordinary days before `day`, newest first, and how many in a row before it were refused.
+    """Return at most `most` ordinary days before `day`, newest first, and the number of refused days in a row before.
 
-    No day before `first` counts.
+    Days before `first` do not count.
     """
-    found: list[DayProfile] = []
+    ordinary: list[DayProfile] = []
     refused = 0
     for profile in _earlier(store, target, day, first, most):
         if not profile.refused:
-            found.append(profile)
-        elif not found:
+            ordinary.append(profile)
+        elif not ordinary:
             refused += 1
-        if len(found) == most:
+        if len(ordinary) == most:
             break
-    return Past(tuple(found), refused)
+    return Past(tuple(ordinary), refused)
 
 
 def score_live(
     store: ObjectStore, target: Target, day: date, events: Events, record: CanonicalRecord
 ) -> Mapping[str, LiveScore] | None:
-    """Return what each kind of the live release that ranks items is worth on a day's events; None if nothing can say.
+    """Score each item-ranking kind of the live release on a day's events; None if no score is possible.
 
-    A release of this day or a later one has seen it, or says nothing of what was known before it: then the score stands
-    that the same bytes had when they were judged first. Kinds of users that are hashed by
-    another key are left out. A live release that cannot be read is named where artifacts are compared with it.
+    A release of this day or a later one was built from the events, or after them, so it cannot be scored on them. In
+    that case the stored score is returned, which the same bytes got when they were first judged. Kinds whose users are
+    hashed by another key are excluded. The comparison of artifacts reports a live release that cannot be read.
     """
     with suppress(CorruptObjectError, NotFoundError):
         current = read_current(store, target)
@@ -75,13 +75,13 @@ def score_live(
             if date.fromisoformat(release.data_through) < day:
                 members = {sharded_kind(member.ref.kind): member for member in release.members}
                 key = key_of_record(record)
-                return _scores(store, target, day, events, {k: m for k, m in members.items() if _may_ask(k, m, key)})
+                return _scores(store, target, day, events, {k: m for k, m in members.items() if _can_score(k, m, key)})
     before = find_profile(store, target, day, record)
     return before.live if before is not None and before.digest == record.digest else None
 
 
-def _may_ask(kind: str, member: Member, user_key: str | None) -> bool:
-    """Return whether a kind's rows rank items for what a day under this key of users asks."""
+def _can_score(kind: str, member: Member, user_key: str | None) -> bool:
+    """Return whether a kind's rows rank items, and its users, if any, are hashed by this key."""
     if kind not in KINDS or KINDS[kind].from_catalog or not isinstance(shape := KINDS[kind].shape, Shape):
         return False
     return shape.key != "user_id" or member.facts.get(FACT) == user_key
@@ -90,8 +90,8 @@ def _may_ask(kind: str, member: Member, user_key: str | None) -> bool:
 def _scores(
     store: ObjectStore, target: Target, day: date, events: Events, members: Mapping[str, Member]
 ) -> dict[str, LiveScore]:
-    found: dict[str, LiveScore] = {}
-    refs = [one.ref for one in members.values() if one.ref.size <= MAX_OBJECT_BYTES]
+    scores: dict[str, LiveScore] = {}
+    refs = [member.ref for member in members.values() if member.ref.size <= MAX_OBJECT_BYTES]
     keys = [blob_key(target, ref.kind, ref.version) for ref in refs]
     prefetch(store, keys, max_bytes=MAX_OBJECT_BYTES)
     for kind, member in sorted(members.items()):
@@ -100,14 +100,14 @@ def _scores(
         rows = read_rows(store, target, member.ref, KINDS[kind].row_shape)[1]
         score = score_rows(events, rows, window_days=window, age_days=(day - last).days)
         if score is not None:
-            found[kind] = score
-    return found
+            scores[kind] = score
+    return scores
 
 
 def with_results(record: CanonicalRecord, report: GateReport, profile: DayProfile) -> CanonicalRecord:
-    """Return the record with what its gates said, and its profile with the gates that refused it.
+    """Return the record with its gate report and its profile, which lists the gates that refused the day.
 
-    Without any, later days are compared with it.
+    Later days are compared only with days that no gate refused.
     """
     refused = tuple(finding.gate for finding in report.refusals)
     counts = msgspec.Raw(msgspec.json.encode(replace(profile, refused=refused)))
@@ -117,23 +117,23 @@ def with_results(record: CanonicalRecord, report: GateReport, profile: DayProfil
 def keep_results(
     store: ObjectStore, target: Target, day: date, record: CanonicalRecord, judged: CanonicalRecord, *, over: str
 ) -> None:
-    """Write a record with new results of its gates over the one that was read with the etag `over`.
+    """Replace a record that was read with the etag `over` by one with new gate results.
 
-    Raises `ConflictError` if the day was written again meanwhile: the results are not of what is stored now.
+    Raises `ConflictError` if the day was rewritten in the meantime: the results do not apply to the stored bytes.
     """
     if judged == record:
         return
     store.swap(canonical_record_key(target, day), encode(judged), expected=over)
-    if record.v < CANONICAL_FORMAT:  # they were beside it, where nobody looks any more
+    if record.v < CANONICAL_FORMAT:  # older records have them in objects of their own, which are no longer read
         store.delete(canonical_gates_key(target, day))
         store.delete(canonical_profile_key(target, day))
 
 
 def accept_day(store: ObjectStore, target: Target, day: date, answered: GateReport, *, pause: Pause = wait) -> None:
-    """Keep that somebody answered for a day's refusals: later windows use it, and later days are compared with it.
+    """Store that a day's refusals were overridden: later windows use it, and later days are compared with it.
 
-    Nothing is written if the stored report is of other bytes or limits, or says so already. Raises `ConflictError` when
-    others kept writing the day.
+    Nothing is written if the stored report is on other bytes or limits, or has the overrides already. Raises
+    `ConflictError` if other writers kept rewriting the day.
     """
     accept, lost = partial(_accept_once, store, target, day, answered), (ConflictError,)
     retry_conflicts(accept, name=f"{target} {day}", tries=_TRIES, pause=pause, lost=lost)
@@ -157,7 +157,7 @@ def _accept_once(store: ObjectStore, target: Target, day: date, answered: GateRe
 
 
 def find_profile(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> DayProfile | None:
-    """Return the profile of a day, None if there is none, or none that can be read: it is made when it is judged."""
+    """Return the stored profile of a day; None if it is missing or unreadable: it is made when the day is judged."""
     try:
         if record.v < CANONICAL_FORMAT:
             data = store.get(canonical_profile_key(target, day), max_bytes=MAX_BYTES).data
@@ -165,18 +165,18 @@ def find_profile(store: ObjectStore, target: Target, day: date, record: Canonica
             return None
         else:
             data = bytes(record.profile)
-        found = decoder_of(DayProfile).decode(data)
+        profile = decoder_of(DayProfile).decode(data)
     except (NotFoundError, msgspec.MsgspecError):
         return None
-    return found if found.v <= PROFILE_FORMAT else None  # of a newer version: what its numbers mean is not known
+    return profile if profile.v <= PROFILE_FORMAT else None  # the numbers of a newer format have unknown meaning
 
 
 def _earlier(store: ObjectStore, target: Target, day: date, first: date, most: int) -> Iterator[DayProfile]:
-    """Yield the profiles of the days before `day`, newest first; one that is damaged is passed over."""
-    for one, stored in _records_before(store, target, day, first, most):
+    """Yield the profiles of the days before `day`, newest first; damaged ones are skipped."""
+    for earlier, stored in _records_before(store, target, day, first, most):
         with suppress(CorruptObjectError):
-            record = decode(stored.data, CanonicalRecord, name=canonical_record_key(target, one))
-            profile = find_profile(store, target, one, record)
+            record = decode(stored.data, CanonicalRecord, name=canonical_record_key(target, earlier))
+            profile = find_profile(store, target, earlier, record)
             if profile is not None:
                 yield profile
 
@@ -184,9 +184,10 @@ def _earlier(store: ObjectStore, target: Target, day: date, first: date, most: i
 def _records_before(
     store: ObjectStore, target: Target, day: date, first: date, most: int
 ) -> Iterator[tuple[date, StoredObject]]:
-    """Yield the days before `day` that have a record, with its bytes, newest first.
+    """Yield the days before `day` that have a record, with the record's bytes, newest first.
 
-    Most days follow one another, and windows read them anyway: only behind one that is missing they are listed.
+    Days are read one by one as long as they are consecutive, because windows read them anyway. Before the first gap,
+    the remaining days are found by listing.
     """
     before = day
     while before > first:
@@ -201,21 +202,21 @@ def _records_before(
         return
     prefix = canonical_prefix(target)
     names = {item.key.removeprefix(prefix) for item in store.list(prefix)}
-    listed = (one for name in names if (one := _day_of_record(name)) is not None and first <= one < before)
-    for one in sorted(listed, reverse=True):
-        stored = find_stored(store, canonical_record_key(target, one))
+    listed = (found for name in names if (found := _day_of_record(name)) is not None and first <= found < before)
+    for earlier in sorted(listed, reverse=True):
+        stored = find_stored(store, canonical_record_key(target, earlier))
         if stored is not None:
-            yield one, stored
+            yield earlier, stored
 
 
 def _keys_before(target: Target, day: date, first: date, most: int) -> list[str]:
-    """Return the keys of the records of at most so many days before `day`, none of which is before `first`."""
+    """Return the record keys of at most `most` days before `day`, none of them before `first`."""
     count = min(most, (day - first).days)
     return [canonical_record_key(target, day - timedelta(days=n + 1)) for n in range(count)]
 
 
 def _day_of_record(name: str) -> date | None:
-    """Return the day of a canonical record by its name below the prefix; None for whatever else is there."""
+    """Return the day of a canonical record from its name below the prefix; None for any other object."""
     try:
         day = date.fromisoformat(name.removesuffix(".json"))
     except ValueError:

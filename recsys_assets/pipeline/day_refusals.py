@@ -1,4 +1,4 @@
-"""Refusals of a day before it is built: nothing of the target in it, and rebuilds that would make it smaller."""
+"""Checks that refuse a day before it is built: unusable input, and rebuilds that would lose stored events."""
 
 from datetime import UTC, date, datetime, time
 from math import ceil, floor
@@ -20,14 +20,18 @@ from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
-MAX_QUARANTINE_BYTES = 64_000_000  # of one object
+MAX_QUARANTINE_BYTES = 64_000_000  # of one quarantine object
 _HOUR, _DAY = 3600, 86_400  # seconds
 
 
 def check_input(store: ObjectStore, raw: RawRecord, share: RawTargetRecord, settings: Settings, target: Target) -> None:
-    """Raise the named outcome if the day has nothing to build for this target, or cannot be trusted."""
+    """Raise if the raw files of a day cannot be built for this target.
+
+    Raises `NoInputError` (no_input, empty_input, no_events), `InputError` (unreadable files, only bad lines, only
+    events of other days or targets), or `LimitExceededError` (more events than `limits.max_events`).
+    """
     files = [file for file in raw.files if file.name in share.files]
-    unreadable = [file.error for file in files if file.error]  # each names its file
+    unreadable = [file.error for file in files if file.error]  # each error includes the file name
     if unreadable:
         raise InputError(f"{target} {raw.day}: unreadable input: " + "; ".join(unreadable))
     if not files:
@@ -45,58 +49,62 @@ def check_input(store: ObjectStore, raw: RawRecord, share: RawTargetRecord, sett
 
 
 def _refuse_events_of_others(store: ObjectStore, raw: RawRecord, share: RawTargetRecord, target: Target) -> None:
-    """Raise `InputError` if events came, and all of them are of other days, or of targets that nobody configured."""
+    """Raise `InputError` if there are events, but all belong to other days or to targets that are not configured."""
     if share.events:
         return
     shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
-    if share.late and not shared:  # else it is a straggler in a file of this very day
+    if share.late and not shared:  # else the late events are stragglers in a file of this day
         days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
         raise InputError(
             f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}"
             f"{_shift(store, raw, target)}; the file has the name of another day, its clock is shifted by hours, or it "
-            f"is cut by a local day: for that, set raw.spill_days = 1"
+            f"covers a local day: if so, set raw.spill_days = 1"
         )
     lines = sum(file.lines for file in raw.files if file.name in share.files)
     if raw.foreign and not shared and lines and not share.spilled:
         names = ", ".join(f"{name} ({count:,})" for name, count in sorted(raw.foreign.items())[:5])
         raise InputError(
-            f"{target} {raw.day}: its files name only others, who are not configured or not theirs: {names}; check "
-            f"tenant and surface of the target, and raw.exposures"
+            f"{target} {raw.day}: all events in its files belong to targets that are not configured or not "
+            f"assigned to these files: {names}; check tenant and surface of the target, and raw.exposures"
         )
 
 
 def _shift(store: ObjectStore, raw: RawRecord, target: Target) -> str:
-    """Say by how many hours events of other days look shifted, by their lines in quarantine; "" if none says so."""
-    instants: list[int] = []
+    """Return a clause with the hours by which the events of other days are shifted; "" if no shift explains them.
+
+    The events are read from the lines in quarantine.
+    """
+    timestamps: list[int] = []
     for kept in raw.quarantine:
         try:
             lines = store.get(kept.name, max_bytes=MAX_QUARANTINE_BYTES).data.splitlines()
         except NotFoundError:
-            continue  # aged out since
+            continue  # deleted by its age limit since
         rejects = (msgspec.json.decode(line) for line in lines)
-        ours = (one for one in rejects if (one.get("tenant"), one.get("surface")) == (target.tenant, target.surface))
-        events = (read_line(one["text"].encode()) for one in ours if one["reason"] == Reason.OUT_OF_WINDOW)
-        instants += [event.ts for event in events if isinstance(event, RawEvent)]
-    if not instants:
+        owner = (target.tenant, target.surface)
+        ours = (reject for reject in rejects if (reject.get("tenant"), reject.get("surface")) == owner)
+        events = (read_line(reject["text"].encode()) for reject in ours if reject["reason"] == Reason.OUT_OF_WINDOW)
+        timestamps += [event.ts for event in events if isinstance(event, RawEvent)]
+    if not timestamps:
         return ""
     midnight = datetime.combine(date.fromisoformat(raw.day), time(), UTC)
-    since = [instant / 1e9 - midnight.timestamp() for instant in (min(instants), max(instants))]
+    since = [timestamp / 1e9 - midnight.timestamp() for timestamp in (min(timestamps), max(timestamps))]
     most, least = floor(since[0] / _HOUR), ceil((since[1] - _DAY + 1) / _HOUR)
     if most < least:
-        return ""  # longer than a day: moved or not, they are of several
-    by = min(least, most, key=abs)
-    return f", and look shifted by {by:+d} h: moved by {-by:+d} h they would be of {raw.day}"
+        return ""  # they span more than a day, so no shift moves all of them into it
+    hours = min(least, most, key=abs)
+    return f", and look shifted by {hours:+d} h: moved by {-hours:+d} h they would belong to {raw.day}"
 
 
 def refuse_missing_files(
     context: DayContext, raw: RawRecord, share: RawTargetRecord, stored: CanonicalRecord | None
 ) -> None:
-    """Raise `InputError` if files are gone that the day was read or built from: what is left would make it smaller."""
+    """Raise `InputError` if files from which the day was read or built are missing: a rebuild would lose events."""
     absent = raw.missing or ()
-    there = [(file.name, file.digest) for file in raw.files if file.name in share.files and file.name not in absent]
+    present = [(file.name, file.digest) for file in raw.files if file.name in share.files and file.name not in absent]
     built = {(used.name, used.digest) for used in stored.inputs} if stored else set[tuple[str, str]]()
     built |= {(file.name, file.digest) for file in raw.files if file.name in share.files and file.name in absent}
-    gone = missing_files(built, there)
+    gone = missing_files(built, present)
     if gone:
         raise InputError(
             f"{context.target} {raw.day}: {len(gone)} of the {len(built)} files that the stored day was built from are "
@@ -110,13 +118,13 @@ def refuse_lost_events(
 ) -> None:
     """Raise `InputError` if more than `raw.max_lost_share` of the stored day's distinct events would be lost.
 
-    Events of forgotten users are lost to nobody: those that are stored still do not count. Files that are gone, and
-    that somebody accepted, are no reason to ask twice.
+    Stored events of forgotten users do not count as lost. If files are missing, the smaller day has been accepted
+    already, and nothing is raised.
     """
     stored = over.record
     if stored is None or record.rows >= stored.rows:
         return
-    if missing_files(*([(used.name, used.digest) for used in one.inputs] for one in (stored, record))):
+    if missing_files(*([(used.name, used.digest) for used in each.inputs] for each in (stored, record))):
         return
     hidden = _hidden_rows(over, record, forgotten, context.day)
     if hidden is None:
@@ -132,9 +140,9 @@ def refuse_lost_events(
 
 
 def _hidden_rows(over: StoredDay, record: CanonicalRecord, forgotten: ForgottenUsers, day: date) -> int | None:
-    """Count the stored events of forgotten users; None: another key hashed them, so that nobody can be found there.
+    """Count the stored events of forgotten users; None if they were hashed by another key and cannot be recognised.
 
-    A `forget` beside a build, or one that was killed, took them out of the raw parts and not yet out of the day.
+    They are still stored if a `forget` that runs concurrently, or was killed, has erased them only from the raw parts.
     """
     if over.record is None or over.data is None or forgotten.mark(day) is None:
         return 0

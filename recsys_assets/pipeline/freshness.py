@@ -1,4 +1,4 @@
-"""Freshness of a configured target: its limits and its raw files, put to the one function that explains it."""
+"""Freshness of a configured target, from its settings, its raw files and the store."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -14,7 +14,7 @@ from recsys_assets.upkeep.status import TargetStatus, status_of
 
 
 def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, now: datetime) -> Freshness:
-    """Return how fresh a target is against `freshness.max_age_hours`, and the cause when it is stale."""
+    """Return the freshness of a target against `freshness.max_age_hours`, with the cause if it is stale."""
     wanted = wanted_at(
         now,
         max_age=timedelta(hours=settings.freshness_for(row).max_age_hours),
@@ -33,21 +33,24 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
 def look_at_targets(
     store: ObjectStore, settings: Settings, targets: Sequence[Target], *, now: datetime
 ) -> tuple[tuple[TargetStatus, Freshness | None], ...]:
-    """Return how every target stands and how fresh it is, several looked at at once, each object read once.
+    """Return status and freshness of every target; targets are read concurrently, and each object once per target.
 
-    How fresh one must be that is not in the configuration, nobody has said: None.
+    The freshness of a target that is not in the configuration is None: it has no limit.
     """
     rows = {(row.tenant, row.surface): row for row in settings.targets}
 
-    def look(target: Target) -> tuple[TargetStatus, Freshness | None]:
+    def read_target(target: Target) -> tuple[TargetStatus, Freshness | None]:
         once, row = ReadOnce(store), rows.get((target.tenant, target.surface))
         return status_of(once, target, now=now), freshness(once, settings, row, now=now) if row else None
 
-    return fan_out(look, targets)
+    return fan_out(read_target, targets)
 
 
 def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawFiles:
-    """Return how many raw files a target has for a day, when the newest changed, and whether they are complete."""
+    """Return the number of raw files of a target's day, the time of the newest, and whether they are settled.
+
+    Files are settled once the newest is `automation.settled_minutes` old, or if there are none.
+    """
     files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
     newest = max((file.touched_at() for file in files), default=None)
     settling = timedelta(minutes=settings.automation_for(row).settled_minutes)

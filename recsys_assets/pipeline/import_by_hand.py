@@ -1,4 +1,4 @@
-"""Test and import of a file by a person: judged by every gate, registered if asked to, recorded with who did it."""
+"""Manual test and import of a file: it is judged by every gate, optionally registered, and journaled with the actor."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TriedFile:
-    """What became of a file: its reference, the day it is registered for, what the gates say, the journal's entry."""
+    """Outcome of a test or import: the file's reference, the day of its registration, gate report and journal entry."""
 
     ref: ArtifactRef
     day: date | None
@@ -42,7 +42,7 @@ class TriedFile:
     passed: bool
     gates: GateReport
     message: str
-    entry: JournalEntry | None = None  # None: a dry run, or no news
+    entry: JournalEntry | None = None  # None: a dry run, or nothing has changed
 
 
 def try_file(
@@ -55,9 +55,10 @@ def try_file(
     by: Actor,
     now: datetime,
 ) -> TriedFile:
-    """Judge a file as its import would, and record that; nothing else is written.
+    """Judge a file by the gates of its import, and record the test in the journal; nothing else is written.
 
-    Raises `InputError` or `LimitExceededError` for one that is not of its format or too large, recorded likewise.
+    Raises `InputError` for a file that does not have its format, and `LimitExceededError` for one that is too large;
+    both are journaled too.
     """
     rules = find_rules(settings, row, kind)
     try:
@@ -81,11 +82,11 @@ def import_file(
     dry_run: bool = False,
     node: NodePlace | None = None,
 ) -> TriedFile:
-    """Register a file as the artifact of its kind and day, judge what is stored, and record both.
+    """Register a file as the artifact of its kind and day, judge the stored blob, and record both in the journal.
 
-    `node` says where in its tree the file is shown. The same file for the same day once more is no news. What is live
-    stays live. A dry run judges and writes nothing.
-    Raises as `try_file` does.
+    `node` is the place of the file in its tree. Importing the same file for the same day again is not journaled if its
+    gates pass. The live release does not change. A dry run judges the file and writes nothing. Raises as `try_file`
+    does.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     try:
@@ -98,10 +99,10 @@ def import_file(
     if dry_run:
         report = judge_received(store, settings, row, received)
         return _tried(day, ref, report, registered=False)
-    stood = find_staged(store, row, kind, day)
+    before = find_staged(store, row, kind, day)
     register(context, received, dropped_on=day, node=node, by=by)
     report, entry = judge_import(context, kind), None
-    if stood != ref or not report.passed:
+    if before != ref or not report.passed:
         entry = journal_import(store, row.target, ref, day, by=by, now=now, report=report)
     return _tried(day, ref, report, registered=True, entry=entry)
 
@@ -110,7 +111,7 @@ def _tried(
     day: date, ref: ArtifactRef, report: GateReport, *, registered: bool, entry: JournalEntry | None = None
 ) -> TriedFile:
     did = "registered" if registered else "dry run: would be registered"
-    after = "live when the day ships" if report.passed else "and refused: it cannot ship; what is live stays live"
+    after = "live when the day ships" if report.passed else "and refused: it cannot ship; the live release stays"
     message = f"{did} as {ref.kind} {ref.version[:12]}{'; ' if report.passed else ', '}{after}"
     return TriedFile(ref, day, registered, report.passed, report, message, entry)
 
@@ -126,7 +127,7 @@ def _record(
     now: datetime,
     version: str | None = None,
 ) -> JournalEntry:
-    """Write to the journal how a test ended. It names no day: nothing of a day was tried."""
+    """Write the outcome of a test to the journal, without a day: a test belongs to none."""
     current = read_current(store, target)
     return record_unmoved(
         store,

@@ -1,4 +1,4 @@
-"""Import: a file that another team built for a day becomes an immutable blob, its reference, and its gates' word."""
+"""Import of a file that another team built for a day: an immutable blob, its reference and its gate report."""
 
 import hashlib
 from collections.abc import Mapping
@@ -44,22 +44,23 @@ from recsys_assets.storage.store import ObjectStore
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
 
-FIELDS = "fields"  # the fact that holds what a file was found to hold, as JSON
+FIELDS = "fields"  # name of the fact with the fields of a file, as JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """One file, read and looked into: what it will be called, its bytes, what it holds, and where it came from."""
+class ReceivedFile:
+    """One file as read and inspected: the blob that it will become, its content, and its source."""
 
     blob: Blob
     content: FileContent
     source: Input
 
 
-def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> Received:
-    """Return a file that is what its format says.
+def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> ReceivedFile:
+    """Read a file and check that it matches its format.
 
-    Raises `InputError` (not of the format, changed meanwhile), `LimitExceededError` before anything is too large.
+    Raises `InputError` if it is empty, does not match, or changed while it was read, and `LimitExceededError` before
+    reading or unpacking more than allowed.
     """
     data, digest = read_whole(place, max_bytes=rules.max_bytes, key=f"imports.{kind}")
     if not data:
@@ -67,23 +68,28 @@ def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> Received:
     content = inspect(data, rules.format, name=place.name, max_unpacked_bytes=rules.max_unpacked_bytes)
     sha256 = hashlib.sha256(data).hexdigest()
     ref = ArtifactRef(kind, f"{sha256}.{rules.form}", len(data), sha256)
-    return Received(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
+    return ReceivedFile(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
 
 
 @dataclass(frozen=True, slots=True)
 class NodePlace:
-    """Where in its tree a registered file is shown, and what its node says, beside what the settings say."""
+    """Place of a registered file in its tree: the parent node, and metadata in addition to that of the settings."""
 
     parent: str | None = None
     metadata: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
 
 def register(
-    context: DayContext, received: Received, *, dropped_on: date, node: NodePlace | None = None, by: Actor | None = None
+    context: DayContext,
+    received: ReceivedFile,
+    *,
+    dropped_on: date,
+    node: NodePlace | None = None,
+    by: Actor | None = None,
 ) -> ArtifactBuilt:
-    """Keep a file as the artifact of its kind and the day; equal bytes are the same blob, written once.
+    """Store a file as the staged artifact of its kind and day; equal bytes are the same blob, written once.
 
-    Where its kind has a hierarchy, a node of the tree shows it. Raises `InvalidNodeError` for a parent that is none.
+    If the kind has a hierarchy, a node of the tree refers to the blob. Raises `InvalidNodeError` for an invalid parent.
     """
     store, row, day = context.store, context.row, context.day
     ref = received.blob.ref
@@ -102,16 +108,16 @@ def register(
 
 
 def _show_in_tree(
-    context: DayContext, received: Received, *, dropped_on: date, node: NodePlace, by: Actor | None
+    context: DayContext, received: ReceivedFile, *, dropped_on: date, node: NodePlace, by: Actor | None
 ) -> None:
-    """Save a node that names the blob, once for each version: a tree keeps no second copy of the bytes."""
+    """Save a tree node that refers to the blob, once for each version; the bytes are not copied."""
     ref, target = received.blob.ref, context.row.target
     rules = context.settings.imports[ref.kind]
     if rules.hierarchy is None:
         if node != NodePlace():
             raise InvalidNodeError(f"a file of {ref.kind} has no parent or metadata: set imports.{ref.kind}.hierarchy")
         return
-    from recsys_assets.trees.documents import StoredContent  # noqa: PLC0415 - late: most days have no trees
+    from recsys_assets.trees.documents import StoredContent  # noqa: PLC0415 - most days have no trees
     from recsys_assets.trees.tree import open_trees  # noqa: PLC0415 - as above
 
     tree = open_trees(context.store, context.settings)[rules.hierarchy]
@@ -135,7 +141,7 @@ def _show_in_tree(
 
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
-    """Return what is registered of a kind for a day, or None if nothing is that can be read."""
+    """Return the reference that is registered for a kind and day; None if there is none, or it cannot be read."""
     staged = find_readable_artifact(store, row.target, day, kind)
     return None if staged is None else staged.ref
 
@@ -143,7 +149,7 @@ def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -
 def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
     """Register the day's file of a kind, or the newest older one that `max_age_days` allows.
 
-    A day without a file keeps what was imported for it by hand. Raises `InputError` if there is nothing to import.
+    A day without a file keeps the file that was imported for it manually. Raises `InputError` if there is no file.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
@@ -157,33 +163,33 @@ def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
         if staged is not None and staged.window_first == dropped_on.isoformat():
             staged = msgspec.structs.replace(staged, window_last=day.isoformat(), gates=UNSET, v=STAGED_FORMAT)
             put_staged(store, row.target, day, staged)
-            return ArtifactBuilt(staged, _preview(_content(staged.facts)), reused=True)
+            return ArtifactBuilt(staged, _preview(_content_of(staged.facts)), reused=True)
     allowed = f", nor of the {rules.max_age_days} days before" if rules.max_age_days else ""
     raise InputError(
         f"{row.target}: no file of {kind} for {day}{allowed}: drop one at {rules.path}, or raise "
-        f"imports.{kind}.max_age_days if an older one may stand in"
+        f"imports.{kind}.max_age_days if an older one may be used"
     )
 
 
 def judge_received(
-    store: ObjectStore, settings: Settings, row: TargetSettings, received: Received, *, age_days: int = 0
+    store: ObjectStore, settings: Settings, row: TargetSettings, received: ReceivedFile, *, age_days: int = 0
 ) -> GateReport:
-    """Return what the gates say of a file that is not registered yet; nothing is written."""
+    """Judge a file that is not registered yet, and return its gate report; nothing is written."""
     ref = received.blob.ref
     return _judge(store, settings, row, ref, data=received.blob.data, content=received.content, age_days=age_days)
 
 
 def judge_import(context: DayContext, kind: str) -> GateReport:
-    """Read the stored file back, judge it, keep the report with the staged reference, and return it."""
+    """Read the stored file back, judge it, store the report with the staged reference, and return it."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     rules = find_rules(settings, row, kind)
-    found = read_staged_location(store, row.target, day, kind)
-    staged = found.artifact
+    location = read_staged_location(store, row.target, day, kind)
+    staged = location.artifact
     data = read_blob(store, row.target, staged.ref)
     content = inspect(data, rules.format, name=staged.inputs[0].name, max_unpacked_bytes=rules.max_unpacked_bytes)
     age = (day - date.fromisoformat(staged.window_first)).days
     report = _judge(store, settings, row, staged.ref, data=data, content=content, age_days=age)
-    keep_report(store, staged, report, over=found)
+    keep_report(store, staged, report, over=location)
     return report
 
 
@@ -203,14 +209,14 @@ def _judge(
 
 
 def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | None:
-    """Return what the live artifact of a kind held; a live release that is damaged is reported, not raised."""
+    """Return fields and rows of the live artifact of a kind, if any; a damaged live release is reported, not raised."""
     current = read_current(store, row.target)
     if current is None or kind not in current.versions:
         return None
     try:
         members = read_release(store, row.target, current.release_id).members
         (facts,) = [member.facts for member in members if member.ref.kind == kind]
-        content = _content(facts)
+        content = _content_of(facts)
     except (NotFoundError, CorruptObjectError) as error:
         return Previous(current.release_id, {}, None, fault=str(error))
     return Previous(current.release_id, content.fields, content.rows)
@@ -221,13 +227,13 @@ def _facts(content: FileContent, rules: ImportSettings) -> dict[str, Scalar]:
     return {"rows": content.rows, "format": rules.format.value, "content_type": rules.content_type, FIELDS: fields}
 
 
-def _content(facts: Mapping[str, Scalar]) -> FileContent:
+def _content_of(facts: Mapping[str, Scalar]) -> FileContent:
     stored = msgspec.convert(facts, _StoredContent)
     return FileContent(msgspec.json.decode(stored.fields, type=dict[str, str]), stored.rows)
 
 
 class _StoredContent(msgspec.Struct, frozen=True):
-    """What a release keeps of an imported file, among other facts."""
+    """Facts of an imported file that a release stores and that are read back."""
 
     fields: str = "{}"
     rows: int | None = None
@@ -250,9 +256,9 @@ def journal_import(
     now: datetime,
     report: GateReport | None = None,
 ) -> JournalEntry:
-    """Write down that a file was registered for a day and, where it was tested at once, how that ended.
+    """Write to the journal that a file was registered for a day and, if it was judged at once, the outcome.
 
-    What is live is not touched: pointing at it is the ship's entry. Raises what the store raises.
+    The live release does not change: shipping the file has an entry of its own. Raises what the store raises.
     """
     current = read_current(store, target)
     details: dict[str, Scalar] = {"day": day.isoformat(), "kind": ref.kind, "version": ref.version, "bytes": ref.size}
@@ -270,9 +276,9 @@ def journal_import(
 
 
 def describe_test(report: GateReport | None, *, did: str = "registered") -> str:
-    """Return in words what was done with a file, and how its gates ended (None: they have not judged it yet)."""
+    """Return a clause with the action on a file and the result of its gates (None: not judged yet)."""
     if report is None:
         return did
     if report.passed:
         return f"{did}, and its gates passed"
-    return f"{did}, and refused: " + "; ".join(f"{one.gate}: {one.message}" for one in report.refusals)
+    return f"{did}, and refused: " + "; ".join(f"{finding.gate}: {finding.message}" for finding in report.refusals)

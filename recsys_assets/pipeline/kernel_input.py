@@ -1,4 +1,4 @@
-"""Inputs of a kernel: a day's events, a longer window from its days' tallies, or the rows of the catalog."""
+"""Inputs of a kernel: a day's events, the merged tallies of a longer window, or the rows of the catalog."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,21 +38,21 @@ from recsys_assets.storage.run_cache import prefetch
 
 @dataclass(frozen=True, slots=True)
 class KernelInput:
-    """What a kernel reads, of how many events, inputs, and which days of the window are missing or refused."""
+    """Input of a kernel, with its event count, its inputs, and the missing and refused days of the window."""
 
     read: Events | pl.DataFrame
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
-    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # facts of the artifact, if there are some
+    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # added to the facts of the artifact
     refused: tuple[date, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WindowDays:
-    """The canonical days of a window that may be used, oldest first, and how many events they hold together.
+    """The usable canonical days of a window, oldest first, and the missing ones.
 
-    `refused` are earlier days of it that their gates refused: their events are there, and are not used.
+    `refused` are the earlier days whose gates refused them: their events are stored, but not used.
     """
 
     records: Mapping[date, CanonicalRecord]
@@ -62,15 +62,15 @@ class WindowDays:
 
     @property
     def events(self) -> int:
-        """Events of all days."""
+        """Number of events of all usable days."""
         return sum(record.rows for record in self.records.values())
 
 
 def read_kernel_input(context: DayContext, kind: Kind, window: Window, *, aged: bool = False) -> KernelInput:
-    """Return what `kind` is built from for this window; `aged` adds how many days before the window's last each is.
+    """Return the events or catalog rows from which `kind` is built for this window.
 
-    Raises `InputError` when no day of the window has canonical events, `LimitExceededError` before anything is loaded
-    that cannot fit.
+    `aged` adds to events their age: the number of days before the window's last day. Raises `InputError` if no day of
+    the window has canonical events, and `LimitExceededError` before loading more events than allowed.
     """
     if kind.from_catalog:
         loaded = load_catalog(context)
@@ -79,7 +79,7 @@ def read_kernel_input(context: DayContext, kind: Kind, window: Window, *, aged: 
 
 
 def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> KernelInput:
-    """Load the columns that a kernel reads of every day in the window that stands; of several days their tallies."""
+    """Load the columns that a kernel reads: of a single day its events, of a longer window its merged tallies."""
     store, target = context.store, context.target
     days = find_days(context, window)
     records = days.records
@@ -93,18 +93,19 @@ def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> K
 
 
 def find_days(context: DayContext, window: Window) -> WindowDays:
-    """Return which days of a window have canonical events that no gate refused; nothing of them is loaded.
+    """Return the days of a window that have canonical events and were not refused; their events are not loaded.
 
-    The window's last day is the one to be judged, and is used whatever its gates say: it ships only if they pass. An
-    earlier day that was refused is left out until it is built again and passes, or until somebody answers for it.
+    The window's last day is the one being judged. It is used even if its gates refuse it, because it ships only if they
+    pass. An earlier day that was refused is excluded until it is rebuilt and passes, or until its refusal is
+    overridden.
 
-    Raises `InputError` if none has, or some under another `raw.user_key` than the last, `LimitExceededError` if they
-    are more than `limits.max_events` allows.
+    Raises `InputError` if there is no such day, or if some days are hashed by another `raw.user_key` than the last one,
+    and `LimitExceededError` if they have more events than `limits.max_events`.
     """
     store, target = context.store, context.target
     prefetch(store, [canonical_record_key(target, day) for day in window.days], max_bytes=MAX_DOCUMENT_BYTES)
-    found = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
-    stored = {day: record for day, record in found.items() if record is not None}
+    by_day = {day: find_document(store, canonical_record_key(target, day), CanonicalRecord) for day in window.days}
+    stored = {day: record for day, record in by_day.items() if record is not None}
     refused = tuple(day for day, record in stored.items() if day < window.last and is_refused(context, day, record))
     records = {day: record for day, record in stored.items() if day not in refused}
     inputs = tuple(Input(name=canonical_key(target, day), digest=r.digest, size=r.size) for day, r in records.items())
@@ -115,20 +116,22 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
             f"{target}: {days.events:,} events in {window.first} to {window.last}, limits.max_events allows {limit:,}"
         )
     if not records:
-        named = f" ({', '.join(map(str, refused))} were refused)" if refused else ""
-        raise InputError(f"{target}: no canonical day in {window.first} to {window.last}{named}: build canonical first")
+        excluded = f" ({', '.join(map(str, refused))} were refused)" if refused else ""
+        raise InputError(
+            f"{target}: no canonical day in {window.first} to {window.last}{excluded}: build canonical first"
+        )
     _refuse_mixed_keys(target, records)
     return days
 
 
 def is_refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
-    """Return whether the gates refused these very bytes; a day that was never judged is for the swap to name."""
+    """Return whether the gates refused exactly these bytes; publishing reports a day that was never judged."""
     report = if_readable(lambda: find_canonical_report(context.store, context.target, day, record))
     return report is not None and report.version == record.digest and bool(report.refusals)
 
 
 def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) -> None:
-    """Raise `InputError` if users of some days are hashed otherwise than those of the last: none would be the same."""
+    """Raise `InputError` if some days hash users by another key than the last day: no user would match across them."""
     last = max(records)
     others = [day for day, record in sorted(records.items()) if record.user_key != records[last].user_key]
     if others:
@@ -140,7 +143,7 @@ def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) 
 
 @dataclass(frozen=True, slots=True)
 class LoadedCatalog:
-    """The catalog's rows of a target's surface, what was read, and counts of its bad rows; none: no counts."""
+    """The catalog's rows of a target's surface, its file as input, and the counts of its bad rows, if any."""
 
     rows: pl.DataFrame
     inputs: tuple[Input, ...]
@@ -148,10 +151,10 @@ class LoadedCatalog:
 
 
 def load_catalog(context: DayContext) -> LoadedCatalog:
-    """Return the catalog's rows of the target's surface (none without a catalog); its bad rows go to quarantine.
+    """Return the catalog's rows of the target's surface, and write its bad rows to quarantine.
 
-    A shop without a catalog ships what it has; that one which was there is gone, the gate of rows says. Raises what
-    `read_catalog` raises.
+    Without a catalog, there are no rows: a shop without one ships its other kinds. If a catalog has disappeared, the
+    gate on the number of rows reports it. Raises what `read_catalog` raises, except `MissingInputError`.
     """
     settings, row = context.settings, context.row
     if settings.raw.catalog is None:
@@ -161,27 +164,30 @@ def load_catalog(context: DayContext) -> LoadedCatalog:
     except MissingInputError:
         return LoadedCatalog(pl.DataFrame(schema=dict(SCHEMA)), (), {})
     _quarantine(context, catalog)
-    named = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
-    return LoadedCatalog(rows_of_surface(catalog.rows, row.surface), (named,), _bad_rows(catalog))
+    source = Input(name=f"catalog:{settings.raw.catalog}", digest=catalog.digest, size=catalog.size)
+    return LoadedCatalog(rows_of_surface(catalog.rows, row.surface), (source,), _bad_rows(catalog))
 
 
 def read_configured_catalog(settings: Settings) -> Catalog:
-    """Return the catalog that the configuration names, in the form that it names."""
+    """Read the configured catalog in its configured encoding and delimiter.
+
+    Raises `ConfigurationError` if none is configured, and what `read_catalog` raises.
+    """
     if settings.raw.catalog is None:
         raise ConfigurationError(
-            "raw.catalog names no file, and a kind of artifacts.kinds reads it: name the file, or take that kind out"
+            "raw.catalog is not set, but a kind in artifacts.kinds reads it: set it, or remove that kind"
         )
     form = CatalogForm(settings.raw.catalog_encoding, settings.raw.catalog_delimiter)
     return read_catalog(settings.resolve(settings.raw.catalog), open_stream=open_stream, form=form)
 
 
 def _quarantine(context: DayContext, catalog: Catalog) -> None:
-    """Write the bad rows of the catalog over those of an earlier build, or delete those."""
+    """Write the bad rows of the catalog, replacing those of an earlier build; delete these if there are none now."""
     key = catalog_quarantine_key(context.target, context.day)
     if catalog.rejects:
         context.store.put(key, encode_rejects(catalog.rejects))
     elif context.is_new(canonical_record_key(context.target, context.day)):
-        return  # no build before this one could write any
+        return  # no earlier build can have written any
     elif context.store.stat(key) is not None:
         context.store.delete(key)
 

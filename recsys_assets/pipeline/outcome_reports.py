@@ -1,4 +1,4 @@
-"""Outcomes of stored days: exposures of canonical events by what the journal says of rollouts, reported and kept."""
+"""Outcomes of stored days: the exposures of canonical events, by the rollout steps in the journal; kept as reports."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -28,68 +28,68 @@ from recsys_assets.release.rollout_transitions import ADVANCE, START
 from recsys_assets.settings.upkeep import OutcomeSettings
 from recsys_assets.storage.store import ObjectStore
 
-_BEGINS = {START, ADVANCE, "ship"}  # actions whose entry names the share of a step
-_LONGEST = timedelta(days=30)  # that a rollout may have begun before the first day
+_BEGINS = {START, ADVANCE, "ship"}  # actions whose journal entry has the share of a step
+_LONGEST = timedelta(days=30)  # a rollout that covers the first day may have started this long before
 _COLUMNS = ("ts", "user_id", "session_id", "item_id", "request_id", "event")
 
 
 def report_outcomes(
-    store: ObjectStore, target: Target, wanted: OutcomeSettings, *, start: date, end: date
+    store: ObjectStore, target: Target, settings: OutcomeSettings, *, start: date, end: date
 ) -> OutcomeReport:
-    """Return what the exposures of these days led to; days without canonical events are passed over.
+    """Report the clicks and purchases that followed the exposures of these days; days without events are skipped.
 
-    Clicks and purchases count up to the last day. Who was seen on one of `history_days` days before, or earlier in
-    these days, is a returning visitor.
+    Clicks and purchases count up to the last day. A returning visitor is a user who was seen on an earlier day: one of
+    these, or one of the `history_days` days before them.
     """
-    names, rules = _names(wanted), OutcomeRules(wanted.level, wanted.margin, wanted.min_keys)
-    known: dict[str, date] = {}
+    names, rules = _names(settings), OutcomeRules(settings.level, settings.margin, settings.min_keys)
+    first_seen: dict[str, date] = {}
     frames, untagged, exposures = [], 0, 0
-    for day in _days(start - timedelta(days=wanted.history_days), end):
+    for day in _days(start - timedelta(days=settings.history_days), end):
         record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
         if record is None:
             continue
         events = read_columns(store, target, day, record, ("user_id",) if day < start else _COLUMNS)
         for user in events.ids["user_id"]:
-            known.setdefault(user, day)
+            first_seen.setdefault(user, day)
         if day >= start:
             shown = _shown(events.codes["event"], events.ids["event"], names)
             is_tagged = _is_tagged(events.codes["request_id"], events.ids["request_id"])
             exposures += int(shown.sum())
             untagged += int((shown & ~is_tagged).sum())
             chosen = type(events)(events.codes.filter(is_tagged), events.ids).decoded()
-            frames.append(_with_visitor(chosen, day, known))
-    found = find_exposures(pl.concat(frames) if frames else _empty(), names)
+            frames.append(_with_visitor(chosen, day, first_seen))
+    matched = find_exposures(pl.concat(frames) if frames else _empty(), names)
     return OutcomeReport(
         tenant=target.tenant,
         surface=target.surface,
         start=start.isoformat(),
         end=end.isoformat(),
-        level=wanted.level,
+        level=settings.level,
         exposures=exposures,
         untagged=untagged,
-        unmatched=found.unmatched,
-        rows=rates(found, rules),
-        rollouts=judge_rollouts(found, rollout_steps(store, target, since=start), rules),
+        unmatched=matched.unmatched,
+        rows=rates(matched, rules),
+        rollouts=judge_rollouts(matched, rollout_steps(store, target, since=start), rules),
     )
 
 
 def keep_outcomes(context: DayContext) -> OutcomeReport:
-    """Report the outcomes of one day, and keep the report in the store for the console."""
-    target, day, wanted = context.target, context.day, context.settings.outcomes
-    found = report_outcomes(context.store, target, wanted, start=day, end=day)
-    context.store.put(outcomes_key(target, day), encode(found))
-    return found
+    """Report the outcomes of one day, and store the report for the console."""
+    target, day, settings = context.target, context.day, context.settings.outcomes
+    report = report_outcomes(context.store, target, settings, start=day, end=day)
+    context.store.put(outcomes_key(target, day), encode(report))
+    return report
 
 
 def message_of(report: OutcomeReport) -> str:
-    """Return in one sentence how much was shown, and what the newest rollout says."""
+    """Summarise a report in one sentence: its exposures, and the verdict on the newest rollout."""
     newest = report.rollouts[0] if report.rollouts else None
-    said = f"{newest.verdict.value}: {newest.why}" if newest else "no rollout in these days, so nothing is decided"
-    return f"{plural(report.exposures, 'exposure')}, {report.untagged:,} of them say no release; {said}"
+    verdict = f"{newest.verdict.value}: {newest.why}" if newest else "no rollout in these days, so nothing is decided"
+    return f"{plural(report.exposures, 'exposure')}, {report.untagged:,} of them say no release; {verdict}"
 
 
 def numbers_of(report: OutcomeReport) -> dict[str, Scalar]:
-    """Return what people watch over days: how much was shown, what it led to, and what the newest rollout says."""
+    """Return the numbers that are plotted over days (exposures, clicks, purchases), and the summary of the report."""
     whole = [row for row in report.rows if (row.kind, row.visitor) == ("", ALL)]
     return {
         "exposures": report.exposures,
@@ -102,7 +102,7 @@ def numbers_of(report: OutcomeReport) -> dict[str, Scalar]:
 
 
 def rollout_steps(store: ObjectStore, target: Target, *, since: date) -> list[RolloutStep]:
-    """Return the steps of rollouts by the journal, the oldest first, of those that ended on a day or later."""
+    """Return the rollout steps in the journal that ended on `since` or later, or have not ended; oldest first."""
     first = datetime.combine(since - _LONGEST, datetime.min.time(), parse_rfc3339("2000-01-01T00:00:00Z").tzinfo)
     entries: list[JournalEntry] = []
     for entry in newest_first(store, target):
@@ -115,7 +115,7 @@ def rollout_steps(store: ObjectStore, target: Target, *, since: date) -> list[Ro
 
 
 def _step(entry: JournalEntry, following: JournalEntry | None) -> RolloutStep | None:
-    """Return the step that an entry begins, which lasts until the next entry about the rollout or the pointer."""
+    """Return the step that an entry starts, if any; it lasts until the next entry on the rollout or the pointer."""
     share, release = entry.details.get("share"), entry.details.get("release")
     if entry.action not in _BEGINS or entry.changed or not isinstance(share, int) or not isinstance(release, str):
         return None
@@ -127,8 +127,8 @@ def _days(first: date, last: date) -> Iterator[date]:
     return (first + timedelta(days=n) for n in range((last - first).days + 1))
 
 
-def _names(wanted: OutcomeSettings) -> FeedbackNames:
-    return FeedbackNames(wanted.exposure, wanted.click, wanted.purchase)
+def _names(settings: OutcomeSettings) -> FeedbackNames:
+    return FeedbackNames(settings.exposure, settings.click, settings.purchase)
 
 
 def _shown(codes: pl.Series, ids: pl.Series, names: FeedbackNames) -> pl.Series:
@@ -141,10 +141,10 @@ def _is_tagged(codes: pl.Series, ids: pl.Series) -> pl.Series:
     return codes.is_in(tagged.to_list()).fill_null(value=False)
 
 
-def _with_visitor(events: pl.DataFrame, day: date, known: dict[str, date]) -> pl.DataFrame:
-    """Return a day's events with whom they are of, and whether that is somebody who was seen on a day before."""
+def _with_visitor(events: pl.DataFrame, day: date, first_seen: dict[str, date]) -> pl.DataFrame:
+    """Return a day's events with the key of the user or session, and the visitor: new, returning or anonymous."""
     users = events["user_id"].drop_nulls().unique()
-    returning = [user for user in users if known[user] < day]
+    returning = [user for user in users if first_seen[user] < day]
     is_user = pl.col("user_id").is_not_null()
     visitor = pl.when(~is_user).then(pl.lit("anonymous")).when(pl.col("user_id").is_in(returning))
     return events.select(

@@ -1,4 +1,4 @@
-"""Overrides: gates that somebody may answer for, refusals answered for already, and the way out of a refusal."""
+"""Overrides: gates that can be overridden, refusals that were overridden before, and the remedies of a refusal."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -33,55 +33,58 @@ from recsys_assets.settings.target import TargetSettings
 
 
 def override(required: Mapping[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:
-    """Return the requirements, of which refusals of these gates do not count, because of `reason`.
+    """Return the requirements, with the refusals of these gates overridden because of `reason`.
 
-    Raises `ConfigurationError` for a gate that proves integrity, and for one that nothing here requires.
+    Raises `ConfigurationError` for a gate that checks integrity, and for one that is not among the requirements.
     """
-    firm = sorted(gate for gate in gates if not is_quality_gate(gate))
-    if firm:
+    integrity = sorted(gate for gate in gates if not is_quality_gate(gate))
+    if integrity:
         raise ConfigurationError(
-            f"{', '.join(firm)} cannot be overridden: only {', '.join(QUALITY_GATES)}, backtest_<kind> and "
+            f"{', '.join(integrity)} cannot be overridden: only {', '.join(QUALITY_GATES)}, backtest_<kind> and "
             "custom_<name> can; fix the input, or change the limit in the configuration"
         )
-    known = {gate for one in required.values() for gate in one.gates}
-    if unknown := sorted(set(gates) - known):
-        asked = ", ".join(sorted(filter(is_quality_gate, known)))
-        raise ConfigurationError(
-            f"{', '.join(unknown)} judges nothing of this target: gates that may be named: {asked}"
-        )
+    existing = {gate for requirement in required.values() for gate in requirement.gates}
+    if unknown := sorted(set(gates) - existing):
+        available = ", ".join(sorted(filter(is_quality_gate, existing)))
+        raise ConfigurationError(f"{', '.join(unknown)} is not a gate of this target: choose from {available}")
     answered = dict.fromkeys(gates, reason)
-    return {subject: replace(one, overridden={**one.overridden, **answered}) for subject, one in required.items()}
+    return {
+        subject: replace(requirement, overridden={**requirement.overridden, **answered})
+        for subject, requirement in required.items()
+    }
 
 
 def as_recorded(context: DayContext, required: Mapping[str, Requirement]) -> dict[str, Requirement]:
-    """Return the requirements, of which refusals do not count that were overridden when this very release shipped.
+    """Return the requirements with the overrides that were recorded when this same release shipped before.
 
-    Same artifacts, same release, same reason: a day that is built again, or whose signals are written, needs no second
+    Equal artifacts make the same release, so a day that is rebuilt, or whose signals are written, needs no second
     override. A canonical day whose refusal was overridden in the live release counts as overridden, by its digest, in
-    every later window that holds it.
+    every later window that contains it.
     """
     try:
         release = _staged_release(context) if _is_anything_refused(context, required) else None
         days = _answered_days(_live_release(context))
     except CorruptObjectError:
-        return dict(required)  # named where the day is proven
+        return dict(required)  # reported when the day is verified
     answered = {} if release is None else _answered(release)
     return {
         subject: replace(
-            one, overridden=answered.get(subject, {}), answered=days if subject == CANONICAL else one.answered
+            requirement,
+            overridden=answered.get(subject, {}),
+            answered=days if subject == CANONICAL else requirement.answered,
         )
-        for subject, one in required.items()
+        for subject, requirement in required.items()
     }
 
 
 def is_refused_for(context: DayContext, gates: Collection[str]) -> bool:
-    """Return whether the gates of the day's canonical events refused it, for nothing but these gates."""
+    """Return whether canonical gates refused the day, and all gates that did are among these."""
     report = find_report_of_day(context.store, context.target, context.day)
-    return report is not None and bool(report.refusals) and {one.gate for one in report.refusals} <= set(gates)
+    return report is not None and bool(report.refusals) and {finding.gate for finding in report.refusals} <= set(gates)
 
 
 def unbuilt_kinds(context: DayContext) -> list[str]:
-    """Return the kinds that are not staged for the day, or staged of other canonical events than it has now."""
+    """Return the kinds that are not staged for the day, or were built from other canonical events than it has now."""
     store, target, day = context.store, context.target, context.day
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     name = canonical_key(target, day)
@@ -96,32 +99,33 @@ def unbuilt_kinds(context: DayContext) -> list[str]:
 
 
 def way_out(settings: Settings, row: TargetSettings, day: date, refused: Sequence[tuple[str, str]]) -> str:
-    """Return what a person can do about a refused day, with the exact command; "" if no gate refused.
+    """Return the possible remedies for a refused day, with the exact command; "" if no gate refused.
 
-    `refused` names each gate behind its subject. Says too what a refused canonical day is to later days.
+    `refused` has (subject, gate) pairs. If a canonical day was refused, its effect on later days is included.
     """
     if not refused:
         return ""
     gates = list(dict.fromkeys(gate for _, gate in refused))
-    bad = sorted({subject.removeprefix(CANONICAL).strip() for subject, _ in refused if subject.startswith(CANONICAL)})
-    way = [_reach(settings, row, [date.fromisoformat(one) if one else day for one in bad])] if bad else []
-    way.append("fix the input and build the day again, or change the limit")
-    firm = [gate for gate in gates if not is_quality_gate(gate)]
-    if firm:
-        way.append(f"{', '.join(firm)} cannot be overridden")
+    names = sorted({subject.removeprefix(CANONICAL).strip() for subject, _ in refused if subject.startswith(CANONICAL)})
+    days = [date.fromisoformat(name) if name else day for name in names]
+    remedies = [_effect_on_later_days(settings, row, days)] if days else []
+    remedies.append("fix the input and build the day again, or change the limit")
+    integrity = [gate for gate in gates if not is_quality_gate(gate)]
+    if integrity:
+        remedies.append(f"{', '.join(integrity)} cannot be overridden")
     else:
-        way.append(f"or override it: {_command(row, day, gates)}, or the job ship")
-    return "; ".join(way)
+        remedies.append(f"or override it: {_command(row, day, gates)}, or the job ship")
+    return "; ".join(remedies)
 
 
-def _reach(settings: Settings, row: TargetSettings, refused: Sequence[date]) -> str:
-    """Say that later days ship without canonical days that a gate refused, and until when windows leave them out."""
+def _effect_on_later_days(settings: Settings, row: TargetSettings, refused: Sequence[date]) -> str:
+    """Return a clause saying that later days ship without refused canonical days, and until when these are excluded."""
     kinds = [kind for kind in settings.artifacts.kinds if not KINDS[kind].from_catalog]
     days = max((read_params(settings, row, kind).window_days for kind in kinds), default=1)
     if days == 1:
         return "later days ship without it"
-    named = ", ".join(map(str, refused))
-    return f"later days ship, and windows of {days} days leave {named} out until it passes or is overridden"
+    excluded = ", ".join(map(str, refused))
+    return f"later days ship, and windows of {days} days exclude {excluded} until it passes or is overridden"
 
 
 def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
@@ -131,15 +135,15 @@ def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
 
 
 def _is_anything_refused(context: DayContext, required: Mapping[str, Requirement]) -> bool:
-    """Return whether a gate refused anything that the day ships: else nobody answered for anything."""
+    """Return whether a gate refused anything that the day ships; otherwise there is nothing to override."""
     return any(report.refusals for report in _reports(context, required) if report is not None)
 
 
 def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterator[GateReport | None]:
-    """Yield the reports of what the day ships; one that is damaged is named where the day is proven."""
+    """Yield the gate reports on what the day ships; None for a damaged one, reported when the day is verified."""
     store, target, day = context.store, context.target, context.day
-    for subject, one in required.items():
-        if one.whole:
+    for subject, requirement in required.items():
+        if requirement.whole:
             yield if_readable(partial(find_report_together, store, target, day, subject))
         elif subject != CANONICAL:
             yield if_readable(partial(find_report_of_kind, store, target, day, subject))
@@ -148,25 +152,25 @@ def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterat
 
 
 def _staged_release(context: DayContext) -> Release | None:
-    """Return the record of the release that the day's staged artifacts make, if it shipped before."""
+    """Return the record of the release of the day's staged artifacts, if it shipped before."""
     staged = staged_arm(context.store, context.target, context.day, kinds=context.settings.artifacts.kinds)
     return None if staged is None else find_release(context.store, context.target, staged.release)
 
 
 def _live_release(context: DayContext) -> Release | None:
-    """Return the live release, or None; a damaged record answers for nothing."""
+    """Return the record of the live release; None if nothing is live or the record is damaged."""
     current = read_current(context.store, context.target)
     return find_readable_release(context.store, context.target, current.release_id if current else None)
 
 
 def _answered_days(release: Release | None) -> dict[str, dict[str, str]]:
-    """Return, by the digest of a canonical day, the gates whose refusal was overridden, and why."""
-    found = {one.digest: one.gates.answered for one in (release.canonical if release else ())}
-    return {digest: reasons for digest, reasons in found.items() if reasons}
+    """Return, by the digest of a canonical day, the overridden gates and their reasons."""
+    answered = {day.digest: day.gates.answered for day in (release.canonical if release else ())}
+    return {digest: reasons for digest, reasons in answered.items() if reasons}
 
 
 def _answered(release: Release) -> dict[str, dict[str, str]]:
-    """Return, by subject, the gates whose refusal was overridden, and why."""
-    found = {report.subject: report.answered for report in (*(m.gates for m in release.members), *release.gates)}
-    canonical = {gate: why for one in release.canonical for gate, why in one.gates.answered.items()}
-    return {**found, CANONICAL: canonical}
+    """Return, by subject, the overridden gates and their reasons."""
+    answered = {report.subject: report.answered for report in (*(m.gates for m in release.members), *release.gates)}
+    canonical = {gate: reason for day in release.canonical for gate, reason in day.gates.answered.items()}
+    return {**answered, CANONICAL: canonical}

@@ -1,6 +1,7 @@
-"""Steps of a day begun side by side: kinds do not depend on one another, and compiled code, hashes and Polars run free.
+"""Parallel builds of a day's kinds, which do not depend on one another.
 
-The results are taken in the order of the steps, so that lines, journals and documents are the same as one by one.
+Threads gain because compiled code, hashing and Polars release the GIL. Results are consumed in the order of the steps,
+so printed lines, journals and documents are the same as in a sequential run.
 """
 
 import ctypes
@@ -23,43 +24,47 @@ from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.storage.run_cache import RunCache, prefetch
 
 THREADS: Final = 2
-MAX_EVENTS: Final = 3_000_000  # of the longest window: what two kinds of larger ones hold at once is too much
+MAX_EVENTS: Final = 3_000_000  # in the longest window; two kinds of a larger one would need too much memory at once
 
 Results: TypeAlias = list[BuiltStep | JudgedStep]
 
 
 class ParallelSteps:
-    """Builds that were begun ahead of their turn, by the name of the step."""
+    """Builds that were started ahead of their turn, by the name of the step."""
 
-    def __init__(self, begun: Mapping[str, "Future[Results | None]"] | None = None) -> None:
-        self._begun = dict(begun or {})
+    def __init__(self, started: Mapping[str, "Future[Results | None]"] | None = None) -> None:
+        self._started = dict(started or {})
 
-    def is_due(self, step: Step) -> bool:
-        """Return whether a step is to be done: it was begun, or may be, as the process is not to stop."""
-        found = self._begun.get(step.name)
-        if found is None:
+    def should_run(self, step: Step) -> bool:
+        """Return whether a step runs: its build was started, or may start because the process is not stopping."""
+        started = self._started.get(step.name)
+        if started is None:
             return not is_stopping()
-        if is_stopping() and found.cancel():
+        if is_stopping() and started.cancel():
             return False
-        return found.exception() is not None or found.result() is not None
+        return started.exception() is not None or started.result() is not None
 
-    def take(self, step: Step, context: DayContext) -> Iterator[BuiltStep | JudgedStep]:
-        """Yield the results of a step's build, those that it was begun for at the first call; raises what it raises."""
-        begun = self._begun.pop(step.name, None)
-        yield from step.build(context) if begun is None else begun.result() or ()
+    def results_of(self, step: Step, context: DayContext) -> Iterator[BuiltStep | JudgedStep]:
+        """Yield the results of a step's build, and raise its errors.
+
+        The first call uses the build that was started ahead, if there is one. Later calls, which are retries, build.
+        """
+        started = self._started.pop(step.name, None)
+        yield from step.build(context) if started is None else started.result() or ()
 
     def wait(self) -> None:
-        """Return when none is under way any more: what is built next reads the store in its own way."""
-        wait(self._begun.values())
+        """Wait until no build is running: the next one reads the store with a cache of its own."""
+        wait(self._started.values())
 
 
 @contextmanager
 def started_in_parallel(context: DayContext, steps: Sequence[Step]) -> Generator[ParallelSteps]:
-    """Begin the builds of these steps, which must not depend on one another; none where one after another is better.
+    """Start the builds of these steps, which must not depend on one another.
 
-    What has not begun when the block ends, or when the process is to stop, is not begun any more.
+    Starts none where a sequential run is better or required. Builds that have not started when the block ends, or when
+    the process is asked to stop, do not start at all.
     """
-    if len(steps) < THREADS or is_stopping() or not _may_be(context):
+    if len(steps) < THREADS or is_stopping() or not _allows_parallel_builds(context):
         yield ParallelSteps()
         return
 
@@ -74,22 +79,24 @@ def started_in_parallel(context: DayContext, steps: Sequence[Step]) -> Generator
         pool.shutdown(cancel_futures=True)
 
 
-def _may_be(context: DayContext) -> bool:
-    """Return whether kinds of a day may be built side by side: natively, judged by this package, and in little memory.
+def _allows_parallel_builds(context: DayContext) -> bool:
+    """Return whether the kinds of a day may be built in parallel.
 
-    An engine has its own threads and limits; a team's gates may be written for one thread.
+    They may if all are native kinds of this package, no custom gate is configured, and the longest window is small.
+    An engine has threads and limits of its own, and custom gates may be written for one thread.
     """
     settings, row, store = context.settings, context.row, context.store
     kinds = settings.artifacts.kinds
     params = {kind: read_params(settings, row, kind) for kind in kinds}
     if not isinstance(store, RunCache) or settings.gates.custom or not all(map(is_own, kinds)):
         return False
-    if any(engine_of(settings, row, one) != NATIVE for one in params.values()):
+    if any(engine_of(settings, row, of_kind) != NATIVE for of_kind in params.values()):
         return False
-    longest = max((one.window_days for kind, one in params.items() if not KINDS[kind].from_catalog), default=0)
+    windows = (of_kind.window_days for kind, of_kind in params.items() if not KINDS[kind].from_catalog)
+    longest = max(windows, default=0)
     days = Window.ending(context.day, days=longest).days if longest else ()
     keys = [canonical_record_key(row.target, day) for day in days]
-    with suppress(StoreUnavailableError):  # whose build asks for the same says so
+    with suppress(StoreUnavailableError):  # the build makes the same requests and reports the error
         prefetch(store, keys, max_bytes=MAX_DOCUMENT_BYTES)
         records = [find_readable(store, key, CanonicalRecord) for key in keys]
         return sum(record.rows for record in records if record is not None) <= MAX_EVENTS
@@ -97,7 +104,7 @@ def _may_be(context: DayContext) -> bool:
 
 
 def _give_back_freed_memory() -> None:
-    """Let the system have what building the day took: a hundred MB at a million events, which glibc would keep."""
+    """Return freed memory to the system: glibc would keep about 100 MB for a million events."""
     give_back_memory()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:

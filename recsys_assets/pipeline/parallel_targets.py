@@ -1,4 +1,4 @@
-"""Work on several targets at once, whose results come one target after the other, as if none had begun early."""
+"""Concurrent tasks on several targets; their results are yielded in task order, as in a sequential run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,45 +8,46 @@ from threading import Condition
 from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
-Work: TypeAlias = Callable[[], Iterator[T]]
+Task: TypeAlias = Callable[[], Iterator[T]]
 
 
-def run_in_order(works: Sequence[Work[T]], sizes: Sequence[int], *, at_once: int, small: int = 0) -> Iterator[T]:
-    """Yield what each work yields, in the order of the works, while up to `at_once` of them are under way.
+def run_in_order(tasks: Sequence[Task[T]], sizes: Sequence[int], *, at_once: int, small: int = 0) -> Iterator[T]:
+    """Yield the results of each task, in the order of `tasks`, while up to `at_once` tasks run.
 
-    They begin in order too. Those under way are together never larger, by `sizes`, than the largest is by itself, or
-    than `small`: they need the memory that it needs in any case. What a work raises is raised where its results would
-    have come. Then, and where nobody asks for more results, no work begins, and each that is under way ends as soon as
-    it would yield; this returns after the last of them.
+    Tasks also start in that order. The sum of the `sizes` of the running tasks never exceeds the largest single size,
+    or `small` if that is larger: running them together needs no more memory than the largest task needs alone.
+
+    An error of a task is raised in place of its remaining results. After an error, and when the caller stops iterating,
+    no further task starts, and each running task ends at its next result; this function returns after the last of them.
     """
-    if at_once < 2 or len(works) < 2:  # noqa: PLR2004 - nothing to do beside it
-        for work in works:
-            yield from work()
+    if at_once < 2 or len(tasks) < 2:  # noqa: PLR2004 - nothing to run concurrently
+        for task in tasks:
+            yield from task()
         return
-    room = _Capacity(sizes, max(small, *sizes))
-    results: list[SimpleQueue[_Result[T]]] = [SimpleQueue() for _ in works]
-    with ThreadPoolExecutor(min(at_once, len(works)), thread_name_prefix="target") as pool:
+    capacity = _Capacity(sizes, max(small, *sizes))
+    results: list[SimpleQueue[_Result[T]]] = [SimpleQueue() for _ in tasks]
+    with ThreadPoolExecutor(min(at_once, len(tasks)), thread_name_prefix="target") as pool:
         try:
-            for number, work in enumerate(works):
-                pool.submit(_do, work, number, room, results[number])
+            for number, task in enumerate(tasks):
+                pool.submit(_run_task, task, number, capacity, results[number])
             for queue in results:
                 yield from _results_in(queue)
         finally:
-            room.close()
+            capacity.close()
 
 
-def _do(work: Work[T], number: int, room: "_Capacity", results: "SimpleQueue[_Result[T]]") -> None:
-    """Do a work when there is room for it, and put what it yields, and what ends it, into its queue."""
+def _run_task(task: Task[T], number: int, capacity: "_Capacity", results: "SimpleQueue[_Result[T]]") -> None:
+    """Run a task once there is capacity for it, and put its results, then its end or error, into its queue."""
     error: BaseException | None = None
-    if room.enter(number):
+    if capacity.acquire(number):
         try:
-            for result in work():
+            for result in task():
                 results.put(_Result([result]))
-                if room.closed:
+                if capacity.closed:
                     break
-        except BaseException as raised:  # noqa: BLE001 - it is raised where the results are read
+        except BaseException as raised:  # noqa: BLE001 - raised again where the results are read
             error = raised
-        room.leave(number)
+        capacity.release(number)
     results.put(_Result([], is_last=True, error=error))
 
 
@@ -66,17 +67,17 @@ class _Result(Generic[T]):
 
 @dataclass(slots=True)
 class _Capacity:
-    """Which works may be under way: the next in order, as soon as it fits beside those that are."""
+    """Admission of tasks: the next one in order starts as soon as its size fits next to the running ones."""
 
     sizes: Sequence[int]
-    most: int
+    limit: int
     closed: bool = False
     _next: int = 0
     _used: int = 0
     _changed: Condition = field(default_factory=Condition)
 
-    def enter(self, number: int) -> bool:
-        """Wait for the turn of a work and for room; return False if it is not to begin any more."""
+    def acquire(self, number: int) -> bool:
+        """Wait until it is the task's turn and there is capacity; return False if no task may start any more."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or (self._next == number and self._fits(number)))
             if self.closed:
@@ -87,16 +88,16 @@ class _Capacity:
             return True
 
     def _fits(self, number: int) -> bool:
-        return self._used + self.sizes[number] <= self.most
+        return self._used + self.sizes[number] <= self.limit
 
-    def leave(self, number: int) -> None:
-        """Make room for others."""
+    def release(self, number: int) -> None:
+        """Return the capacity of a finished task."""
         with self._changed:
             self._used -= self.sizes[number]
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let no work begin any more."""
+        """Let no further task start."""
         with self._changed:
             self.closed = True
             self._changed.notify_all()

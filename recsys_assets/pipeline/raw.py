@@ -1,4 +1,4 @@
-"""Raw: a day's files, read once, to parts per target and quarantine in the store, and the record that names them."""
+"""Raw stage: reads a day's files once, and writes a part for each target, quarantined lines, and their record."""
 
 import hashlib
 import json
@@ -53,27 +53,27 @@ _HOW = {
     "require_success",
 }
 MAX_COMMITS = 5
-QUARANTINE_BYTES = 32_000_000  # one object of quarantine: what is held in memory until it is written
+QUARANTINE_BYTES = 32_000_000  # size of a quarantine object, which is buffered in memory until it is written
 
 
 @dataclass(frozen=True, slots=True)
 class RawDay:
-    """A day's raw record, and whether it stood already for exactly these files."""
+    """A day's raw record; `reused` if it already existed for exactly these files."""
 
     record: RawRecord
     reused: bool
-    forgotten: Mapping[tuple[str, str], ForgottenUsers] | None = None  # by tenant and surface; None: nobody looked
+    forgotten: Mapping[tuple[str, str], ForgottenUsers] | None = None  # by (tenant, surface); None: not read
 
     @property
     def digest(self) -> str:
-        """Proof of this day's input: the files' hashes, and the key of users where there is one."""
+        """Hash of this day's input: the digests of the files, and the key that hashes users, if any."""
         inputs = [f"{file.digest} {file.name}\n" for file in self.record.files]
         marks = [f"{mark} {name}\n" for name, mark in mark_of_record(self.record)]
         return hashlib.sha256("".join([*inputs, *marks]).encode()).hexdigest()
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
-        """What people watch over days."""
+        """Numbers that are shown and plotted over days."""
         return {
             "files": len(self.record.files),
             "bytes": sum(file.size for file in self.record.files),
@@ -88,7 +88,7 @@ class RawDay:
 
     @property
     def target_rows(self) -> list[tuple[Scalar, ...]]:
-        """Target, its files, events, bad lines and late events, of each target."""
+        """Name, number of files, events, bad lines and late events of each target."""
         return [
             (f"{t.tenant}/{t.surface}", len(t.files), t.events, t.bad, sum(t.late.values()))
             for t in self.record.targets
@@ -96,24 +96,25 @@ class RawDay:
 
     @property
     def file_rows(self) -> list[tuple[Scalar, ...]]:
-        """Name, bytes, lines, hash and fault of each file; below them the names that were passed over."""
+        """Name, bytes, lines, hash and error of each file, followed by the names of ignored files."""
         read = [(shown_name(f), f.size, f.lines, f.digest, f.error) for f in self.record.files]
-        passed = "passed over: a backup, an unfinished upload, hidden or uncommitted"
-        return [*read, *((name, None, None, None, passed) for name in self.record.skipped or ())]
+        reason = "passed over: a backup, an unfinished upload, hidden or uncommitted"
+        return [*read, *((name, None, None, None, reason) for name in self.record.skipped or ())]
 
     @property
     def reject_rows(self) -> list[tuple[Scalar, ...]]:
-        """Refused lines by target and reason."""
+        """Target, reason and number of refused lines."""
         shares = [(f"{t.tenant}/{t.surface}", t.rejects) for t in self.record.targets]
         return [(name, reason, count) for name, rejects in shares for reason, count in sorted(rejects.items())]
 
 
 def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause = wait) -> RawDay:
-    """Read a day's raw files into parts per target, unless the record says that exactly these were read already.
+    """Read a day's raw files into a part for each target, unless exactly these files were read already.
 
-    Where `raw.user_key` is set, ids of users are hashed before anything is written, and only file and line
-    of a refused line are kept. Raises `NoInputError` (no_input) when there is no file; the store stays unchanged;
-    `ConfigurationError`, before anything is read, when the key is not there.
+    If `raw.user_key` is set, user ids are hashed before anything is written, and of a refused line only the file and
+    line number are kept. Raises `NoInputError` (no_input) if there is no file, and leaves the store unchanged;
+    `ConfigurationError`, before reading, if the key is missing; `ConflictError` if other writers kept rewriting the
+    day.
     """
     key = configured_key(settings)
     skipped: list[str] = []
@@ -124,17 +125,17 @@ def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause
         raise NoInputError(
             f"no raw file for {day}: {settings.resolve(pattern)} matches nothing{passed}", outcome="no_input"
         )
-    known = _known(store, day)
-    stays = known is not None and _is_of(known, settings, key) and _unchanged(store, known, files)
-    if known is not None and stays and not (known.missing and settings.raw.rebuild_without_missing_files):
-        return RawDay(known, reused=True)
+    stored = _find_record(store, day)
+    is_current = stored is not None and _matches_settings(stored, settings, key) and _unchanged(store, stored, files)
+    if stored is not None and is_current and not (stored.missing and settings.raw.rebuild_without_missing_files):
+        return RawDay(stored, reused=True)
     for _ in attempts(MAX_COMMITS, pause=pause):
-        with suppress(ConflictError, OutcomeUnknownError):  # another writer: the files are read again
+        with suppress(ConflictError, OutcomeUnknownError):  # another writer was faster: read the files again
             forgotten = read_forgotten(store)
-            record = _read_once(store, settings, day, files, key, tuple(skipped), known, forgotten)
-            if read_forgotten(store) == forgotten:  # else somebody was forgotten meanwhile
+            record = _read_once(store, settings, day, files, key, tuple(skipped), stored, forgotten)
+            if read_forgotten(store) == forgotten:  # else a user was forgotten in the meantime
                 return RawDay(record, reused=False, forgotten=forgotten)
-        known = _known(store, day)
+        stored = _find_record(store, day)
     raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")
 
 
@@ -145,38 +146,42 @@ def _read_once(
     files: Sequence[FoundInput],
     key: UserKey | None,
     skipped: tuple[str, ...],
-    known: RawRecord | None,
+    stored: RawRecord | None,
     forgotten: Mapping[tuple[str, str], ForgottenUsers],
 ) -> RawRecord:
-    """Read the files without forgotten users, and commit the record."""
-    keeper = _Keeper(store, day, forgotten, key)
+    """Read the files, without the events of forgotten users, and commit the record."""
+    writer = _PartWriter(store, day, forgotten, key)
     report = parse_day(
         files,
         day=day,
         targets=[row.target for row in settings.targets],
-        keep_part=keeper.keep_part,
-        keep_rejects=keeper.keep_rejects,
+        keep_part=writer.keep_part,
+        keep_rejects=writer.keep_rejects,
         spill_days=settings.raw.spill_days,
         reading=Reading(needs_session=settings.raw.session_gap_minutes is None, shows_values=key is None),
     )
-    keeper.flush()
-    read = record = _record(report, keeper, template=_template(settings), skipped=skipped)
-    if known is not None and _is_of(known, settings, key) and not settings.raw.rebuild_without_missing_files:
-        record = keep_missing(known, read)
+    writer.flush()
+    read = record = _record(report, writer, template=_template(settings), skipped=skipped)
+    if (
+        stored is not None
+        and _matches_settings(stored, settings, key)
+        and not settings.raw.rebuild_without_missing_files
+    ):
+        record = keep_missing(stored, read)
     before = replace_raw_record(store, day, record)
-    _sweep(store, before, record)
-    _sweep(store, read, record)  # parts of what is left of a day that keeps what was read before
+    _delete_replaced(store, before, record)
+    _delete_replaced(store, read, record)  # the new parts of targets that keep their earlier ones
     return record
 
 
 def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
-    """Return `now`, in which each target of which files are gone keeps its files, parts and counts of `before`.
+    """Return `now`, in which each target with missing files keeps its files, parts and counts from `before`.
 
-    What expires carries no new facts, and its parts are all that is left of it: they stay named, so they are neither
-    deleted here nor overlooked by `forget`, until the files are back or a smaller day is accepted. A file that could
-    not be read to its end is not kept: no day was built from what it held.
+    The parts are all that is left of an expired file. They stay in the record, so they are neither deleted here nor
+    missed by `forget`, until the files are back or a smaller day is accepted. A file that could not be read to its end
+    is not kept, because no day was built from it.
     """
-    there = {file.name: file for file in now.files}
+    present = {file.name: file for file in now.files}
     content = [(file.name, file.digest) for file in now.files]
     shares = {(share.tenant, share.surface): share for share in now.targets}
     gone: set[str] = set()
@@ -187,15 +192,15 @@ def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
             shares[share.tenant, share.surface] = share
     if not gone:
         return now
-    kept = {file.name: file for file in before.files if file.name in gone} | there
+    kept = {file.name: file for file in before.files if file.name in gone} | present
     files = tuple(kept[name] for name in sorted(kept))
     return msgspec.structs.replace(now, files=files, targets=tuple(shares.values()), missing=tuple(sorted(gone)))
 
 
 def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawRecord | None:
-    """Write the record of a day over the one that is stored now, and return that one; None: none, or unreadable.
+    """Replace the stored record of a day, and return the replaced one; None if it was missing or unreadable.
 
-    Raises `ConflictError` when another writer came between.
+    Raises `ConflictError` if another writer replaced it concurrently.
     """
     key = raw_record_key(day)
     try:
@@ -210,8 +215,8 @@ def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawR
 
 
 @dataclass(slots=True)
-class _Keeper:
-    """Writes what parsing hands on, and remembers where."""
+class _PartWriter:
+    """Writes the parts and rejected lines of a parsed day, and collects their keys."""
 
     store: ObjectStore
     day: date
@@ -224,7 +229,7 @@ class _Keeper:
     def keep_part(self, target: Target, part: Part) -> None:
         gone = self.forgotten.get((target.tenant, target.surface))
         if gone:
-            part = erase_from_part(part, lambda user: gone.hides(user, self.day))  # by the id that was sent
+            part = erase_from_part(part, lambda user: gone.hides(user, self.day))  # compared by the id as it was sent
         if self.user_key:
             part = rename_users(part, self.user_key.hash)
         kept = self.parts.setdefault(target, [])
@@ -236,13 +241,13 @@ class _Keeper:
             self.flush()
 
     def _without_forgotten(self, reject: Reject) -> Reject:
-        """Return a refused line without its text if it may name somebody who is forgotten."""
+        """Return a refused line; its text is erased if it may contain the id of a forgotten user."""
         owners = [reject.tenant or "", reject.surface or ""]
-        concerned = [one for owner, one in self.forgotten.items() if one and (owner == tuple(owners) or "" in owners)]
-        if not concerned:
+        lists = [users for owner, users in self.forgotten.items() if users and (owner == tuple(owners) or "" in owners)]
+        if not lists:
             return reject
-        named = mentioned_ids(reject.text) | mentioned_ids(reject.detail)
-        if any(one.hides(user, self.day) for one in concerned for user in named):
+        mentioned = mentioned_ids(reject.text) | mentioned_ids(reject.detail)
+        if any(users.hides(user, self.day) for users in lists for user in mentioned):
             return replace(reject, text=ERASED, detail=ERASED)
         return reject
 
@@ -253,34 +258,34 @@ class _Keeper:
             self._waiting.clear()
 
     def _put(self, prefix: str, number: int, suffix: str, data: bytes) -> Input:
-        """Write an object by number and content: runs that read a file before and after it changed write apart."""
+        """Write an object whose key has its number and digest, so runs that read different content never collide."""
         digest = hashlib.sha256(data).hexdigest()
         key = f"{prefix}{number:04d}-{digest[:16]}{suffix}"
         self.store.put(key, data)
         return Input(name=key, digest=digest, size=len(data))
 
 
-def _known(store: ObjectStore, day: date) -> RawRecord | None:
-    """Return the record that stands; an unreadable one is none."""
+def _find_record(store: ObjectStore, day: date) -> RawRecord | None:
+    """Return the stored record of a day; None if it is missing or unreadable."""
     return find_readable(store, raw_record_key(day), RawRecord)
 
 
-def _is_of(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:
-    """Return whether a record was made for these targets and this template, under this key."""
+def _matches_settings(record: RawRecord, settings: Settings, key: UserKey | None) -> bool:
+    """Return whether a record was made for the configured targets and template, and with this key."""
     targets = {(target.tenant, target.surface) for target in record.targets}
     same = targets == {(row.tenant, row.surface) for row in settings.targets}
     return same and record.template == _template(settings) and mark_of_record(record) == mark_of_key(key)
 
 
 def _template(settings: Settings) -> str:
-    """Return where raw events are looked for, and how they are read if that is set: both decide what is found."""
+    """Return the path template of raw files, with the settings that change how they are read, if any is set."""
     how = settings.raw.model_dump(include=_HOW, exclude_defaults=True)
     exposures = settings.raw.exposures
     return f"{exposures} {json.dumps(how, sort_keys=True)}" if how else exposures
 
 
 def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput]) -> bool:
-    """Return whether the files are, by content, those of the record, and its parts still stand."""
+    """Return whether the files have the content that the record lists, and its parts still exist."""
     if any(file.error for file in record.files):
         return False
     read = [file for file in record.files if file.name not in (record.missing or ())]
@@ -293,31 +298,31 @@ def _unchanged(store: ObjectStore, record: RawRecord, files: Sequence[FoundInput
 
 
 def _is_up_to_date(store: ObjectStore, part: Input) -> bool:
-    """Return whether a part is there in its size, and of the form that is read now."""
-    found = store.stat(part.name)
-    return found is not None and found.size == part.size and part.name.endswith(SUFFIX)
+    """Return whether a part exists with its size and in the current format."""
+    stored = store.stat(part.name)
+    return stored is not None and stored.size == part.size and part.name.endswith(SUFFIX)
 
 
-def _record(report: RawReport, keeper: _Keeper, *, template: str, skipped: tuple[str, ...]) -> RawRecord:
+def _record(report: RawReport, writer: _PartWriter, *, template: str, skipped: tuple[str, ...]) -> RawRecord:
     return RawRecord(
         day=report.day.isoformat(),
         template=template,
         files=tuple(record_of_file(file) for file in report.files),
         targets=tuple(
-            record_of_target(found, tuple(keeper.parts.get(found.target, ()))) for found in report.targets.values()
+            record_of_target(share, tuple(writer.parts.get(share.target, ()))) for share in report.targets.values()
         ),
-        quarantine=tuple(keeper.quarantine),
+        quarantine=tuple(writer.quarantine),
         unknown_fields=dict(report.unknown_fields),
         foreign=dict(report.foreign),
         rejects=report.rejects,
         rejects_kept=report.rejects_kept,
         skipped=skipped or UNSET,
-        user_key=keeper.user_key.id if keeper.user_key else UNSET,
+        user_key=writer.user_key.id if writer.user_key else UNSET,
     )
 
 
-def _sweep(store: ObjectStore, before: RawRecord | None, now: RawRecord) -> None:
-    """Delete the objects that the record before named and this one does not."""
+def _delete_replaced(store: ObjectStore, before: RawRecord | None, now: RawRecord) -> None:
+    """Delete the objects that only the previous record lists."""
     if before is None:
         return
     kept = {item.name for item in _objects(now)}

@@ -1,4 +1,4 @@
-"""The record of a day's raw files: what was read, what came of it, and the key that user ids are hashed by."""
+"""Records of a day's raw files: the files, each target's events and counts, and the key that hashes user ids."""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
@@ -13,20 +13,20 @@ from recsys_assets.settings.settings import Settings
 if TYPE_CHECKING:
     from recsys_assets.ingest.counts import FileRecord, TargetReport
 
-FACT = "user_key"  # the fact that holds the id of the key of an artifact's users
-USER_KEY = "user key"  # in place of a file's name, for the mark of a key
+FACT = "user_key"  # name of the fact with the id of the key that hashes an artifact's users
+USER_KEY = "user key"  # takes the place of a file name in the pair of a key
 _FILE = "file:"
 
 
 class RawFileRecord(Record, frozen=True):
-    """One raw file as it was read; `error` says why it could not be read to its end."""
+    """One raw file as it was read; `error` is the reason why it could not be read to its end."""
 
     name: str
     digest: str
     size: int
     lines: int
     error: str | None = None
-    version: str | UnsetType = UNSET  # of a table that keeps versions: the one that was read
+    version: str | UnsetType = UNSET  # the version of a versioned table that was read
 
 
 class RawTargetRecord(Record, frozen=True):
@@ -40,7 +40,7 @@ class RawTargetRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     late: Mapping[str, int]
-    spilled: int | UnsetType = UNSET  # events that a neighbouring day reads from the same files; not written if none
+    spilled: int | UnsetType = UNSET  # events in its files that belong to a neighbouring day's build; omitted if 0
 
 
 class RawRecord(Record, frozen=True):
@@ -55,19 +55,21 @@ class RawRecord(Record, frozen=True):
     foreign: Mapping[str, int]
     rejects: int
     rejects_kept: int
-    skipped: tuple[str, ...] | UnsetType = UNSET  # names that were passed over: backups, uploads, uncommitted
-    user_key: str | UnsetType = UNSET  # id of the key that users are hashed by; not written if none
-    missing: tuple[str, ...] | UnsetType = UNSET  # of `files`, those that are gone: their targets keep what was read
+    skipped: tuple[str, ...] | UnsetType = UNSET  # ignored files: backups, unfinished uploads, uncommitted ones
+    user_key: str | UnsetType = UNSET  # id of the key that hashes users; omitted without one
+    missing: tuple[str, ...] | UnsetType = (
+        UNSET  # names in `files` that have disappeared; their targets keep what was read
+    )
     v: int = FORMAT
 
 
 def shown_name(file: RawFileRecord) -> str:
-    """Return the name of a file, with the version that was read of a table."""
+    """Return the name of a file; for a table, with the version that was read."""
     return f"{file.name} ({file.version})" if file.version else file.name
 
 
 def record_of_file(file: "FileRecord") -> RawFileRecord:
-    """Return what is stored of a file."""
+    """Return the stored record of a file."""
     return RawFileRecord(
         name=file.name,
         digest=file.digest,
@@ -78,59 +80,63 @@ def record_of_file(file: "FileRecord") -> RawFileRecord:
     )
 
 
-def record_of_target(found: "TargetReport", parts: tuple[Input, ...]) -> RawTargetRecord:
-    """Return what is stored of a target's share."""
+def record_of_target(report: "TargetReport", parts: tuple[Input, ...]) -> RawTargetRecord:
+    """Return the stored record of a target's share."""
     return RawTargetRecord(
-        tenant=found.target.tenant,
-        surface=found.target.surface,
-        files=tuple(file.name for file in found.files),
+        tenant=report.target.tenant,
+        surface=report.target.surface,
+        files=tuple(file.name for file in report.files),
         parts=parts,
-        events=found.events,
-        bad=found.bad,
-        rejects={reason.value: count for reason, count in found.rejects.items()},
-        late=dict(found.late),
-        spilled=found.spilled or UNSET,
+        events=report.events,
+        bad=report.bad,
+        rejects={reason.value: count for reason, count in report.rejects.items()},
+        late=dict(report.late),
+        spilled=report.spilled or UNSET,
     )
 
 
-def missing_files(built: Collection[tuple[str, str]], there: Collection[tuple[str, str]]) -> list[str]:
-    """Return the names of the files, as (name, digest), that a day was built from and that are gone.
+def missing_files(built: Collection[tuple[str, str]], present: Collection[tuple[str, str]]) -> list[str]:
+    """Return the names of the files from which a day was `built` and which are no longer `present`.
 
-    A file is there under its name, whatever it holds now, or with its content under another name.
+    Files are (name, digest) pairs. A file is present if its name exists, with any content, or its content exists under
+    another name.
     """
-    known = {part for file in there for part in file}
-    return sorted(name for name, digest in built if not {name, digest} & known)
+    existing = {part for file in present for part in file}
+    return sorted(name for name, digest in built if not {name, digest} & existing)
 
 
 Mark = frozenset[tuple[str, str]]
 
 
 def configured_key(settings: Settings) -> UserKey | None:
-    """Return the key that `raw.user_key` names, or None if ids are kept; `ConfigurationError` if it is not there."""
-    place = settings.raw.user_key
-    if place is None:
+    """Return the key that `raw.user_key` refers to, or None if ids are stored as sent.
+
+    Raises `ConfigurationError` if the key is missing.
+    """
+    location = settings.raw.user_key
+    if location is None:
         return None
-    path = place.removeprefix(_FILE)
-    return read_user_key(place if path == place else _FILE + settings.resolve(path))
+    path = location.removeprefix(_FILE)
+    return read_user_key(location if path == location else _FILE + settings.resolve(path))
 
 
 def mark_of_key(key: UserKey | None) -> Mark:
-    """Return what stands beside names and digests of files where days are compared: the key is an input, too."""
+    """Return the key as a set of one (name, id) pair, to be compared along with the (name, digest) pairs of files."""
     return frozenset() if key is None else frozenset({(USER_KEY, key.id)})
 
 
 def mark_of_record(record: CanonicalRecord | RawRecord) -> Mark:
-    """Return the mark of the key that a day was read under."""
+    """Return the key with which a day was read, as `mark_of_key` does."""
     key = key_of_record(record)
     return frozenset() if key is None else frozenset({(USER_KEY, key)})
 
 
 def key_of_record(record: CanonicalRecord | RawRecord) -> str | None:
-    """Return the id of the key that a day was read under, or None if ids were kept as they were sent."""
+    """Return the id of the key with which a day was read, or None if ids were stored as sent."""
     return None if record.user_key is UNSET else record.user_key
 
 
 def fact_of_key(record: CanonicalRecord) -> dict[str, Scalar]:
-    """Return what an artifact says of the key of its users, so that a release says under which one to look them up."""
+    """Return the fact with the id of the key that hashes an artifact's users; readers need it to look users up."""
     key = key_of_record(record)
     return {} if key is None else {FACT: key}

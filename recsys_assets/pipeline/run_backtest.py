@@ -1,4 +1,4 @@
-"""Back-test of one day or many: what a day staged beside a release that serves, on events that neither has seen."""
+"""Back-test of one or more days: a day's staged artifacts against a release, on events that neither was built from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ LIVE = "live"
 
 @dataclass(frozen=True, slots=True)
 class BacktestResult:
-    """A comparison that was made: on which events, how many sessions, and what came out for each recommender."""
+    """Result of a comparison: held-out events, baseline release, number of sessions, and scores by recommender."""
 
     held_out: HeldOut
     baseline: str
@@ -51,31 +51,32 @@ class BacktestResult:
 
 
 def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport:
-    """Return the back-test's gate report of the release of `versions` (by kind) that the day staged.
+    """Back-test the staged release of `versions` (by kind) against the live one, and return the gate report.
 
-    The report's facts name the held-out events by key and digest: neither is among the inputs that the release's
-    record names, but where a part of the last day is held out, and holdout builds without that part were scored.
+    The report's facts have the key and digest of the held-out events. Neither is among the inputs in the release's
+    record, unless a part of the last day is held out: then holdout builds without that part were scored.
     """
     row, day = context.row, context.day
     policy = backtest_policy(context.settings, row)
     release = release_id_of(row.target, versions)
     candidate = candidate_arm(context.store, row.target, day, release=release, versions=versions)
     try:
-        found = _beside_live(context, candidate)
+        outcome = _compare_with_live(context, candidate)
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
-        found = NotTested(Why.FAILED, f"there was no back-test: {error}")
-    facts = found.facts if isinstance(found, Backtested) else {}
-    return policy.judge(release, found, numbers=facts)
+        outcome = NotTested(Why.FAILED, f"there was no back-test: {error}")
+    facts = outcome.facts if isinstance(outcome, Backtested) else {}
+    return policy.judge(release, outcome, numbers=facts)
 
 
 def compare_on_held_out(
     context: DayContext, *, candidate: Arm, baseline: Arm, next_day_only: bool = False
 ) -> BacktestResult | NotTested:
-    """Compare two sides on the next day, or, where it is not there, on the last part of `day`, built without it.
+    """Compare two arms on the next day or, if it cannot be used, on the last part of `day`.
 
-    Never on events that a side was built from: then, and without events, nothing is compared and it says why.
-    Raises `LimitExceededError` after `gates.backtest.max_seconds`, `CorruptObjectError` or `NotFoundError` for a side
-    that no reader would take.
+    In the latter case, the candidate is built without that part. Arms are never compared on events that they were
+    built from. If there are no other events, the result is `NotTested` with the reason. Raises `LimitExceededError`
+    after `gates.backtest.max_seconds`, and `CorruptObjectError` or `NotFoundError` for an arm that no reader could
+    load.
     """
     store, row, day = context.store, context.row, context.day
     limits = context.settings.gates_for(row).backtest
@@ -83,7 +84,7 @@ def compare_on_held_out(
     seen = [*candidate.inputs, *baseline.inputs]
     held = hold_out_next_day(store, row.target, day, seen=seen)
     if held is None and not next_day_only:
-        # The candidate has seen its own last day, but a holdout build without the end of it has not.
+        # The candidate was built from its whole last day; the holdout build is made without the end of that day.
         held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
         message = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
@@ -92,7 +93,7 @@ def compare_on_held_out(
         message = (
             f"users of {held.message}, the candidate and release {baseline.release[:12]} are not hashed by one key"
         )
-        return NotTested(Why.INCONCLUSIVE, f"{message}: build the days again that stand under another")
+        return NotTested(Why.INCONCLUSIVE, f"{message}: rebuild the days that have another key")
     at = Window(day, day).end
     new = (
         load_trial(store, row.target, candidate.versions, at=at)
@@ -105,14 +106,14 @@ def compare_on_held_out(
     return BacktestResult(held, baseline.release, len(tasks.tasks), tuple(compared))
 
 
-def _beside_live(context: DayContext, candidate: Arm) -> Backtested | NotTested:
+def _compare_with_live(context: DayContext, candidate: Arm) -> Backtested | NotTested:
     live = live_arm(context.store, context.target)
     if live is None:
         return NotTested(Why.NOTHING_TO_LOSE, NO_BASELINE)
     if live.release == candidate.release:
         return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
-    found = compare_on_held_out(context, candidate=candidate, baseline=live)
-    return found if isinstance(found, NotTested) else _measured(found)
+    result = compare_on_held_out(context, candidate=candidate, baseline=live)
+    return result if isinstance(result, NotTested) else _measured(result)
 
 
 def _deadline(seconds: float) -> Callable[[], None]:
@@ -128,7 +129,10 @@ def _deadline(seconds: float) -> Callable[[], None]:
 
 
 def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
-    """Return how arms are compared; a holdout build may lose as much more as it lacks of a day that live has whole."""
+    """Return the protocol of a comparison.
+
+    A holdout build lacks a part of a day that the live release has in full, so it may score lower by that share.
+    """
     kept = 1.0 if held.since is None else 1 - limits.held_out_share
     return Protocol(
         k=limits.k,
@@ -141,36 +145,36 @@ def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
 
 
 def _measured(outcome: BacktestResult) -> Backtested:
-    """Return what the gates judge: numbers without frames."""
+    """Return the numbers that the gates judge, without frames."""
     measured = {
-        one.name: Measured(
+        scores.name: Measured(
             outcome.sessions,
-            one.candidate.ndcg,
-            one.live.ndcg,
-            one.low,
-            one.high,
-            one.allowed,
-            worse=_IS_WORSE[one.verdict],
+            scores.candidate.ndcg,
+            scores.live.ndcg,
+            scores.low,
+            scores.high,
+            scores.allowed,
+            worse=_IS_WORSE[scores.verdict],
         )
-        for one in outcome.compared
+        for scores in outcome.compared
     }
     facts: dict[str, Scalar] = {**outcome.held_out.facts, "sessions": outcome.sessions, "live": outcome.baseline}
-    for one in outcome.compared:
-        facts |= _numbers(one)
+    for scores in outcome.compared:
+        facts |= _numbers(scores)
     return Backtested(outcome.baseline, outcome.held_out.message, measured, facts)
 
 
-def _numbers(one: ComparedScores) -> dict[str, Scalar]:
+def _numbers(scores: ComparedScores) -> dict[str, Scalar]:
     return {
-        f"hit_rate/{one.name}": one.candidate.hit_rate,
-        f"mrr/{one.name}": one.candidate.mrr,
-        f"ndcg/{one.name}": one.candidate.ndcg,
-        f"coverage/{one.name}": one.candidate.coverage,
-        f"live_ndcg/{one.name}": one.live.ndcg,
-        f"difference/{one.name}": one.difference,
+        f"hit_rate/{scores.name}": scores.candidate.hit_rate,
+        f"mrr/{scores.name}": scores.candidate.mrr,
+        f"ndcg/{scores.name}": scores.candidate.ndcg,
+        f"coverage/{scores.name}": scores.candidate.coverage,
+        f"live_ndcg/{scores.name}": scores.live.ndcg,
+        f"difference/{scores.name}": scores.difference,
         **{
-            f"difference_{side}/{one.name}": bound
-            for side, bound in (("low", one.low), ("high", one.high))
+            f"difference_{side}/{scores.name}": bound
+            for side, bound in (("low", scores.low), ("high", scores.high))
             if isfinite(bound)
         },
     }
@@ -178,7 +182,7 @@ def _numbers(one: ComparedScores) -> dict[str, Scalar]:
 
 @dataclass(frozen=True, slots=True)
 class DayTested:
-    """One day: beside what it was compared (`live`, or a day as written), and what came out."""
+    """Back-test of one day: its baseline (`live`, or the day before as text), and the result."""
 
     day: date
     against: str
@@ -188,11 +192,12 @@ class DayTested:
 def backtest_days(
     store: ObjectStore, settings: Settings, row: TargetSettings, days: Sequence[date]
 ) -> Iterator[DayTested]:
-    """Yield, for each day, its staged artifacts compared on held-out events; nothing ships and no gate is asked.
+    """Yield the back-test of each day's staged artifacts on held-out events; nothing ships and no gate is evaluated.
 
-    The baseline is the live release. Where live was built from the events in question, or is the day's own, it is what
-    the day before staged; the day after says more than the day's own last part, so that it goes first with both. A day
-    that was not built, or cannot be read, says so.
+    The baseline is the live release or, if that was built from the held-out events or is the day's own release, the
+    staged artifacts of the day before. Events of the next day are tried first with both baselines, because they are
+    better evidence than the last part of the day itself. The result of a day that was not built or cannot be read is
+    `NotTested`.
     """
     live = live_arm(store, row.target)
     for day in days:
@@ -208,20 +213,20 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
     candidate = staged_arm(store, row.target, day, kinds=kinds)
     if candidate is None:
         return DayTested(day, "", _not_staged(store, row.target, day))
-    sides = {LIVE: live, str(before): staged_arm(store, row.target, before, kinds=kinds)}
+    baselines = {LIVE: live, str(before): staged_arm(store, row.target, before, kinds=kinds)}
     tested = DayTested(day, "", NotTested(Why.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
-    for only, (name, baseline) in product((True, False), sides.items()):
+    for only, (name, baseline) in product((True, False), baselines.items()):
         if baseline is None or baseline.release == candidate.release:
             continue
-        found = compare_on_held_out(context, candidate=candidate, baseline=baseline, next_day_only=only)
-        tested = DayTested(day, name, found)
-        if isinstance(found, BacktestResult):
+        result = compare_on_held_out(context, candidate=candidate, baseline=baseline, next_day_only=only)
+        tested = DayTested(day, name, result)
+        if isinstance(result, BacktestResult):
             break
     return tested
 
 
 def _not_staged(store: ObjectStore, target: Target, day: date) -> NotTested:
-    """Say why a day has nothing to compare: building it again helps only where it has events."""
+    """Return the reason why a day has nothing to compare; a rebuild is suggested only if it has events."""
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
         return NotTested(Why.FAILED, f"{day} has not staged every kind: build it")
     if find_document(store, raw_record_key(day), RawRecord) is not None:

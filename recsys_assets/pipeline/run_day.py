@@ -1,4 +1,4 @@
-"""A day of some targets in this process, step by step, and a line about each asset: `run` without Dagster."""
+"""Execution of a day's steps for some targets in this process, with a line for each asset: `run` without Dagster."""
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -44,20 +44,20 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore, is_remote
 
-Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # is shown each result, and the asset it is of
-Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns whether all was done, and passed
+Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # called with the asset and each of its results
+Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # returns True if everything was done and passed
 
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)
 _DIGITS = 8
-_FEW_EVENTS = 100_000  # together, of targets at once; as many as the largest target has may be more
-_TARGETS_AT_ONCE = 8  # more gain little: by then the processor is what they wait for
+_FEW_EVENTS = 100_000  # total of targets that may run at once, however small the largest target is
+_TARGETS_AT_ONCE = 8  # more gain little: the processor becomes the bottleneck
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True, slots=True)
 class AssetLine:
-    """One asset on one day: what came out, or why nothing did."""
+    """Line about one asset on one day: its result, or the reason why there is none."""
 
     day: date
     asset: str
@@ -66,28 +66,28 @@ class AssetLine:
 
     @property
     def text(self) -> str:
-        """The line as printed; most fit into 80 columns."""
+        """The line as it is printed; most lines fit into 80 columns."""
         return f"{self.day} {self.asset:<24} {self.state:<7} {self.message}"
 
     @property
     def style(self) -> str:
-        """How a terminal shows it."""
+        """Style of the line in a terminal."""
         return _STYLES[self.state]
 
     @property
     def failed(self) -> bool:
-        """Whether the day did not do what it should have."""
+        """Whether the step failed or was refused."""
         return self.state == "failed"
 
 
 def built_line(day: date, asset: str, numbers: Mapping[str, object]) -> AssetLine:
-    """Return the line of an asset that was built, with the numbers that matter at a glance."""
+    """Return the line of an asset that was built, with its most important numbers."""
     shown = {key: numbers[key] for key in _SHOWN if numbers.get(key) is not None}
     return AssetLine(day, asset, "ok", " ".join(f"{key}={_short(value)}" for key, value in shown.items()))
 
 
 def _short(value: object) -> object:
-    """Return a hash by its first digits, enough to name a release by; `log --json` has all of it."""
+    """Return the first digits of a hash, enough to identify a release; `log --json` shows it in full."""
     return value[:_DIGITS] if isinstance(value, str) and is_version(value) else value
 
 
@@ -100,14 +100,14 @@ def run_day(
     pause: Pause = wait,
     watch: Watch | None = None,
 ) -> Iterator[AssetLine]:
-    """Build, gate and ship a day of these targets, one after another; yield a line about each asset.
+    """Build, judge and ship a day of these targets, and yield a line for each asset.
 
-    What fails stops what comes after it and nothing else: other kinds are built, other targets ship. Of several
-    targets nothing is built where the day's files could not be read. Errors that a retry may cure are retried after a
-    `pause`. Ends after the step under way when the process is to stop. `watch` is shown the results themselves.
+    A failed step stops only the steps that depend on it: other kinds are built, other targets ship. With several
+    targets, nothing is built if the day's files could not be read. Transient errors are retried after a `pause`. When
+    the process is asked to stop, the run ends after the current step. `watch` is called with each result.
 
-    Where the store is remote, several targets are worked on at once (`pipeline.parallel_targets`), each step by step;
-    their lines come in the order of the targets.
+    In a remote store, several targets run concurrently (`pipeline.parallel_targets`), each step by step. Their lines
+    are still yielded in the order of the targets.
     """
     reads = RunCache(store)
     first = DayContext(reads, settings, rows[0], day, run_id=str(uuid4()))
@@ -116,24 +116,25 @@ def run_day(
     if reading.raw is None and len(rows) > 1:
         return
 
-    def work(row: TargetSettings) -> Iterator[AssetLine]:
+    def build_target(row: TargetSettings) -> Iterator[AssetLine]:
         if is_stopping():
             return
-        context = reading.run.context  # of one target, raw is part of its run
+        context = reading.run.context  # with one target, raw is part of its run
         if len(rows) > 1:
             context = replace(context, store=reads.of_next_target(), row=row, run_id=str(uuid4()))
         context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
         yield from _target_lines(_Run(context, pause, watch), read=reading.raw is not None)
 
     at_once = _TARGETS_AT_ONCE if watch is None and _may_overlap(store, settings, rows) else 1
-    works, sizes = [partial(work, row) for row in rows], _sizes(reading.raw, rows)
-    yield from run_in_order(works, sizes, at_once=at_once, small=_FEW_EVENTS)
+    tasks, sizes = [partial(build_target, row) for row in rows], _sizes(reading.raw, rows)
+    yield from run_in_order(tasks, sizes, at_once=at_once, small=_FEW_EVENTS)
 
 
 def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings]) -> bool:
-    """Return whether targets gain by being worked on at once, and all that builds them may run in several threads.
+    """Return whether targets gain from running concurrently, and everything that builds them is thread-safe.
 
-    In a folder there is nothing to wait for. An engine, a kind of another package, or a team's gate may allow one only.
+    A local folder has no latency to hide. An engine, a kind of another package, or a custom gate may not be
+    thread-safe.
     """
     kinds = settings.artifacts
     tables = [kinds.for_all, *kinds.tables.values(), *(table for row in rows for table in row.artifacts.values())]
@@ -143,20 +144,20 @@ def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSe
 
 
 def _sizes(raw: RawDay | None, rows: Sequence[TargetSettings]) -> list[int]:
-    """Return how many events of the day each target has, which is what its memory grows by."""
-    events = {} if raw is None else {(one.tenant, one.surface): one.events for one in raw.record.targets}
+    """Return the number of events of each target on the day; its memory grows with them."""
+    events = {} if raw is None else {(share.tenant, share.surface): share.events for share in raw.record.targets}
     return [events.get((row.tenant, row.surface), 0) for row in rows]
 
 
 def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
-    """Build every artifact, then once more what was built while a user was forgotten, then ship."""
+    """Build every artifact, rebuild those that were built while a user was forgotten, then ship."""
     stopped = set[str]() if read else {RAW}
     settings = run.context.settings
     steps = target_steps(settings, run.context.row)
     first = next(number for number, step in enumerate(steps) if step.name == MANIFEST)
     yield from _steps(run, steps[:1], stopped)
     kinds = [] if stopped & {RAW, CANONICAL} else [step for step in steps if step.name in settings.artifacts.kinds]
-    with started_in_parallel(run.context, kinds) as run.begun:
+    with started_in_parallel(run.context, kinds) as run.started:
         yield from _steps(run, steps[1:first], stopped)
     if not (yield from run.stage(judged=not stopped & steps[first].after)):
         return
@@ -169,11 +170,11 @@ def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
 
 
 def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[AssetLine]:
-    """Do these steps in order; add to `stopped` those that are not done, or of which a gate refused what they built."""
+    """Execute steps in order; add to `stopped` those that are skipped, that fail, or whose results a gate refused."""
     for step in steps:
         if stopped & step.after:
             stopped.add(step.name)
-        elif step.is_follow_up or run.begun.is_due(step):
+        elif step.is_follow_up or run.started.should_run(step):
             if not (yield from run.step(step)):
                 stopped.add(step.name)
         else:
@@ -181,25 +182,25 @@ def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[As
 
 
 def _forgotten(raw: RawDay | None, target: Target) -> ForgottenUsers | None:
-    """Return the users of a target to forget as raw saw them; None where they are to be read."""
+    """Return the forgotten users of a target as raw read them; None if they must be read again."""
     if raw is None or raw.forgotten is None:
         return None
-    found = raw.forgotten.get((target.tenant, target.surface), ForgottenUsers())
-    return found if found.fault is None else None
+    forgotten = raw.forgotten.get((target.tenant, target.surface), ForgottenUsers())
+    return forgotten if forgotten.fault is None else None
 
 
 @dataclass(slots=True)
 class _Run:
-    """Steps of one run of one target; a retry reads everything again, for another writer may be the reason for it."""
+    """One run of one target. A retry reads everything again, because another writer may have caused the error."""
 
     context: DayContext
     pause: Pause
     watch: Watch | None = None
     withdrawn: Collection[str] = ()  # kinds that were built while a user was forgotten
-    begun: ParallelSteps = field(default_factory=ParallelSteps)  # kinds whose builds are under way
+    started: ParallelSteps = field(default_factory=ParallelSteps)  # kinds whose builds were started ahead
 
     def stage(self, *, judged: bool) -> Lines:
-        """Write what the run staged, all in one document, after judging it as a whole where every kind is there."""
+        """Write everything that the run staged, in one document; first judge it as a whole if `judged`."""
 
         def work(context: DayContext) -> Iterator[JudgedStep]:
             for report in judge_whole(context) if judged else ():
@@ -211,7 +212,7 @@ class _Run:
         return (yield from self.attempt(asset, "staging", [self.context.target], work))
 
     def withdraw(self) -> Lines:
-        """Withdraw what was built while a user was forgotten, by one look for all kinds; it is built again."""
+        """Withdraw the kinds that were built while a user was forgotten, by one check for all; they are rebuilt."""
         context = self.context
         kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
 
@@ -225,10 +226,10 @@ class _Run:
         return (yield from self.attempt(asset, "withdrawal of forgotten users", [context.target], work))
 
     def step(self, step: Step) -> Lines:
-        """Build a step's asset and judge it; yield its lines, and return whether what comes after may go on."""
+        """Build and judge a step's asset; yield its lines, and return whether dependent steps may run."""
         asset = "/".join((*self.context.row.slug_parts, step.name))
         targets = [] if step.is_follow_up else [self.context.target]
-        if not (yield from self.attempt(asset, step.name, targets, partial(self.begun.take, step))):
+        if not (yield from self.attempt(asset, step.name, targets, partial(self.started.results_of, step))):
             return False
         if step.judge is None:
             return True
@@ -241,7 +242,7 @@ class _Run:
         targets: Sequence[Target],
         work: Callable[[DayContext], Iterator[BuiltStep | JudgedStep]],
     ) -> Lines:
-        """Do some work, with retries; yield a line about each result, or why there is none."""
+        """Do some work, with retries; yield a line for each result, or for the error."""
         for retry in range(RETRIES + 1):
             try:
                 passed = True
@@ -258,7 +259,7 @@ class _Run:
                     self.pause(RETRY_SECONDS)
                     if is_stopping():
                         return False
-                    self.begun.wait()
+                    self.started.wait()
                     self.context = self.context.read_again()
                     continue
                 yield self._failed(asset, name, targets, error)
@@ -296,14 +297,14 @@ class _Run:
 
 @dataclass(slots=True)
 class _RawReading:
-    """The day's raw files, read once for all targets; their failure is written to the journal of each."""
+    """Reading of the day's raw files, once for all targets; a failure is written to the journal of each."""
 
     run: _Run
     targets: Sequence[Target]
     raw: RawDay | None = None
 
     def lines(self) -> Lines:
-        """Read the files; yield the line about them."""
+        """Read the files, and yield the line about them."""
         return (yield from self.run.attempt(RAW, RAW, self.targets, self._read))
 
     def _read(self, context: DayContext) -> Iterator[BuiltStep]:

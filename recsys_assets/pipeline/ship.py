@@ -1,4 +1,4 @@
-"""Ship: a day's staged artifacts of one target, proven against the configured gates, become what is live."""
+"""Ship: makes a day's staged artifacts of one target the live release, after checking the configured gates."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -30,18 +30,18 @@ from recsys_assets.settings.target import TargetSettings
 
 @dataclass(frozen=True, slots=True)
 class ShippedDay:
-    """How a day's publish ended, as the manifest asset shows it."""
+    """Outcome of publishing a day, as the manifest asset shows it."""
 
     outcome: PublishOutcome
 
     @property
     def release_id(self) -> str:
-        """The release that the day makes, live or not."""
+        """Id of the day's release, live or not."""
         return self.outcome.release.id
 
     @property
     def numbers(self) -> Mapping[str, Scalar]:
-        """What people watch over days."""
+        """Numbers that are shown and plotted over days."""
         release = self.outcome.release
         left_out = kinds_left_out(release.gates)
         return {
@@ -51,7 +51,7 @@ class ShippedDay:
             "live": self.outcome.live,
             "journal": self.outcome.entry.sequence if self.outcome.entry else None,
             "data_through": release.data_through,
-            **({LEFT_OUT: "; ".join(f"{kind}: {why}" for kind, why in left_out.items())} if left_out else {}),
+            **({LEFT_OUT: "; ".join(f"{kind}: {reason}" for kind, reason in left_out.items())} if left_out else {}),
             **release_numbers(release),
         }
 
@@ -70,21 +70,22 @@ def ship_day(
     override: Collection[str] = (),
     at_once: bool = False,
 ) -> ShippedDay:
-    """Publish what the day staged; older days, held targets and unchanged content leave the pointer where it is.
+    """Publish the staged artifacts of the day; older days, held targets and unchanged content do not move the pointer.
 
-    With `allow_older` a day older than live data ships too; with `dry_run` nothing is written; refusals of the gates in
-    `override` do not count, which the release's record and the journal report with the reason; nor do those that were
-    overridden when this very release shipped before. What a canonical gate in `override` kept from being built is built
-    and judged first. A day whose refusal was overridden is ordinary from then on, also
-    where it is older than what is live and so stays where it is.
+    With `allow_older`, a day older than the live data ships too. With `dry_run`, nothing is written.
 
-    Where `[rollout]` is on it is shown to a share of requests first, unless it is to ship `at_once`, or while older.
+    Refusals of the gates in `override` do not count; the release's record and the journal report them with the reason.
+    Refusals that were overridden when this same release shipped before do not count either. Kinds that were not built
+    because of a canonical gate in `override` are built and judged first. A day whose refusal was overridden counts as
+    an ordinary day from then on, even if it is older than the live release and does not ship.
 
-    Raises `ConfigurationError` for a gate that cannot be overridden, `RefusedError` naming gate and subject when any
-    required gate has not passed on the very bytes stored.
+    If `[rollout]` is on, the release is first shown to a share of requests, except with `at_once` or `allow_older`.
+
+    Raises `ConfigurationError` for a gate that cannot be overridden, and `RefusedError` with gate and subject if any
+    required gate has not passed on the stored bytes.
     """
     settings, row = context.settings, context.row
-    overridden(requirements(settings, row), override, reason=by.reason)  # a name that cannot be overridden stops here
+    overridden(requirements(settings, row), override, reason=by.reason)  # raises for a gate that cannot be overridden
     _build_unbuilt(context, override, dry_run=dry_run)
     if not dry_run:
         erase_forgotten(context)
@@ -109,7 +110,7 @@ def ship_day(
     except RefusedError as error:
         way = way_out(settings, row, context.day, error.refused)
         raise RefusedError("; ".join(filter(None, (str(error), way))), refused=error.refused) from error
-    if not dry_run:  # a release that is older than live, or held, is proven and journaled all the same
+    if not dry_run:  # also for an older or held release: it was verified and journaled too
         keep_signed(context.origin, row.target)
         for used in outcome.release.canonical:
             if used.gates.answered:
@@ -118,9 +119,9 @@ def ship_day(
 
 
 def _build_unbuilt(context: DayContext, override: Collection[str], *, dry_run: bool) -> None:
-    """Build and judge the kinds that were never built because of a refusal of canonical gates in `override`.
+    """Build and judge the kinds that were not built because canonical gates in `override` refused the day.
 
-    Raises `RefusedError` instead where nothing may be written: what is not built cannot be judged.
+    Raises `RefusedError` in a dry run, which may not write: a kind that is not built cannot be judged.
     """
     missing = unbuilt_kinds(context) if override and is_refused_for(context, override) else []
     if missing and dry_run:
@@ -134,12 +135,12 @@ def _build_unbuilt(context: DayContext, override: Collection[str], *, dry_run: b
 
 
 def _plan(settings: Settings, row: TargetSettings) -> Plan | None:
-    wanted = settings.rollout_for(row)
-    return Plan(wanted.steps, wanted.bake_minutes) if wanted.enabled else None
+    rollout = settings.rollout_for(row)
+    return Plan(rollout.steps, rollout.bake_minutes) if rollout.enabled else None
 
 
 def requirements(settings: Settings, row: TargetSettings) -> dict[str, Requirement]:
-    """Return, by subject, the gates that must have passed and the policy by which."""
+    """Return, by subject, the gates that must have passed, and the digest of their policy."""
     policies = [canonical_policy(settings, row)]
     whole = whole_policies(settings, row)
     policies += [

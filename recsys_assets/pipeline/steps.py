@@ -1,6 +1,6 @@
 """Steps of a target's day: the build of each asset and its gates, by name and in order.
 
-The Dagster assets and `run` without Dagster go through these steps; nothing else says what a day consists of.
+This is the only definition of a day: the Dagster assets and `run` without Dagster both execute these steps.
 """
 
 import traceback
@@ -35,7 +35,7 @@ MANIFEST: Final = "manifest"
 SIGNALS: Final = "signals"
 SINKS: Final = "sinks"
 OUTCOMES: Final = "outcomes"
-GATES: Final = "gates"  # the check of an asset by its own gates
+GATES: Final = "gates"  # name of the check of an asset by its own gates
 
 RETRYABLE_ERRORS: Final = (StoreUnavailableError, ConflictError, EngineUnavailableError)
 RETRIES: Final = 3
@@ -43,7 +43,7 @@ RETRY_SECONDS: Final = 5
 
 
 class ShownTable(NamedTuple):
-    """Rows for people to read, each with a cell a column."""
+    """Table for people: column names, and rows with one cell for each column."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Scalar]]
@@ -51,12 +51,12 @@ class ShownTable(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BuiltStep:
-    """Result of a build: what people watch over days, what they read, and where it is stored."""
+    """Result of a build: numbers that are plotted over days, tables to read, and the key of the stored object."""
 
-    version: str | None  # None: it has none
+    version: str | None  # None: unversioned
     numbers: Mapping[str, Scalar]
     tables: Mapping[str, ShownTable] = field(default_factory=dict[str, ShownTable])  # by title
-    key: str | None = None  # of the object in the store
+    key: str | None = None  # key of the object in the store
     rows: int | None = None
     inputs: tuple[Input, ...] = ()
     shipped: ShippedDay | None = None
@@ -64,7 +64,7 @@ class BuiltStep:
 
 @dataclass(frozen=True, slots=True)
 class JudgedStep:
-    """Result of gates: the name of the check, their report, and the way out of a refusal ("" without one)."""
+    """Result of gates: the name of the check, the report, and the remedies of a refusal ("" without one)."""
 
     check: str
     report: GateReport
@@ -72,21 +72,22 @@ class JudgedStep:
 
     @property
     def message(self) -> str:
-        """Why gates refused, and what to do about it; else how many passed, and which only advise."""
+        """Reasons and remedies of a refusal; otherwise the number of passed gates, and the advisory findings."""
         return "; ".join(filter(None, (*self.report.refused_because, self.way))) or _passed(self.report)
 
     @property
     def undecided(self) -> str:
-        """Required gates that could not decide, as a sentence; "" if each could."""
+        """Required gates that were undecided, as a sentence; "" if there are none."""
         return "; ".join(group_by_message(undecided(self.report), "undecided"))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One asset of a target's day: what it is built after, its build, and the gates that judge what is stored.
+    """One asset of a target's day: its prerequisites, its build, and the gates that judge the stored result.
 
-    A step waits for those it comes `after` to be built and to pass their gates. `is_follow_up`: it repeats elsewhere
-    what has shipped; it is done although the process is to stop, and its failure is no failure of the day's build.
+    A step runs once the steps in `after` are built and have passed their gates. A follow-up step copies or reports
+    results of the day elsewhere. It runs even if the process has been asked to stop, and its failure does not count
+    as a failure of the day's build.
     """
 
     name: str
@@ -97,7 +98,7 @@ class Step:
 
 
 def target_steps(settings: Settings, row: TargetSettings) -> tuple[Step, ...]:
-    """Return the steps of one target's day, each behind those that it comes after."""
+    """Return the steps of one target's day, each placed after its prerequisites."""
     kinds, imports = sorted(settings.artifacts.kinds), sorted(settings.imports_for(row))
     steps = [canonical_step(), *map(artifact_step, kinds), *map(import_step, imports)]
     steps.append(manifest_step(settings.kinds_for(row)))
@@ -136,9 +137,9 @@ def artifact_step(kind: str) -> Step:
 
 
 def import_step(kind: str) -> Step:
-    """Return the step that takes in the file of one imported kind; a new file is written to the journal.
+    """Return the step that imports the file of one kind; a new file is written to the journal.
 
-    Refusals are journaled by its gates, and results with the ship.
+    Refusals are journaled when its gates are evaluated, results when the day ships.
     """
 
     def build(context: DayContext) -> Iterator[BuiltStep]:
@@ -155,7 +156,7 @@ def import_step(kind: str) -> Step:
 def manifest_step(kinds: Sequence[str]) -> Step:
     """Return the step that judges these kinds together and ships them.
 
-    The results of gates come before the swap, so that they are seen also when nothing ships.
+    Gate results are yielded before the pointer is swapped, so they are visible even if nothing ships.
     """
 
     def build(context: DayContext) -> Iterator[BuiltStep | JudgedStep]:
@@ -171,7 +172,7 @@ def manifest_step(kinds: Sequence[str]) -> Step:
 
 
 def signals_step() -> Step:
-    """Return the step that writes what has shipped to a database."""
+    """Return the step that writes the shipped artifacts to a database."""
 
     def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.pipeline.signals import write_signals  # noqa: PLC0415 - off by default
@@ -183,7 +184,7 @@ def signals_step() -> Step:
 
 
 def sinks_step() -> Step:
-    """Return the step that makes the target's sinks serve what is live, which need not be of this day."""
+    """Return the step that makes the target's sinks serve the live release, which may be of another day."""
 
     def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.sinks.configured import follow_all  # noqa: PLC0415 - off by default
@@ -194,7 +195,7 @@ def sinks_step() -> Step:
 
 
 def outcomes_step() -> Step:
-    """Return the step that reports what the day's exposures led to, by release."""
+    """Return the step that reports the outcomes of the day's exposures, by release."""
 
     def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.pipeline.outcome_reports import keep_outcomes, numbers_of  # noqa: PLC0415 - off by default
@@ -205,7 +206,10 @@ def outcomes_step() -> Step:
 
 
 def judge_step(step: Step, context: DayContext) -> JudgedStep:
-    """Judge what a step stored, and return its gates' result with the way out of a refusal."""
+    """Evaluate a step's gates on the stored result, and return their report with the remedies of a refusal.
+
+    Raises `TypeError` if the step has no gates.
+    """
     if step.judge is None:
         raise TypeError(f"{step.name} has no gates of its own")
     report = step.judge(context)
@@ -214,14 +218,14 @@ def judge_step(step: Step, context: DayContext) -> JudgedStep:
 
 
 def actor_of(context: DayContext, *, what: str = "build") -> Actor:
-    """Return who builds the day: the account of this process, in the run."""
+    """Return the actor of the day's journal entries: the account of this process, with the run id."""
     return Actor(name=this_account(), reason=f"{what} of {context.day}", run_id=context.run_id)
 
 
 def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
-    """Write to the target's journal which gates refused a day, with their numbers; nothing if none did.
+    """Write the gates that refused a day, with their numbers, to the target's journal; nothing if it passed.
 
-    Returns why that could not be written: it must not hide the refusal itself.
+    Errors of the write are returned as messages, not raised, so that they do not hide the refusal.
     """
     if report.passed:
         return []
@@ -233,22 +237,22 @@ def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
 def journal_error(
     store: ObjectStore, targets: Sequence[Target], day: date, error: Exception, *, step: str, by: Actor
 ) -> list[str]:
-    """Write to the journals of these targets how a step of a day failed; return why that could not be written.
+    """Write the failure of a step to the journals of these targets; errors of the write are returned as messages.
 
-    A defect of ours is reported, too, by its class and message. Nothing is written of what is journaled already.
+    Unexpected exceptions are journaled too, with class and message. Failures that are journaled already are skipped.
     """
-    if any(isinstance(one, RecsysAssetsError) and one.journaled for one in _chain(error)):
+    if any(isinstance(cause, RecsysAssetsError) and cause.journaled for cause in _chain(error)):
         return []
     kind = type(error).__name__
     return _journal(store, targets, BuildFailure(day.isoformat(), step, kind, f"{kind}: {error}"), by=by)
 
 
 def describe_error(error: Exception) -> str:
-    """Return why a step failed, for people: our own error where one is in the chain of causes, else the first cause."""
+    """Describe the failure of a step: the first error of this package in the chain of causes, else the root cause."""
     if isinstance(error, RecsysAssetsError) and not isinstance(error, RETRYABLE_ERRORS):
         return f"{type(error).__name__}: {error}"
     chain = _chain(error)
-    ours = next((one for one in chain if isinstance(one, RecsysAssetsError)), None)
+    ours = next((cause for cause in chain if isinstance(cause, RecsysAssetsError)), None)
     text = f"{type(ours).__name__}: {ours}" if ours else "".join(traceback.format_exception_only(chain[-1]))
     return " ".join(text.split())
 
@@ -284,15 +288,15 @@ def _artifact(target: Target, built: ArtifactBuilt, title: str) -> BuiltStep:
 
 
 def _first_rows(preview: pl.DataFrame) -> ShownTable:
-    """Return rows to look at, their users hidden: Dagster keeps those of the last run when runs are pruned."""
+    """Return rows to show, with user ids masked: Dagster keeps those of the last run even when runs are pruned."""
     if "user_id" in preview.columns:
-        named = pl.col("user_id").is_not_null()
-        preview = preview.with_columns(pl.when(named).then(pl.lit("(a user)")).alias("user_id"))
+        has_user = pl.col("user_id").is_not_null()
+        preview = preview.with_columns(pl.when(has_user).then(pl.lit("(a user)")).alias("user_id"))
     return ShownTable(preview.columns, preview.rows())
 
 
 def _passed(report: GateReport) -> str:
-    """Say that the gates let the day go on, and which of them only advise against it."""
+    """Return a sentence with the number of passed gates, and the gates that only advise against the day."""
     advice = [finding for finding in report.findings if finding.verdict is Verdict.ADVISED]
     passed = f"{len(report.findings) - len(advice)} gates passed"
     return f"{passed}, {len(advice)} advise: {', '.join(finding.gate for finding in advice)}" if advice else passed

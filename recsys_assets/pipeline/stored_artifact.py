@@ -1,4 +1,4 @@
-"""Artifacts in the store: written as they are encoded, whole or in shards, and decoded again with proof."""
+"""Artifacts in the store: written whole or in shards while they are encoded, and decoded after verification."""
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -31,17 +31,17 @@ from recsys_assets.storage.store import ObjectStore
 
 
 class BuildSpec(NamedTuple):
-    """Specification of one build: for whom, which kind, of which days."""
+    """Specification of one build: target row, kind, parameters, window and blocked items."""
 
     row: TargetSettings
     kind: Kind
     params: KindParams
     window: Window
-    blocked: frozenset[str] = frozenset()  # items that it names nowhere
+    blocked: frozenset[str] = frozenset()  # items that the artifact omits
 
 
-class Named(TypedDict):
-    """What every object of an artifact is encoded with."""
+class EncodingArgs(TypedDict):
+    """Arguments with which every object of an artifact is encoded."""
 
     kind: str
     target: Target
@@ -49,15 +49,15 @@ class Named(TypedDict):
     max_bytes: int
 
 
-def named(spec: BuildSpec) -> Named:
-    """Return what every object of an artifact is encoded with."""
+def encoding_args(spec: BuildSpec) -> EncodingArgs:
+    """Return the arguments with which every object of an artifact is encoded."""
     row, kind, params, window, _ = spec
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What a day's reference names: a blob, or an index with its shards; and whether every object stood already."""
+class StoredArtifact:
+    """Reference of a stored artifact: a blob, or an index with its shards; `reused` if every object existed already."""
 
     ref: ArtifactRef
     reused: bool
@@ -65,7 +65,7 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """Bytes of all rows: of the blob, or of the shards."""
+        """Size of all rows in bytes: of the blob, or of all shards."""
         return self.ref.size if isinstance(self.shards, UnsetType) else sum(ref.size for ref in self.shards.refs)
 
 
@@ -73,8 +73,8 @@ class Kept:
 class BuildResult:
     """One artifact as it was built and stored: its first rows, its facts and its inputs."""
 
-    kept: Kept
-    first: Rows | Vectors | None  # the first piece of its rows: all of them if they were made here
+    stored: StoredArtifact
+    first: Rows | Vectors | None  # the first piece of its rows; all rows of a native build
     lists: int  # objects in the body's array
     left_out: Excluded
     numbers: Mapping[str, Scalar]
@@ -85,30 +85,30 @@ class BuildResult:
 
 
 def keep_artifact(
-    store: ObjectStore, order: BuildSpec, encode_whole: Callable[[], Blob], pieces: Iterable[Rows] | None
-) -> Kept:
-    """Write an artifact's objects in the form that its parameters ask for, and return what names them.
+    store: ObjectStore, spec: BuildSpec, encode_whole: Callable[[], Blob], pieces: Iterable[Rows] | None
+) -> StoredArtifact:
+    """Write an artifact's objects in the layout that its parameters require, and return the reference to them.
 
-    `pieces` are its rows, which may be gone through more than once; None for a kind without rows, which is one object.
-    Shards are written one after the other, the index last. Raises `LimitExceededError` for an object over `max_bytes`.
+    `pieces` are its rows, which may be iterated more than once; None for a kind without rows, which is one object.
+    Shards are written one by one, the index last. Raises `LimitExceededError` for an object over `max_bytes`.
     """
-    params, target = order.params, order.row.target
+    params, target = spec.params, spec.row.target
     if pieces is None or params.shards == NEVER:
         return _one(store, target, encode_whole())
     if params.shards == OVER_MAX_BYTES:
         with suppress(LimitExceededError):
             return _one(store, target, encode_whole())
-    kind, window = order.kind, order.window
+    kind, window = spec.kind, spec.window
     size = whole_size(pieces, kind.row_shape, kind=kind.name, target=target, window=window)
     if isinstance(params.shards, int):
         fits = size <= params.max_bytes
-        return _sharded(store, order, pieces, params.shards, encode_whole() if fits and params.single_blob else None)
+        return _sharded(store, spec, pieces, params.shards, encode_whole() if fits and params.single_blob else None)
     count = count_for(size, max_bytes=params.max_bytes, kind=kind.name, target=target)
-    return _sharded(store, order, pieces, count, None)
+    return _sharded(store, spec, pieces, count, None)
 
 
 def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
-    """Write a blob once; one that stands whole is kept, a damaged one is written again. Return whether it stood."""
+    """Write a blob unless an intact one exists, and return whether it existed; a damaged one is replaced."""
     key = blob_key(target, blob.ref.kind, blob.ref.version)
     try:
         store.create(key, blob.data)
@@ -116,57 +116,59 @@ def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
         try:
             read_blob(store, target, blob.ref)
         except (CorruptObjectError, NotFoundError):
-            store.put(key, blob.data)  # its bytes are a pure function of its name, so this can only fix
+            store.put(key, blob.data)  # the key is a hash of the bytes, so this can only repair
         else:
             return True
     return False
 
 
-def _one(store: ObjectStore, target: Target, blob: Blob) -> Kept:
-    return Kept(blob.ref, keep_blob(store, target, blob))
+def _one(store: ObjectStore, target: Target, blob: Blob) -> StoredArtifact:
+    return StoredArtifact(blob.ref, keep_blob(store, target, blob))
 
 
-def _sharded(store: ObjectStore, order: BuildSpec, pieces: Iterable[Rows], count: int, whole: Blob | None) -> Kept:
-    """Write the shards, each as soon as it is encoded, the single object, and the index, which names them all."""
-    row, kind, params, window, _ = order
+def _sharded(
+    store: ObjectStore, spec: BuildSpec, pieces: Iterable[Rows], count: int, whole: Blob | None
+) -> StoredArtifact:
+    """Write each shard as soon as it is encoded, then the single object, then the index that refers to them all."""
+    row, kind, params, window, _ = spec
     shape, target = kind.row_shape, row.target
     shards: list[Shard] = []
     refs: list[ArtifactRef] = []
-    stood: list[bool] = []
+    existed: list[bool] = []
     for shard in encode_shards(
         pieces, shape, kind=kind.name, target=target, window=window, count=count, max_bytes=params.max_bytes
     ):
-        stood.append(keep_blob(store, target, shard.blob))
+        existed.append(keep_blob(store, target, shard.blob))
         refs.append(shard.blob.ref)
         shards.append(Shard.of(shard.blob.ref, rows=shard.rows))
         reach("build.after_shard")
     if whole is not None:
-        stood.append(keep_blob(store, target, whole))
+        existed.append(keep_blob(store, target, whole))
     single = None if whole is None else Shard.of(whole.ref, rows=sum(shard.rows for shard in shards))
     ref, data = make_index(target, kind.name, window, key=shape.key or "", shards=shards, whole=single)
-    stood.append(keep_blob(store, target, Blob(ref, data)))
+    existed.append(keep_blob(store, target, Blob(ref, data)))
     reach("build.after_index")
-    return Kept(ref, all(stood), Shards(refs=tuple(refs), whole=None if whole is None else whole.ref))
+    return StoredArtifact(ref, all(existed), Shards(refs=tuple(refs), whole=None if whole is None else whole.ref))
 
 
 def read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Shape) -> tuple[Envelope, Rows]:
-    """Return what a blob says of itself, and its rows; of an index, the rows of all its shards.
+    """Return the envelope and the rows of a blob, or of all shards of an index.
 
-    Raises `NotFoundError` if it is missing, `CorruptObjectError` if it is not exactly the one referred to.
+    Raises `NotFoundError` if it is missing, `CorruptObjectError` if it is not exactly the object referred to.
     """
     if form_of(ref.version) == SHARDS_FORM:
         return _read_shards(store, target, ref, shape)
     data = fetch_blob(store, target, ref)
     with ThreadPoolExecutor(1) as pool:
         decoded = pool.submit(decode, data, shape)
-        prove_blob(data, target, ref)  # first: of other bytes it matters that they are others, not how they read
+        prove_blob(data, target, ref)  # first: a digest mismatch takes precedence over an error of decoding
         return decoded.result()
 
 
 def read_content(
     store: ObjectStore, target: Target, ref: ArtifactRef, shape: Shape | VectorShape
 ) -> tuple[Envelope, Rows | Vectors]:
-    """Return what a blob says of itself, and what it holds in the form that its kind has.
+    """Return the envelope of a blob and its content: rows, or vectors, as its kind defines.
 
     Raises as `read_rows` does.
     """
@@ -178,22 +180,22 @@ def read_content(
 def read_staged(
     store: ObjectStore, target: Target, staged: StagedArtifact, shape: Shape | VectorShape
 ) -> tuple[Envelope, Rows | Vectors]:
-    """Return what a day's artifact says of itself, and all that it holds.
+    """Return the envelope and the whole content of a day's artifact.
 
-    Raises as `read_rows` does, and if the single object beside shards does not hold their rows: services that read the
-    one would answer otherwise than those that read the other.
+    Raises as `read_rows` does, and `CorruptObjectError` if the single object next to shards has other rows than they:
+    services that read it would respond differently from those that read the shards.
     """
     envelope, content = read_content(store, target, staged.ref, shape)
     for ref in staged.named:
         if ref != staged.ref and isinstance(content, Rows) and isinstance(shape, Shape):
-            beside = read_rows(store, target, ref, shape)
-            if beside[0] != envelope or not beside[1].frame().equals(content.frame()):
+            single = read_rows(store, target, ref, shape)
+            if single[0] != envelope or not single[1].frame().equals(content.frame()):
                 raise CorruptObjectError(f"{ref.kind} {ref.version[:12]} holds other rows than its shards: build again")
     return envelope, content
 
 
 def parse_vectors(data: bytes, version: str, shape: VectorShape, *, name: str) -> tuple[Envelope, Vectors]:
-    """Return what a blob of vectors says of itself, and its vectors; `CorruptObjectError` if it holds others."""
+    """Return the envelope and the vectors of a blob; `CorruptObjectError` if it does not match its kind's shape."""
     if form_of(version) != FORM:
         raise CorruptObjectError(f"{name} is {form_of(version)}, its kind is {FORM}: build it again")
     try:
@@ -203,9 +205,9 @@ def parse_vectors(data: bytes, version: str, shape: VectorShape, *, name: str) -
 
 
 def _read_shards(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Shape) -> tuple[Envelope, Rows]:
-    """Return what the shards of an index say of themselves, which is the same, and all their rows."""
+    """Return the envelope that the shards of an index share, and all their rows."""
     index = read_index(store, target, ref)
-    found: list[Rows] = []
+    pieces: list[Rows] = []
     envelopes: set[Envelope] = set()
     for number, shard in enumerate(index.refs):
         envelope, rows = read_rows(store, target, shard, shape)
@@ -215,8 +217,8 @@ def _read_shards(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Sh
                 f"{name} holds {len(rows)} rows by {shape.key}, not as its index says: build it again"
             )
         check_shard_of_rows(rows, number, len(index.shards), name=name)
-        found.append(rows)
+        pieces.append(rows)
         envelopes.add(envelope)
     if len(envelopes) > 1:
         raise CorruptObjectError(f"the shards of {ref.kind} {ref.version[:12]} are not of one window: build it again")
-    return envelopes.pop(), join_shards(found)
+    return envelopes.pop(), join_shards(pieces)

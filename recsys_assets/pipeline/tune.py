@@ -1,4 +1,4 @@
-"""Choice of how neighbours are scored: options back-tested on a target's last days, and the best of them."""
+"""Tuning of neighbour kinds: options are back-tested on a target's last days and ranked."""
 
 import hashlib
 import inspect
@@ -50,14 +50,14 @@ from recsys_assets.storage.store import ObjectStore
 
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 NEAR = 0.01
-_MOST_BYTES = 100_000_000  # of one stored result
+_MAX_RESULT_BYTES = 100_000_000  # limit for one stored result
 _LEVEL = 0.95
 
 Report: TypeAlias = Callable[[str], None]
 
 
 class OptionResult(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers of one option on one held-out day: per session its nDCG and hits; bytes and seconds of the build."""
+    """Result of one option on one held-out day: nDCG and hits of each session, bytes and seconds of the build."""
 
     gains: list[float]
     hits: list[float]
@@ -69,29 +69,29 @@ class OptionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """One option over all held-out days; `low` and `high` bound its nDCG minus the configured option's."""
+    """Result of one option over all held-out days; `low` and `high` bound its nDCG minus the configured option's."""
 
     option: Option
     ndcg: float
     hit_rate: float
     unanswered: float
     coverage: float
-    size: int  # of the largest build, in bytes
-    seconds: float  # of a build, on average
+    size: int  # bytes of the largest build
+    seconds: float  # average of a build
     difference: float
     low: float
     high: float
-    too_large: bool  # over max_bytes, and not to be split
+    too_large: bool  # over max_bytes, and shards are off
 
     @property
     def is_surely_better(self) -> bool:
-        """Whether the whole interval lies above the configured option."""
+        """Whether the whole interval is above the configured option."""
         return self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """All options that were tried, the best first, of how many sessions on which days, and the configured one."""
+    """All tried options, best first, with the configured option, the held-out days and the number of sessions."""
 
     options: tuple[Tuned, ...]
     configured: Option
@@ -100,13 +100,14 @@ class Tuning:
 
     @property
     def winner(self) -> Tuned:
-        """The option to choose: of those that can ship and are as good as the best, the nearest to the configured one.
+        """The recommended option: the one with the fewest changes, of those that can ship and are as good as the best.
 
-        As good is within `NEAR` of the best nDCG: settings that gain less are noise, and every one is to be kept up.
+        An option is as good if its nDCG is within the share `NEAR` of the best: a smaller gain is noise, and every
+        changed setting has to be maintained.
         """
-        able = [one for one in self.options if not one.too_large] or self.options
-        near = [one for one in able if one.ndcg >= able[0].ndcg * (1 - NEAR)]
-        return min(near, key=lambda one: one.option.changes(self.configured))
+        able = [tuned for tuned in self.options if not tuned.too_large] or self.options
+        near = [tuned for tuned in able if tuned.ndcg >= able[0].ndcg * (1 - NEAR)]
+        return min(near, key=lambda tuned: tuned.option.changes(self.configured))
 
 
 def tune(
@@ -114,50 +115,50 @@ def tune(
 ) -> Tuning:
     """Back-test options for neighbours on the last `days` days with events up to `end`, and return them best first.
 
-    Every option learns from the days before each held-out day, and is asked for the next items of its sessions by the
-    reader's lookups. At most `most_options` are tried: first every score, then, of the best `BEAM` so far, every
-    value of one setting after the other. Each result is stored once it is known, so that a call that was stopped goes
-    on where it was. Nothing else in the store changes. `report` is called before each build.
+    Each option is built from the days before each held-out day, and then predicts the next items of that day's sessions
+    through the reader's lookups. At most `most_options` are tried: first every score, then, setting by setting, every
+    value with the best `BEAM` options so far. Each result is stored at once, so an interrupted call resumes. Nothing
+    else in the store changes. `report` is called before each build.
 
     Raises `InputError` if there are not two days with events.
     """
-    bench = _Bench(store, settings, row, report=report, held_out=_held_out(store, settings, row, days=days, end=end))
+    run = _TuningRun(store, settings, row, report=report, held_out=_held_out(store, settings, row, days=days, end=end))
     now = configured(settings, row)
-    bench.measure([now, *scores(settings, row)])
+    run.measure([now, *scores(settings, row)])
     for setting in steps():
-        bench.measure([option for best in bench.best(BEAM) for option in vary(best, setting)])
-    bench.sweep()
-    found = [bench.tuned(option, now) for option in bench.options]
-    ranked = sorted(found, key=lambda one: (-one.ndcg, one.option.key))
-    return Tuning(tuple(ranked), now, tuple(bench.days), len(bench.gains(now)))
+        run.measure([option for best in run.best(BEAM) for option in vary(best, setting)])
+    run.delete_unused()
+    results = [run.tuned(option, now) for option in run.options]
+    ranked = sorted(results, key=lambda tuned: (-tuned.ndcg, tuned.option.key))
+    return Tuning(tuple(ranked), now, tuple(run.days), len(run.gains(now)))
 
 
 def _held_out(
     store: ObjectStore, settings: Settings, row: TargetSettings, *, days: int, end: date | None
 ) -> dict[date, CanonicalRecord]:
-    """Return the last days with events, but for the first one of all: nothing lies before it to learn from."""
+    """Return the last days with events that were not refused; never the first stored day: no day before it exists."""
     prefix = canonical_prefix(row.target)
-    names = (_DAY.fullmatch(item.key.removeprefix(prefix)) for item in store.list(prefix))  # strays are none
+    names = (_DAY.fullmatch(item.key.removeprefix(prefix)) for item in store.list(prefix))  # None for other files
     stored = sorted(date.fromisoformat(name[1]) for name in names if name)
-    known = [day for day in stored if end is None or day <= end]
-    found: dict[date, CanonicalRecord] = {}
-    for day in reversed(known[1:]):
+    candidates = [day for day in stored if end is None or day <= end]
+    held_out: dict[date, CanonicalRecord] = {}
+    for day in reversed(candidates[1:]):
         record = find_document(store, canonical_record_key(row.target, day), CanonicalRecord)
         if record and record.rows and not is_refused(DayContext(store, settings, row, day), day, record):
-            found[day] = record
-        if len(found) == days:
+            held_out[day] = record
+        if len(held_out) == days:
             break
-    if not found:
+    if not held_out:
         raise InputError(
             f"{row.target}: options are compared on a day after the first one, and there is none with events"
-            f"{f' up to {end}' if end else ''}: build two days (recsys-assets run), then ask again"
+            f"{f' up to {end}' if end else ''}: build two days (recsys-assets run), then retry"
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(held_out.items()))
 
 
 @dataclass(slots=True)
-class _Bench:
-    """Options on the same held-out days, and what is known of them."""
+class _TuningRun:
+    """One call of `tune`: the options, their results on the held-out days, and caches of tasks and tallies."""
 
     store: ObjectStore
     settings: Settings
@@ -167,60 +168,61 @@ class _Bench:
     results: dict[tuple[str, date], OptionResult] = field(default_factory=dict[tuple[str, date], OptionResult])
     options: list[Option] = field(default_factory=list[Option])
     used: set[str] = field(default_factory=set[str])
-    asked: dict[date, Tasks] = field(default_factory=dict[date, Tasks])
+    tasks: dict[date, Tasks] = field(default_factory=dict[date, Tasks])
     tallies: dict[tuple[str, date], Events] = field(default_factory=dict[tuple[str, date], Events])
 
     @property
     def days(self) -> list[date]:
         """The held-out days on which every option has a result."""
-        return [day for day in self.held_out if all((one.key, day) in self.results for one in self.options)]
+        return [day for day in self.held_out if all((option.key, day) in self.results for option in self.options)]
 
     def measure(self, options: Iterable[Option]) -> None:
-        """Measure options that are not known yet, each on every day."""
-        known = {one.key for one in self.options}
-        new = [one for key, one in {one.key: one for one in options}.items() if key not in known]
+        """Measure options that have no result yet, each on every day."""
+        measured = {option.key for option in self.options}
+        unique = {option.key: option for option in options}
+        new = [option for key, option in unique.items() if key not in measured]
         self.options += new
         most = most_options()
         for number, option in enumerate(new, start=1):
             for day, record in self.held_out.items():
-                self.report(f"option {len(known) + number} of at most {most}: {option}, {day}")
+                self.report(f"option {len(measured) + number} of at most {most}: {option}, {day}")
                 self.results[option.key, day] = self._result(option, day, record)
 
     def best(self, count: int) -> list[Option]:
         """Return the best options so far."""
-        return sorted(self.options, key=lambda one: (-float(self.gains(one).mean()), one.key))[:count]
+        return sorted(self.options, key=lambda option: (-float(self.gains(option).mean()), option.key))[:count]
 
     def gains(self, option: Option) -> Floats:
-        """Return the nDCG of every session that was asked about, day after day."""
+        """Return the nDCG of every session (float64), day by day."""
         return np.concatenate([np.array(self.results[option.key, day].gains, np.float64) for day in self.held_out])
 
     def tuned(self, option: Option, configured: Option) -> Tuned:
-        """Return an option's numbers over all days."""
-        found = [self.results[option.key, day] for day in self.held_out]
-        sessions = [len(one.gains) for one in found]
-        gains, hits = self.gains(option), np.concatenate([one.hits for one in found])
+        """Return the result of an option over all days."""
+        results = [self.results[option.key, day] for day in self.held_out]
+        sessions = [len(result.gains) for result in results]
+        gains, hits = self.gains(option), np.concatenate([result.hits for result in results])
         differences = gains - self.gains(configured)
         limits = self.settings.gates_for(self.row).backtest
         low, high = paired_interval(differences, rounds=limits.rounds, seed=limits.seed, level=_LEVEL)
-        size = max(one.size for one in found)
+        size = max(result.size for result in results)
         return Tuned(
             option,
             ndcg=float(gains.mean()) if len(gains) else 0.0,
             hit_rate=float(hits.mean()) if len(hits) else 0.0,
-            unanswered=1 - float(np.average([one.answered for one in found], weights=sessions))
+            unanswered=1 - float(np.average([result.answered for result in results], weights=sessions))
             if sum(sessions)
             else 1.0,
-            coverage=float(np.mean([one.coverage for one in found])),
+            coverage=float(np.mean([result.coverage for result in results])),
             size=size,
-            seconds=float(np.mean([one.seconds for one in found])),
+            seconds=float(np.mean([result.seconds for result in results])),
             difference=float(differences.mean()) if len(differences) else 0.0,
             low=low,
             high=high,
             too_large=option.params.shards == NEVER and size > option.params.max_bytes,
         )
 
-    def sweep(self) -> None:
-        """Delete results of other days, options and code: nothing asks for them again."""
+    def delete_unused(self) -> None:
+        """Delete stored results of other days, options and code, which are never read again."""
         for item in self.store.list(tuning_prefix(self.row.target)):
             if item.key not in self.used:
                 self.store.delete(item.key)
@@ -228,16 +230,16 @@ class _Bench:
     def _result(self, option: Option, day: date, record: CanonicalRecord) -> OptionResult:
         """Return a stored result, or measure and store it."""
         window = Window.ending(day - timedelta(days=1), days=option.params.window_days)
-        found = self._window(window)
+        days = self._window(window)
         limits = self.settings.gates_for(self.row).backtest
-        made_of = [one.digest for one in found.inputs] if found else []
-        address = [option.key, record.digest, made_of, limits.k, limits.max_samples, limits.seed, _code(option.kind)]
+        inputs = [used.digest for used in days.inputs] if days else []
+        address = [option.key, record.digest, inputs, limits.k, limits.max_samples, limits.seed, _code(option.kind)]
         key = tuning_key(self.row.target, hashlib.sha256(json.dumps(address).encode()).hexdigest())
         self.used.add(key)
         try:
-            return msgspec.json.decode(self.store.get(key, max_bytes=_MOST_BYTES).data, type=OptionResult)
+            return msgspec.json.decode(self.store.get(key, max_bytes=_MAX_RESULT_BYTES).data, type=OptionResult)
         except (NotFoundError, CorruptObjectError, msgspec.DecodeError):
-            result = self._measure(option, day, window, found)
+            result = self._measure(option, day, window, days)
         self.store.put(key, msgspec.json.encode(result))
         return result
 
@@ -245,14 +247,14 @@ class _Bench:
         try:
             return find_days(DayContext(self.store, self.settings, self.row, window.last), window)
         except InputError:
-            return None  # no day of it has events: nothing is learned, and nothing answered
+            return None  # no events in the window: the recommender stays empty
 
-    def _measure(self, option: Option, day: date, window: Window, found: WindowDays | None) -> OptionResult:
+    def _measure(self, option: Option, day: date, window: Window, days: WindowDays | None) -> OptionResult:
         limits = self.settings.gates_for(self.row).backtest
         size, seconds, recommender = 0, 0.0, recommending.Recommender()
-        if found is not None:
+        if days is not None:
             kind, target = KINDS[option.kind], self.row.target
-            records = sorted(found.records.items())
+            records = sorted(days.records.items())
             tallies = [self._tally(option, one, record) for one, record in records]
             events = merge_tallies(with_ages(tallies, [(window.last - one).days for one, _ in records]))
             started = perf_counter()
@@ -272,14 +274,14 @@ class _Bench:
         )
 
     def _tasks(self, day: date) -> Tasks:
-        if day not in self.asked:
+        if day not in self.tasks:
             limits = self.settings.gates_for(self.row).backtest
             events = read_events(self.store, self.row.target, day, self.held_out[day], columns=TASK_COLUMNS)
-            self.asked[day] = next_item_tasks(events, limit=limits.max_samples, seed=limits.seed)
-        return self.asked[day]
+            self.tasks[day] = next_item_tasks(events, limit=limits.max_samples, seed=limits.seed)
+        return self.tasks[day]
 
     def _tally(self, option: Option, day: date, record: CanonicalRecord) -> Events:
-        """Return a day's tally, held in memory: those in the store belong to the windows that ship."""
+        """Return a day's tally from memory, or make it; tallies in the store are only for windows that ship."""
         columns = KINDS[option.kind].reading(option.params).event_columns
         key = (" ".join(columns), day)
         if key not in self.tallies:
@@ -291,6 +293,6 @@ class _Bench:
 
 @cache
 def _code(kind: str) -> str:
-    """Return a digest of the code that makes and scores neighbours: results of other code are not read."""
-    files = [inspect.getsourcefile(one) for one in (KINDS[kind].kernel, comparison, tasks, recommending)]
+    """Return a digest of the source code that builds and scores neighbours; results of other code are not reused."""
+    files = [inspect.getsourcefile(source) for source in (KINDS[kind].kernel, comparison, tasks, recommending)]
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if file)).hexdigest()

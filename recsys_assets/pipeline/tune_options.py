@@ -1,4 +1,4 @@
-"""Options that `tune` tries: kinds of neighbours with their parameters, varied step by step, and their lines."""
+"""Options that `tune` tries: kinds of neighbours with parameters varied step by step, and their configuration."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,16 +12,16 @@ from recsys_assets.settings.editing import with_parameters
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
-BEAM = 3  # of the options so far, the best of which are varied further
+BEAM = 3  # number of best options so far that each step varies
 
 
 def tuned_kinds() -> Mapping[str, TuningGrid]:
-    """Return what is varied of each kind that says so, ours first."""
+    """Return the tuning grid of each kind that has one, kinds of this package first."""
     return {name: kind.tuning for name, kind in KINDS.items() if kind.tuning is not None}
 
 
 def steps() -> Mapping[str, int]:
-    """Return the settings that are varied one after the other, and the most values that a kind has for each."""
+    """Return the settings that are varied one by one, each with the largest number of values that a kind tries."""
     counts: dict[str, int] = {}
     for grid in tuned_kinds().values():
         for name, values in grid.steps.items():
@@ -30,12 +30,12 @@ def steps() -> Mapping[str, int]:
 
 
 def most_options() -> int:
-    """Return how many options are tried at most."""
+    """Return the maximum number of options that are tried."""
     return 1 + sum(len(grid.scores) for grid in tuned_kinds().values()) + BEAM * sum(steps().values())
 
 
 def _varied() -> tuple[str, ...]:
-    """Return the settings that options differ in: those of scores, then the others."""
+    """Return the settings in which options differ: those of the score first, then the others."""
     scores = (name for grid in tuned_kinds().values() for values in grid.scores for name in values)
     return tuple(dict.fromkeys((*scores, *steps())))
 
@@ -49,17 +49,17 @@ class Option:
 
     @property
     def key(self) -> str:
-        """What distinguishes it from every other option."""
+        """Key that distinguishes the option from every other."""
         return json.dumps([self.kind, self.params.model_dump(mode="json")], sort_keys=True)
 
     @property
     def varied(self) -> dict[str, Any]:
-        """The parameters that options differ in."""
+        """Values of the parameters in which options differ."""
         values = self.params.model_dump(mode="json")
         return {name: values[name] for name in _varied() if name in values}
 
     def changes(self, other: "Option") -> int:
-        """Return how many settings differ; another kind is more than any of them."""
+        """Return the number of settings that differ; another kind counts more than all of them."""
         mine, others, varied = self.varied, other.varied, _varied()
         return sum(mine.get(name) != others.get(name) for name in varied) + len(varied) * (self.kind != other.kind)
 
@@ -69,7 +69,7 @@ class Option:
         return self.edit(target, settings, row)
 
     def edit(self, text: str, settings: Settings, row: TargetSettings) -> str:
-        """Return the text of a configuration file in which a target has this option, all else as it stood."""
+        """Return the text of a configuration file, changed so that the target has this option."""
         now = Option(self.kind, read_params(settings, row, self.kind))
         values = {name: value for name, value in self.varied.items() if value != now.varied[name]}
         engine = self.params.engine or row.engine or settings.artifacts.engine
@@ -79,20 +79,20 @@ class Option:
         return with_parameters(text, row, self.kind, values, kinds=None if self.kind in kinds else [*kinds, self.kind])
 
     def __str__(self) -> str:
-        """Name the kind, and the values of what is varied."""
+        """Return the kind and the values of the varied settings, for people."""
         shown = (f"{name} = {value}" for name, value in self.varied.items() if value not in (None, False))
         return f"{self.kind}: {', '.join(shown)}"
 
 
 def configured(settings: Settings, row: TargetSettings) -> Option:
-    """Return what the target has now: of the first kind that is configured and can be tuned, else of the first."""
-    known = [*tuned_kinds()]
-    kind = next((name for name in known if name in settings.artifacts.kinds), known[0])
+    """Return the target's option for the first configured kind that can be tuned, else for the first such kind."""
+    kinds = [*tuned_kinds()]
+    kind = next((name for name in kinds if name in settings.artifacts.kinds), kinds[0])
     return Option(kind, read_params(settings, row, kind))
 
 
 def scores(settings: Settings, row: TargetSettings) -> Iterator[Option]:
-    """Yield every way to score of every kind, all else as configured."""
+    """Yield every score of every kind, with all other parameters as configured."""
     for kind, grid in tuned_kinds().items():
         now = Option(kind, read_params(settings, row, kind))
         for values in grid.scores:
@@ -100,11 +100,11 @@ def scores(settings: Settings, row: TargetSettings) -> Iterator[Option]:
 
 
 def vary(option: Option, setting: str) -> list[Option]:
-    """Return an option with every value of one setting; nothing if its kind has no such setting."""
+    """Return the option once with each value of one setting; empty if its kind does not vary that setting."""
     return [_with(option, {setting: value}) for value in tuned_kinds()[option.kind].steps.get(setting, ())]
 
 
 def _with(option: Option, values: Mapping[str, object]) -> Option:
-    # Checked again: what is left out of a dump (engine, shards) is kept, and the new values become what they are there.
-    given = {name: getattr(option.params, name) for name in type(option.params).model_fields}
-    return Option(option.kind, type(option.params).model_validate({**given, **values}))
+    # Not model_copy: new values must be validated. Not model_dump: it omits engine and shards.
+    current = {name: getattr(option.params, name) for name in type(option.params).model_fields}
+    return Option(option.kind, type(option.params).model_validate({**current, **values}))

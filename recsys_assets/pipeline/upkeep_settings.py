@@ -1,4 +1,7 @@
-"""Upkeep of a target by its settings: what is kept, and what a rollout must show; light unless windows matter."""
+"""Upkeep settings of one target: retention, age limits, rollout limits and answer guard.
+
+Kinds are imported only where canonical days have an age limit, so that other callers start fast.
+"""
 
 from datetime import timedelta
 
@@ -11,13 +14,13 @@ from recsys_assets.upkeep.roots import Retention
 
 
 def retention(settings: Settings, row: TargetSettings | None) -> Retention:
-    """Return the retention of one target, or of one without a row: so many releases, and the grace."""
+    """Return the releases to keep and the grace period of one target; without a row, the defaults."""
     kept = settings.retention_for(row) if row else settings.retention
     return Retention(kept.keep, timedelta(hours=kept.grace_hours))
 
 
 def age_limits(settings: Settings, row: TargetSettings | None) -> AgeLimits:
-    """Return the age limits of one target; of one without a row none, as nothing says which windows it had."""
+    """Return the age limits of one target; none without a row, because the windows it had are unknown."""
     if row is None:
         return AgeLimits({})
     kept = settings.retention_for(row)
@@ -28,7 +31,7 @@ def age_limits(settings: Settings, row: TargetSettings | None) -> AgeLimits:
         CANONICAL: kept.canonical_days,
     }
     days = {name: value for name, value in limits.items() if value is not None}
-    staged = max((one.max_age_days for one in settings.imports_for(row).values()), default=0) + 1
+    staged = max((rules.max_age_days for rules in settings.imports_for(row).values()), default=0) + 1
     return AgeLimits(days, _needed_days(settings, row) if CANONICAL in days else 1, staged)
 
 
@@ -40,11 +43,11 @@ def _needed_days(settings: Settings, row: TargetSettings) -> int:
 
 
 def guards(settings: Settings, row: TargetSettings | None) -> RolloutLimits:
-    """Return the guards of the rollouts of one target, or of one without a row."""
+    """Return the limits that the rollouts of one target must stay within; without a row, the defaults."""
     return RolloutLimits.of(settings.rollout_for(row) if row else settings.rollout)
 
 
 def watch(settings: Settings, row: TargetSettings | None) -> GuardSettings:
-    """Return how what is live of one target is watched, or of one without a row."""
-    wanted = settings.rollback_for(row) if row else settings.rollback
-    return GuardSettings(GuardMode(wanted.automatic), wanted.watch_hours)
+    """Return the answer guard's mode and hours of one target; without a row, the defaults."""
+    rollback = settings.rollback_for(row) if row else settings.rollback
+    return GuardSettings(GuardMode(rollback.automatic), rollback.watch_hours)

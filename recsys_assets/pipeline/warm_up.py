@@ -1,10 +1,10 @@
-"""Compiles what is compiled, so that the first day after an installation need not: a tiny day through every stage.
+"""Warm-up after an installation: compiles all kernels by running a tiny day through every stage.
 
     python -m recsys_assets.pipeline.warm_up
 
-Compiled code is kept beside the sources; a later call finds it there and takes a second or two. Bytecode of the package
-is written as well: an interpreter that is set to write none (PYTHONDONTWRITEBYTECODE, as in many images) would parse
-all its modules at every start.
+Compiled code is cached next to the sources; a later call finds it there and takes a second or two. The package's
+bytecode is written as well. Otherwise an interpreter that does not write any (PYTHONDONTWRITEBYTECODE, as in many
+images) would parse all modules at every start.
 """
 
 import json
@@ -30,7 +30,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
-# Every kind of rows of this package, whether it is built by default or not: kinds of vectors compile nothing of ours.
+# All kinds of this package whose content is rows, also those that are off by default; kinds of vectors have no
+# compiled code of ours.
 OF_ROWS = tuple(name for name, kind in DESCRIPTIONS.items() if isinstance(kind.shape, Shape))
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 CONFIG = """
@@ -44,12 +45,13 @@ surface = "up"
 
 
 def warm_up() -> None:
-    """Write bytecode, then build and judge days of six events in a folder that is gone afterwards.
+    """Write bytecode, then build and judge days of six events in a temporary folder.
 
-    With windows of one and of two days.
+    Windows are one and two days long.
     """
     compile_dir(Path(__file__).parents[1], quiet=2)
-    grown(new_tables(1, capacity=1, text_bytes=1), capacity=2, text_bytes=2)  # days of six events never need it
+    # Days of six events never grow their tables.
+    grown(new_tables(1, capacity=1, text_bytes=1), capacity=2, text_bytes=2)
     with TemporaryDirectory() as folder:
         base = Path(folder)
         for day in DAYS:
@@ -60,7 +62,7 @@ def warm_up() -> None:
 
 
 def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore | None = None) -> None:
-    """Build and judge every stage of these days, and of the last one every kind; in memory if no store is given."""
+    """Build and judge the events of these days, and every kind of the last one; in memory if no store is given."""
     store, row = store or MemoryStore(), settings.targets[0]
     for day in days:
         build_raw(store, settings, day)
@@ -73,7 +75,7 @@ def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore |
 
 
 def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> None:
-    """Hold an artifact against itself, as its gates hold it against the live one when there is one."""
+    """Compare an artifact with itself, as its gates compare it with the live one if there is one."""
     ref = read_staged_location(store, target, day, kind).artifact.ref
     rows = read_rows(store, target, ref, KINDS[kind].row_shape)[1]
     measure_drift(rows, Baseline("", rows, rows.member_ids), top_items=1)
@@ -81,15 +83,20 @@ def _measure_drift(store: ObjectStore, target: Target, kind: str, day: date) -> 
 
 def _events(day: date) -> str:
     lines: list[str] = []
-    for place in range(6):
-        event = {"v": 1, "ts": f"{day}T08:00:0{place}Z", "tenant": "warm", "surface": "up", "rank": place}
-        ids = {"session_id": f"s{place % 2}", "user_id": f"u{place % 2}", "item_id": f"i{place % 3}", "event": "click"}
+    for number in range(6):
+        event = {"v": 1, "ts": f"{day}T08:00:0{number}Z", "tenant": "warm", "surface": "up", "rank": number}
+        ids = {
+            "session_id": f"s{number % 2}",
+            "user_id": f"u{number % 2}",
+            "item_id": f"i{number % 3}",
+            "event": "click",
+        }
         lines.append(json.dumps(event | ids, separators=(",", ":")))
     return "\n".join([*lines, "{"]) + "\n"
 
 
 def _windows(days: int) -> str:
-    """Return the windows of all kinds; in the longer one, each has the parameters that need other compiled code."""
+    """Return the settings of all kinds; the longer window also sets the parameters that need other compiled code."""
     tables = "".join(f"[artifacts.{kind}]\n{_lines(KINDS[kind].compiles)}" for kind in OF_ROWS) if days > 1 else ""
     return f"[artifacts]\nwindow_days = {days}\nkinds = {[*OF_ROWS]}\n{tables}"
 

@@ -1,4 +1,4 @@
-"""Tallies of a window's days: read as stored, built for days that have none, deleted once no window needs them."""
+"""Tallies of a window's days: read from the store, built for days without one, deleted once no window needs them."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -17,19 +17,19 @@ from recsys_assets.storage.store import ObjectStore, overlapped
 def read_tallies(
     store: ObjectStore, target: Target, kind: Kind, records: Mapping[date, CanonicalRecord]
 ) -> list[Events]:
-    """Return the tally of each day, oldest first: as stored, or made of the day's events and stored for tomorrow.
+    """Return the tally of each day, oldest first; a missing one is made of the day's events and stored.
 
-    A tally is found by the digest of its canonical day, its columns and the code that made it, so one of other events
-    or of older code is never read; a damaged one is made again. What the kind stored for the same days under another
-    address, or for days that have left the window, is deleted: nothing else ever needs it.
+    The key of a tally contains the digest of its canonical day, its columns and the version of its code, so a tally of
+    other events or older code is never read. A damaged tally is rebuilt. The kind's tallies of the same days under
+    another key, and of days that have left the window, are deleted.
     """
     keys = {day: _key(target, kind, day, record) for day, record in records.items()}
     days = sorted(records)
     with overlapped(store) as side:
-        asked = [side.start(_stored_tally, store, keys[day]) for day in days]
-        stored = [(day, answer()) for day, answer in zip(days, asked, strict=True)]
-    tallies = [_made_tally(store, target, kind, day, records[day], keys[day]) if t is None else t for day, t in stored]
-    _sweep(store, target, kind, keys)
+        reads = [side.start(_find_tally, store, keys[day]) for day in days]
+        stored = [(day, result()) for day, result in zip(days, reads, strict=True)]
+    tallies = [_make_tally(store, target, kind, day, records[day], keys[day]) if t is None else t for day, t in stored]
+    _delete_unused(store, target, kind, keys)
     return tallies
 
 
@@ -37,22 +37,22 @@ def _key(target: Target, kind: Kind, day: date, record: CanonicalRecord) -> str:
     return tally_key(target, kind.name, day, tally_address(record.digest, kind.event_columns))
 
 
-def _stored_tally(store: ObjectStore, key: str) -> Events | None:
+def _find_tally(store: ObjectStore, key: str) -> Events | None:
     try:
         return decode_tally(store.get(key, max_bytes=MAX_TALLY_BYTES).data)
     except (NotFoundError, CorruptObjectError):
         return None
 
 
-def _made_tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, key: str) -> Events:
-    """Make a tally of the day's events, one day at a time: they are far more than what is left of them."""
+def _make_tally(store: ObjectStore, target: Target, kind: Kind, day: date, record: CanonicalRecord, key: str) -> Events:
+    """Make and store a day's tally. One day at a time: its events need far more memory than their tally."""
     tally = tally_day(read_events(store, target, day, record, columns=kind.event_columns), kind.event_columns)
     store.put(key, encode_tally(tally))
     return tally
 
 
-def _sweep(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
-    """Delete what this window shows to be of no use; days after it belong to windows that were built before."""
+def _delete_unused(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
+    """Delete tallies that this window does not use; those of later days belong to windows that were built already."""
     prefix, last, kept = tally_prefix(target, kind.name), max(keys), set(keys.values())
     for item in store.list(prefix):
         if item.key not in kept and item.key < f"{prefix}{last}/~":

@@ -43,7 +43,7 @@ def test_a_day_is_due_once_its_files_are_there_and_not_once_it_is_built(shop):
     shop.write(ago(1), day_lines(ago(1)))
     found = look_at(shop)
     assert due_days(found) == [ago(1)]
-    assert "arrived" in found.due[0].why
+    assert "arrived" in found.due[0].reason
     shop.run(ago(1))
     assert due_days(look_at(shop)) == []
 
@@ -91,7 +91,7 @@ def test_f26_a_changed_file_of_a_past_day_is_noticed_by_its_content(shop):
     shop.write(ago(3), day_lines(ago(3), shift=1), name="-late")
     found = look_at(shop, seen=seen)
     assert due_days(found) == [ago(3)]
-    assert "changed" in found.due[0].why
+    assert "changed" in found.due[0].reason
 
 
 def test_a_change_before_the_look_back_is_left_alone(shop):

@@ -45,7 +45,7 @@ def test_later_windows_leave_a_refused_day_out_until_the_command_that_its_refusa
     assert not refused.success
     command = f"recsys-assets ship --tenant shop --surface home --day {BAD} --override bad_share"
     assert command in refused.message
-    assert f"later days ship, and windows of 3 days leave {BAD} out until it passes or is overridden" in refused.message
+    assert f"later days ship, and windows of 3 days exclude {BAD} until it passes or is overridden" in refused.message
 
     with pytest.raises(RefusedError, match=r"popularity not built, .*without --dry-run"):
         ship(shop, BAD, "bad_share", dry_run=True)

@@ -64,7 +64,9 @@ def test_a_stop_lets_what_was_begun_end_and_begins_nothing_else(shop):
             os.kill(os.getpid(), signal.SIGTERM)
             assert handled.wait(10)
             work.go_on.set()
-            return [result.version for step in steps if begun.is_due(step) for result in begun.take(step, context)]
+            return [
+                result.version for step in steps if begun.should_run(step) for result in begun.results_of(step, context)
+            ]
 
     assert run_until_signal(build_and_stop, notify=lambda _: handled.set()) == (["a", "b"], signal.SIGTERM)
     assert sorted(work.began) == ["a", "b"]
@@ -76,10 +78,10 @@ def test_each_step_has_its_own_error_and_is_built_again_when_it_is_taken_again(s
     bad, good = work.step("bad"), work.step("good")
     with started_in_parallel(context, [bad, good]) as begun:
         with pytest.raises(ValueError, match="bad"):
-            list(begun.take(bad, context))
-        assert [result.version for result in begun.take(good, context)] == ["good"]
+            list(begun.results_of(bad, context))
+        assert [result.version for result in begun.results_of(good, context)] == ["good"]
         assert threading.current_thread() not in work.began.values()
-        assert [result.version for result in begun.take(good, context)] == ["good"]
+        assert [result.version for result in begun.results_of(good, context)] == ["good"]
         assert work.began["good"] is threading.current_thread()
 
 
@@ -97,7 +99,7 @@ def test_what_was_not_made_for_threads_is_built_one_after_another(shop, text):
     steps = [work.step(name) for name in ("a", "b")]
     with started_in_parallel(context, steps) as begun:
         assert not work.began
-        assert [result.version for step in steps for result in begun.take(step, context)] == ["a", "b"]
+        assert [result.version for step in steps for result in begun.results_of(step, context)] == ["a", "b"]
     assert set(work.began.values()) == {threading.current_thread()}
 
 

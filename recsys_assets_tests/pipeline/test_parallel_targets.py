@@ -1,4 +1,4 @@
-"""Works at once: results in the order of the works, no more at once than is allowed, and none left behind."""
+"""Concurrent tasks: results in the order of the tasks, no more running than allowed, and none left running."""
 
 import threading
 
@@ -9,17 +9,17 @@ from recsys_assets.pipeline.parallel_targets import run_in_order
 WAIT = 30  # seconds until a test gives up
 
 
-def works_of(*yields):
+def tasks_of(*yields):
     return [lambda one=one: iter(one) for one in yields]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
-def test_results_come_in_the_order_of_the_works(at_once):
-    assert list(run_in_order(works_of("ab", "", "c", "de"), [1, 1, 1, 9], at_once=at_once)) == list("abcde")
+def test_results_come_in_the_order_of_the_tasks(at_once):
+    assert list(run_in_order(tasks_of("ab", "", "c", "de"), [1, 1, 1, 9], at_once=at_once)) == list("abcde")
     assert list(run_in_order([], [], at_once=at_once)) == []
 
 
-def test_later_works_go_on_while_the_first_is_under_way():
+def test_later_tasks_go_on_while_the_first_is_under_way():
     second_ended = threading.Event()
 
     def first():
@@ -43,7 +43,7 @@ def test_results_are_there_before_their_work_has_ended():
         yield 2
 
     found = []
-    for number in run_in_order([work, *works_of([3])], [0, 0], at_once=2):
+    for number in run_in_order([work, *tasks_of([3])], [0, 0], at_once=2):
         found.append(number)
         seen.set()
     assert found == [1, 2, 3]
@@ -57,7 +57,7 @@ def test_results_are_there_before_their_work_has_ended():
         pytest.param([2] * 12, 0, 2, id="one by one"),
     ],
 )
-def test_works_are_together_no_larger_than_the_largest_or_than_what_is_small(sizes, small, most):
+def test_tasks_are_together_no_larger_than_the_largest_or_than_what_is_small(sizes, small, most):
     lock, under_way, sums, begun = threading.Lock(), [], [], []
 
     def work(number):
@@ -69,8 +69,8 @@ def test_works_are_together_no_larger_than_the_largest_or_than_what_is_small(siz
         with lock:
             under_way.remove(sizes[number])
 
-    works = [lambda n=n: work(n) for n in range(len(sizes))]
-    assert list(run_in_order(works, sizes, at_once=4, small=small)) == list(range(len(sizes)))
+    tasks = [lambda n=n: work(n) for n in range(len(sizes))]
+    assert list(run_in_order(tasks, sizes, at_once=4, small=small)) == list(range(len(sizes)))
     assert max(sums) <= most
     assert sorted(begun) == list(range(len(sizes)))
 
@@ -95,8 +95,8 @@ def test_what_a_work_raises_comes_after_its_results_and_then_no_work_begins():
         except ValueError as error:
             found.append(str(error))
 
-    works = [failing, *(lambda n=n: waiting(n) for n in range(20))]
-    read(run_in_order(works, [0] * len(works), at_once=2))
+    tasks = [failing, *(lambda n=n: waiting(n) for n in range(20))]
+    read(run_in_order(tasks, [0] * len(tasks), at_once=2))
     assert found == ["before", "broken"]
     assert len(begun) <= 2
 

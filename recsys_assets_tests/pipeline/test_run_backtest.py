@@ -288,7 +288,7 @@ def test_what_proves_integrity_cannot_be_overridden(live, gate):
 
 def test_a_gate_that_judges_nothing_here_cannot_be_overridden(live):
     live.build(SECOND)
-    with pytest.raises(ConfigurationError, match="rehearsal_empty judges nothing of this target"):
+    with pytest.raises(ConfigurationError, match="rehearsal_empty is not a gate of this target"):
         live.ship(SECOND, override=["rehearsal_empty"])
 
 

@@ -41,4 +41,4 @@ def test_a_file_whose_events_are_shifted_says_by_how_many_hours(tmp_path, hours)
     moved = [datetime.fromisoformat(f"{NEXT}T{at}+00:00") + timedelta(hours=hours) for at in ("00:00:30", "23:59:30")]
     with pytest.raises(InputError, match="all 2 events belong to other days") as refused:
         build_cart(tmp_path, [json.dumps({**line, "ts": instant.isoformat()}) for instant in moved])
-    assert f"look shifted by {hours:+d} h: moved by {-hours:+d} h they would be of {NEXT}" in str(refused.value)
+    assert f"look shifted by {hours:+d} h: moved by {-hours:+d} h they would belong to {NEXT}" in str(refused.value)

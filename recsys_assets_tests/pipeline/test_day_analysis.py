@@ -1,4 +1,4 @@
-"""A look at a day that is begun while it is written counts only for the very events that are stored."""
+"""The analysis of a day made while it is written is used only if the stored events are equal."""
 
 from concurrent.futures import Future
 from datetime import date
@@ -8,22 +8,22 @@ import pytest
 
 from recsys_assets.events.event_files import decode_events, encode_events
 from recsys_assets.events.events import Events
-from recsys_assets.pipeline.day_look import look_at, look_of
+from recsys_assets.pipeline.day_analysis import analyse_day, analysis_of_stored
 from recsys_assets_tests.events.rows import events, row
 
 DAY = date(2026, 1, 1)
 GOOD = events([row(n, user=f"u{n}", item=f"i{n % 3}") for n in range(5)])
 
 
-def ahead(looked_at):
+def ahead(analysed):
     future = Future()
-    future.set_result(look_at(looked_at, DAY))
+    future.set_result(analyse_day(analysed, DAY))
     return future
 
 
-def test_what_is_stored_as_it_was_looked_at_is_not_looked_at_again():
+def test_equal_stored_events_are_not_analysed_again():
     begun = ahead(GOOD)
-    assert look_of(decode_events(encode_events(GOOD)), DAY, begun) is begun.result()
+    assert analysis_of_stored(decode_events(encode_events(GOOD)), DAY, begun) is begun.result()
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,14 @@ def test_what_is_stored_as_it_was_looked_at_is_not_looked_at_again():
         pytest.param(Events(GOOD.codes.with_columns(rank=pl.lit(None, pl.Int64)), GOOD.ids), id="an absent number"),
     ],
 )
-def test_other_events_are_looked_at_themselves(stored):
-    found = look_of(stored, DAY, ahead(GOOD))
+def test_other_stored_events_are_analysed(stored):
+    found = analysis_of_stored(stored, DAY, ahead(GOOD))
     assert found.events is stored
-    assert (found.contract, found.profile) == (look_at(stored, DAY).contract, look_at(stored, DAY).profile)
+    assert (found.contract, found.profile) == (analyse_day(stored, DAY).contract, analyse_day(stored, DAY).profile)
 
 
-def test_an_error_of_the_look_is_that_of_the_judgement():
+def test_an_error_of_the_analysis_is_raised_by_the_judgement():
     begun = Future()
-    begun.set_exception(ValueError("no look"))
-    with pytest.raises(ValueError, match="no look"):
-        look_of(GOOD, DAY, begun)
+    begun.set_exception(ValueError("no analysis"))
+    with pytest.raises(ValueError, match="no analysis"):
+        analysis_of_stored(GOOD, DAY, begun)
