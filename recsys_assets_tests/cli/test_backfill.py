@@ -109,7 +109,7 @@ def test_one_bad_day_of_a_backfill_never_stops_the_others_and_the_pointer_only_m
 def test_without_a_first_day_it_goes_on_from_the_last_day_that_every_target_has(shop):
     for n in range(2):
         shop.write(after(n), day_lines(after(n)))
-    with pytest.raises(ConfigurationError, match="shop/home yet: name the first day by --start"):
+    with pytest.raises(ConfigurationError, match="shop/home has not been built yet: set the first day by --start"):
         last_built_day(shop.store, shop.settings.targets, before=TODAY)
     shop.run(FIRST)
     shop.run(after(1), only=HOME)
