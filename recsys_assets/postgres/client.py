@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: what their errors mean, and how tables and tenants are named."""
+"""Connections to PostgreSQL: translation of errors, names of tables, and ids of tenants."""
 
 import os
 import re
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from psycopg import sql
 
 _CONNECT_SECONDS = 10
-_WRONG = ("25", "28", "3D", "3F", "42")  # SQLSTATE: writes where none may be, credentials, database, schema, names
+_WRONG = ("25", "28", "3D", "3F", "42")  # SQLSTATE: writes in a read-only session, credentials, database, schema, names
 _BAD_DATA = ("22", "21", "54")  # SQLSTATE: values, cardinality, rows that are too long for the database or its index
-# Set by us for the transaction: whatever database, role or URL say, instants are read and written in one form.
+# Set for each transaction, so that timestamps have one format whatever the database, role or URL configure.
 _SESSION = "set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO, YMD', true)"
-# What servers say to who may not come in (28P01, 28000, 3D000). libpq keeps no SQLSTATE of a connection that failed, so
-# the words must do; a server that says it in another language counts as unavailable, which is retried in vain.
+# Messages of servers that refuse a user (28P01, 28000, 3D000). libpq keeps no SQLSTATE of a failed connection, so that
+# only the text remains. A server with another language counts as unavailable, which is retried without success.
 _REFUSED = re.compile(
     r"authentication failed for user|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist"
 )
@@ -39,7 +39,10 @@ _FOUND = "RA001"  # an SQLSTATE of our own
 
 
 def require_driver(what: str) -> Any:
-    """Return psycopg, imported when it is used: who has no database need not install it, nor wait for it."""
+    """Return psycopg; imported only when it is used, because it is optional and slow to import.
+
+    Raises `ConfigurationError`, with `what` in front, if it is not installed.
+    """
     try:
         import psycopg  # noqa: PLC0415
     except ImportError as error:
@@ -49,11 +52,11 @@ def require_driver(what: str) -> Any:
 
 @contextmanager
 def connected(variable: str, *, what: str) -> Generator[Any]:
-    """Yield a connection (psycopg's, with times in UTC) to the database whose URL stands in an environment variable.
+    """Yield a psycopg connection to the database whose URL is in the environment variable `variable`.
 
-    psycopg's errors come out as the package's, with `what` in front: `StoreUnavailableError` if the server is down,
-    does not answer in time, or breaks off; `ConfigurationError` for a wrong URL, name or right; `InputError` for data
-    that the database itself cannot read.
+    psycopg's errors become the package's, with `what` in front: `StoreUnavailableError` if the server is down, does not
+    answer in time, or disconnects; `ConfigurationError` for a wrong URL, name or right; `InputError` for data that the
+    database itself cannot read. Timestamps are in UTC once `begin_transaction` is called.
     """
     psycopg = require_driver(what)
     url = os.environ.get(variable)
@@ -62,9 +65,9 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
     try:
         connection = psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, client_encoding="utf8")
     except psycopg.ProgrammingError:
-        # Its text repeats the URL, and with it the password.
+        # The text of the error repeats the URL, and with it the password.
         raise ConfigurationError(
-            f"{what}: ${variable} is no URL of a database: expected postgresql://user:password@host/database"
+            f"{what}: ${variable} is not a database URL: expected postgresql://user:password@host/database"
         ) from None
     except psycopg.Error as error:
         kind = ConfigurationError if _is_refused(error) else StoreUnavailableError
@@ -73,31 +76,31 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
         with connection:
             yield connection
     except psycopg.DataError as error:
-        raise _error_for(what, error) from None  # whose details repeat the data
+        raise _error_for(what, error) from None  # the details of the cause repeat the data
     except psycopg.Error as error:
         raise _error_for(what, error) from error
 
 
 def begin_transaction(connection: Any, *, statement_timeout_seconds: float) -> None:
-    """Begin the connection's next transaction with the settings that our statements rely on."""
+    """Begin the connection's next transaction with the statement timeout, and with times in UTC and ISO format."""
     timeout = str(round(statement_timeout_seconds * 1000))
     connection.execute(f"SELECT set_config('statement_timeout', %s, true), {_SESSION}", [timeout])
 
 
 def find_bad_json(connection: Any, table: Any, rows: Any, value: Any, *, hidden: str) -> str | None:
-    """Return the key of the first row whose `value` is no JSON that the database can give; None if there is none.
+    """Return the key of the first row whose `value` is not JSON that the database can return, else None.
 
     `table`, `rows` (`FROM table AS e WHERE ...`) and `value` are psycopg's composables. The key is the primary key, or
-    the row's place where there is none, or where it holds the column `hidden`.
+    the row's ctid if there is no primary key or it includes the column `hidden`.
     """
-    from psycopg import Error, sql  # noqa: PLC0415 - who has no database need not install it
+    from psycopg import Error, sql  # noqa: PLC0415 - see `require_driver`
 
     columns = [name for (name,) in connection.execute(_KEY, [table.as_string(connection)]).fetchall()]
     if hidden in columns:
         columns = []
-    parts = [sql.SQL("{} || coalesce(e.{}::text, '')").format(f"{one}=", sql.Identifier(one)) for one in columns]
+    parts = [sql.SQL("{} || coalesce(e.{}::text, '')").format(f"{name}=", sql.Identifier(name)) for name in columns]
     key = sql.SQL(" || ', ' || ").join(parts) if parts else sql.SQL("'ctid=' || e.ctid::text")
-    tag = sql.SQL(f"$find_{secrets.token_hex(8)}$")  # pyright: ignore[reportArgumentType] - no literal, and safe
+    tag = sql.SQL(f"$find_{secrets.token_hex(8)}$")  # pyright: ignore[reportArgumentType] - not a literal, but safe
     try:
         connection.execute(sql.SQL(_FIND).format(tag=tag, key=key, value=value, rows=rows, found=_FOUND))
     except Error as error:
@@ -108,7 +111,7 @@ def find_bad_json(connection: Any, table: Any, rows: Any, value: Any, *, hidden:
 
 
 def _error_for(what: str, error: Any) -> RecsysAssetsError:
-    """Return what an error means: without an SQLSTATE the driver itself refused, and its class says what."""
+    """Return the package's error for an error of psycopg: by its SQLSTATE, or by its class if the driver raised it."""
     psycopg = require_driver(what)
     message = _first_line(error)
     state: str = error.sqlstate or ""
@@ -120,7 +123,7 @@ def _error_for(what: str, error: Any) -> RecsysAssetsError:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Return whether the server answered, and said that this user may not come in."""
+    """Return whether the server answered and refused the user, the password or the database."""
     return _REFUSED.search(str(error)) is not None
 
 
@@ -132,14 +135,14 @@ def table_name(place: str) -> "sql.Identifier":
     """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
     parts = place.split(".")
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
-        raise ConfigurationError(f"{place!r} names no table: expected table or schema.table")
+        raise ConfigurationError(f"{place!r} is not the name of a table: expected table or schema.table")
     from psycopg import sql  # noqa: PLC0415 - see `require_driver`
 
     return sql.Identifier(*parts)
 
 
 def tenant_id(connection: Any, table: str, tenant: str) -> Any:
-    """Return the `id` of the one row whose external_id or id is `tenant`; `InputError` if there is none, or several."""
+    """Return the `id` of the one row whose external_id or id is `tenant`; `InputError` if there are none or several."""
     from psycopg import sql  # noqa: PLC0415 - see `require_driver`
 
     query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")
@@ -150,7 +153,7 @@ def tenant_id(connection: Any, table: str, tenant: str) -> Any:
 
 
 def create_tenant(connection: Any, table: str, tenant: str) -> None:
-    """Add a row with this external_id, its id by the table's default, unless the tenant is there by either."""
+    """Insert a row with this external_id, and the table's default id, unless a row has the tenant as either."""
     from psycopg import sql  # noqa: PLC0415 - see `require_driver`
 
     query = sql.SQL(

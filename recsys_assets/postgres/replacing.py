@@ -1,4 +1,4 @@
-"""Some rows of a table replaced by others, so that what is equal is not touched and what vanished is gone."""
+"""Replacement of some rows of a table: equal rows stay untouched, missing rows are deleted."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _INCOMING = sql.Identifier("recsys_assets_incoming")
 
 @dataclass(frozen=True, slots=True)
 class KeyedTable:
-    """A table: the columns that distinguish a row from all others (with a unique index on them), and the others."""
+    """A table: its key columns, which have a unique index, and its other columns."""
 
     name: str
     keys: tuple[str, ...]
@@ -19,8 +19,8 @@ class KeyedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """How many rows were written, because they were new or different, and how many were deleted."""
+class ReplaceOutcome:
+    """Outcome of a replacement: the numbers of rows written, because they were new or different, and deleted."""
 
     written: int
     deleted: int
@@ -28,11 +28,11 @@ class Replaced:
 
 def replace_rows(
     connection: Any, table: KeyedTable, *, scope: Mapping[str, object], rows: Iterable[Sequence[object]]
-) -> Replaced:
-    """Make the rows of `table` that have the values of `scope` exactly `rows`, in the transaction under way.
+) -> ReplaceOutcome:
+    """Replace the rows of `table` that have the values of `scope` by exactly `rows`, in the current transaction.
 
-    `rows` holds the columns that are not in `scope`, in the table's order; they are sent by COPY. Equal rows stay as
-    they are, so that doing it again writes nothing.
+    `rows` holds the columns that are not in `scope`, keys first, in the table's order; they are sent by COPY. Equal
+    rows are not written, so that a repetition writes nothing.
     """
     columns = [*table.keys, *table.values]
     sent = [column for column in columns if column not in scope]
@@ -46,11 +46,11 @@ def replace_rows(
     ).rowcount
     written = connection.execute(_upsert(table, columns, scope)).rowcount
     connection.execute(sql.SQL("DROP TABLE {}").format(_INCOMING))
-    return Replaced(written, deleted)
+    return ReplaceOutcome(written, deleted)
 
 
 def _send(connection: Any, table: KeyedTable, sent: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Put the rows into a table of this session, whose columns have the types of the real one's."""
+    """Copy the rows into a temporary table whose columns have the types of the real table."""
     names = sql.SQL(", ").join(map(sql.Identifier, sent))
     connection.execute(
         sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(

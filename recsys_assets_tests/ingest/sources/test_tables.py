@@ -302,7 +302,7 @@ def test_a_database_that_is_down_is_an_error_and_no_empty_day(plain, monkeypatch
 @pytest.mark.parametrize("url", ["postgres//someone:secret@host/none", "host=x secret"])
 def test_a_url_that_is_none_is_refused_without_repeating_it(plain, monkeypatch, url):
     monkeypatch.setenv(VARIABLE, url)
-    with pytest.raises(ConfigurationError, match=f"{VARIABLE} is no URL") as caught:
+    with pytest.raises(ConfigurationError, match=f"{VARIABLE} is not a database URL") as caught:
         plain.lines()
     assert "secret" not in str(caught.value)
     monkeypatch.delenv(VARIABLE)
@@ -404,7 +404,7 @@ def _many(plain, rows):
 
 @pytest.mark.parametrize("place", ["postgresql:", "postgresql:a.b.c", "postgresql:a..b"])
 def test_a_place_that_names_no_table_is_refused(place):
-    with pytest.raises(ConfigurationError, match="names no table"):
+    with pytest.raises(ConfigurationError, match="is not the name of a table"):
         Database("").inputs(exposures=place)
 
 
