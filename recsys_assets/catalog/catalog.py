@@ -1,4 +1,4 @@
-"""The catalog of items: CSV or JSON lines to one frame, bad rows put aside one by one."""
+"""Catalog of items: CSV or JSON lines read into one frame, with bad rows quarantined one by one."""
 
 import codecs
 from collections import Counter
@@ -14,7 +14,7 @@ from recsys_assets.catalog.rows import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
-from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason, Reject, hidden_lines, show_line
+from recsys_assets.ingest.quarantine import LINE_HIDING_REASONS, LineFault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.forms import appended_form
 from recsys_assets.ingest.sources.source import RawStream
 from recsys_assets.ingest.sources.streams import FileStream
@@ -26,13 +26,13 @@ SCHEMA: Mapping[str, pl.DataType] = {
     "price": pl.Float64(),
     "created_at": pl.String(),
 }
-MAX_KEPT = 10_000  # bad rows that are kept with their text
+MAX_KEPT = 10_000  # number of bad rows that are kept with their text
 MAX_CATALOG_BYTES = 2_000_000_000  # decompressed
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogForm:
-    """What the bytes of a catalog do not say of themselves: their encoding, and what separates cells of CSV."""
+    """Text format of a catalog, which its bytes do not declare: the encoding, and the delimiter of CSV cells."""
 
     encoding: str = "utf-8"
     delimiter: str = ","
@@ -43,12 +43,12 @@ PLAIN_FORM = CatalogForm()
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A catalog as read: good rows in the order of the file, and the bad ones.
+    """A catalog as read: good rows in the order of the file, and the bad rows.
 
-    `rows`: columns of `SCHEMA`; item_id trimmed and never blank, tags as written, namespace null where blank. `digest`
-    and `size` are those of the stored bytes. `faults` counts every bad row by reason, in CSV every line: rows and
-    faults together are all that is there, and `HIDDEN_LINES` are those that long bad ones seem to hold. `rejects` are
-    the first `MAX_KEPT` of them.
+    `rows` has the columns of `SCHEMA`: item_id is trimmed and never blank, tags are as written, namespace is null where
+    blank. `digest` and `size` are those of the stored bytes. `faults` counts every bad row by reason, in CSV every line
+    of a bad row: rows and faults together cover the whole file. `HIDDEN_LINES` among them is the estimated number of
+    rows hidden in long bad ones. `rejects` holds the first `MAX_KEPT` bad rows.
     """
 
     rows: pl.DataFrame
@@ -59,12 +59,12 @@ class Catalog:
 
     @property
     def bad(self) -> int:
-        """Bad rows; a blank line is none."""
+        """Number of bad rows, without blank lines."""
         return sum(count for reason, count in self.faults.items() if reason is not Reason.BLANK_LINE)
 
     @property
     def bad_share(self) -> float:
-        """Share of bad rows among all."""
+        """Share of bad rows among all rows, from 0 to 1."""
         return self.bad / (self.bad + len(self.rows)) if self.bad else 0.0
 
 
@@ -76,13 +76,13 @@ def open_file(path: str) -> RawStream:
 def read_catalog(
     path: str | Path, *, open_stream: Callable[[str], RawStream] = open_file, form: CatalogForm = PLAIN_FORM
 ) -> Catalog:
-    """Return the catalog in a `.csv` or `.jsonl` file, also with `.gz` or `.zst` behind, as `open_stream` opens it.
+    """Read a catalog from a `.csv` or `.jsonl` file, perhaps followed by `.gz` or `.zst`, opened by `open_stream`.
 
-    JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all but item_id may be absent or null.
-    CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and perhaps `namespace|surface`,
-    `price` and `created_at`. Other names are ignored.
+    JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all except item_id may be absent or
+    null. CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and optionally
+    `namespace|surface`, `price` and `created_at`. Other names are ignored.
 
-    Raises `InputError` naming the file if it cannot be read to its end, is neither format, or is CSV without the
+    Raises `InputError` naming the file if it cannot be read to its end, is in neither format, or is CSV without the
     columns for item and tags; `LimitExceededError` if it unpacks to more than `MAX_CATALOG_BYTES`.
     """
     name = str(path)
@@ -109,21 +109,21 @@ def read_catalog(
                 rows.append(found.row)
         taken = pl.concat([*kept, _frame(rows)])
         good_bytes = unpacked.size - sizes.total()
-        bad, bad_bytes = (sum(counts[reason] for reason in NO_LINES) for counts in (faults, sizes))
+        bad, bad_bytes = (sum(counts[reason] for reason in LINE_HIDING_REASONS) for counts in (faults, sizes))
         faults[Reason.HIDDEN_LINES] = hidden_lines(bad, bad_bytes, good=len(taken), good_bytes=good_bytes)
         return Catalog(taken, stream.digest, stream.size, dict(+faults), tuple(rejects))
 
 
 def _check_one_file(name: str, found: CatalogLine) -> None:
-    """Raise `InputError` if a bad row is the beginning of another file, appended to this one."""
+    """Raise `InputError` if another file that was appended to this one begins in a bad row."""
     if form := appended_form(found.text, is_json=False):
         where = f"catalog {name}: line {found.line:,}"
-        raise InputError(f"{where} is no text, but the beginning of {form}: store the two as files of their own")
+        raise InputError(f"{where} is not text, but the beginning of {form}: store the two as separate files")
 
 
 @dataclass(slots=True)
 class _Unpacked:
-    """The bytes that a catalog unpacks to, bounded."""
+    """Count of the bytes that a catalog unpacks to, limited to `MAX_CATALOG_BYTES`."""
 
     name: str
     size: int = 0
@@ -137,7 +137,10 @@ class _Unpacked:
 
 
 def _pieces(stream: RawStream, unpacked: _Unpacked, form: CatalogForm) -> Iterator[bytes]:
-    """Yield many lines at a time in UTF-8, without the last newline; of a line that is too long, as much as says so."""
+    """Yield many lines at a time in UTF-8, without the last newline.
+
+    A line that is too long is cut to its first bytes and padded, so that it is still recognised as too long.
+    """
     buffer = fresh_bytes(CHUNK_BYTES + 1)
     is_other = codecs.lookup(form.encoding).name != "utf-8"
     for piece in read_chunks(stream, take=lambda: buffer, give_back=lambda _: None):
@@ -148,7 +151,7 @@ def _pieces(stream: RawStream, unpacked: _Unpacked, form: CatalogForm) -> Iterat
 
 
 def _as_utf8(data: bytes, encoding: str) -> bytes:
-    """Return lines in UTF-8; bytes that are none of the encoding stay, and are a fault of their line."""
+    """Return lines in UTF-8. Bytes that are invalid in the encoding stay unchanged, and are a fault of their line."""
     return data.decode(encoding, errors="surrogateescape").encode(errors="surrogateescape")
 
 
@@ -157,7 +160,7 @@ def _read_csv(pieces: Iterator[bytes], name: str, form: CatalogForm) -> Iterator
 
 
 def _read_json(pieces: Iterator[bytes], _name: str, _form: CatalogForm) -> Iterator[CatalogLine | pl.DataFrame]:
-    """Yield the rows of pieces in which every line is plain as one frame, all others one by one."""
+    """Yield the rows of a piece as one frame if all its lines are plain, else one by one."""
     number = 1
     for piece in pieces:
         plain = read_plain_lines(piece)

@@ -1,4 +1,4 @@
-"""A catalog in CSV: rows over one or more lines, under a header whose names vary; many plain lines in one go."""
+"""Readers of catalog rows: CSV with varying headers and rows over several lines, and plain lines many at a time."""
 
 import csv
 import re
@@ -30,13 +30,13 @@ _NAMES: Mapping[str, str] = {
 }
 _SEPARATORS = re.compile("[,;|]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number to Python alone
+_NUMBER = re.compile(r"[+-]?[0-9.]+([eE][+-]?[0-9]+)?|[+-]?(nan|inf)")  # 1_000 is a number only in Python
 
 
 def read_csv_pieces(
     pieces: Iterator[bytes], name: str, *, delimiter: str = ","
 ) -> Iterator[CatalogLine | pl.DataFrame]:
-    """Yield the rows of many lines at a time: as one frame where all are plain, else one by one from there on.
+    """Yield the rows of each piece as one frame while all its lines are plain, and one by one from the first other on.
 
     Raises as `read_csv_rows`.
     """
@@ -47,7 +47,7 @@ def read_csv_pieces(
             header, _, body = piece.partition(b"\n")
             fields, lines = _plain_header(header, name, delimiter), lines - 1
         plain = _read_plain_cells(body, fields, delimiter) if fields else None
-        if plain is None:  # a quote may reach over any number of lines: no later piece is known to begin with a row
+        if plain is None:  # a quote may span any number of lines: a later piece may not begin with a row
             rest = (line for some in chain([body], pieces) for line in some.split(b"\n"))
             yield from read_csv_rows(chain([header], rest), name, delimiter=delimiter, skipped=skipped)
             return
@@ -58,7 +58,7 @@ def read_csv_pieces(
 
 
 def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
-    """Return our name for each column; nothing if a quote, or what no text has, asks for a closer look."""
+    """Return the field of each column (None: ignored); an empty list if a quote or NUL requires the CSV reader."""
     if any(byte in header for byte in (b'"', b"\0")):
         return []
     text = header.removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="surrogateescape")
@@ -66,9 +66,9 @@ def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
 
 
 def _read_plain_cells(lines: bytes, fields: Sequence[str | None], delimiter: str) -> pl.DataFrame | None:
-    """Return the rows of lines in columns of `catalog.SCHEMA`; None if one of them needs a closer look.
+    """Return the rows of lines in columns of `catalog.SCHEMA`; None if one of them requires the CSV reader.
 
-    Without quotes a cell ends at a delimiter and a row with its line, so counting shows that all is well.
+    Without quotes, a cell ends at a delimiter and a row with its line, so that counting cells proves them correct.
     """
     lines = lines.removesuffix(b"\r").replace(b"\r\n", b"\n")
     long = len(lines) > MAX_LINE_BYTES and max(map(len, lines.split(b"\n"))) > MAX_LINE_BYTES
@@ -103,13 +103,13 @@ def _frame_of_cells(cells: Sequence[Sequence[str]], fields: Sequence[str | None]
 def read_csv_rows(
     lines: Iterator[bytes], name: str, *, delimiter: str = ",", skipped: int = 0
 ) -> Iterator[CatalogLine]:
-    """Yield the rows below the header; raises `InputError` if the header names no items or no tags.
+    """Yield the rows below the header; raises `InputError` if the header has no column of items or of tags.
 
-    So many lines are `skipped` below the header: somebody else read them.
+    `skipped` is the number of lines below the header that the caller has already read; line numbers include them.
 
-    A byte order mark before the header is dropped, because spreadsheets write one. Quotes are as RFC 4180 has them. A
-    bad row over several lines is a fault of each of them: a stray quote makes one row of the lines up to the next
-    quote, and they were as many rows.
+    A byte order mark before the header is dropped, because spreadsheets write one. Quotes follow RFC 4180. A bad row
+    over several lines counts as a fault of each of them: a stray quote turns all lines up to the next quote into one
+    row, and each of them may have been a row.
     """
     rows = _rows(lines, delimiter, skipped)
     header, _, _ = next(rows, ([], 0, ""))
@@ -125,36 +125,36 @@ def read_csv_rows(
 
 
 def _each_line(text: str, first: int, error: FaultError) -> Iterator[CatalogLine]:
-    """Yield a fault of every line of a row that is not blank."""
+    """Yield a fault for every line of a bad row that is not blank."""
     lines = text.split("\n")
-    for number, one in enumerate(lines, first):
+    for number, line in enumerate(lines, first):
         detail = (
             error.detail if len(lines) == 1 else f"{error.detail} (row of lines {first} to {first + len(lines) - 1})"
         )
-        if one:
-            yield CatalogLine(number, one.encode(errors="surrogateescape"), LineFault(error.reason, detail))
+        if line:
+            yield CatalogLine(number, line.encode(errors="surrogateescape"), LineFault(error.reason, detail))
 
 
 def _check_lines(cells: list[str] | csv.Error, fields: list[str | None], text: str, delimiter: str) -> None:
-    """Stop at a row over several lines that may be several rows, which a stray quote runs together.
+    """Raise `FaultError` for a row over several lines that may be several rows joined by a stray quote.
 
-    Texts in columns that are not ours may have lines, unless one of them has as many cells as a row.
+    Cells of ignored columns may have several lines, unless one of these lines has as many cells as a row.
     """
     if "\n" not in text or isinstance(cells, csv.Error):
         return
     ours = (cell for cell, field in zip(cells, fields, strict=False) if field)
     if any("\n" in cell for cell in ours) or any(_is_row(line, fields, delimiter) for line in text.split("\n")[1:]):
-        fail(Reason.NOT_CSV, "a quote runs over the end of the line, and may take in other rows: close or double it")
+        fail(Reason.NOT_CSV, "a quote spans the end of the line, and may include other rows: close or double it")
 
 
 def _is_row(line: str, fields: list[str | None], delimiter: str) -> bool:
-    """Return whether a line has as many cells as a row, with its quotes read as quotes or as letters."""
+    """Return whether a line has as many cells as a row, with its quotes read as quotes or as plain characters."""
     quoted = next(csv.reader([line], delimiter=delimiter), [])
     return len(fields) in {line.count(delimiter) + 1, len(quoted)}
 
 
 def _rows(lines: Iterator[bytes], delimiter: str, skipped: int) -> Iterator[tuple[list[str] | csv.Error, int, str]]:
-    """Yield the cells of each row (or what is wrong with them), the line that it begins on, and its text."""
+    """Yield the cells of each row (or the error of the CSV reader), the number of its first line, and its text."""
     taken: list[str] = []
 
     def texts() -> Iterator[str]:
@@ -175,30 +175,30 @@ def _rows(lines: Iterator[bytes], delimiter: str, skipped: int) -> Iterator[tupl
             cells = error
         yield cells, first, "\n".join(taken)
         first += len(taken) + skipped
-        skipped = 0  # they come right after the header
+        skipped = 0  # the skipped lines follow directly after the header
         taken.clear()
 
 
 def _read_header(header: list[str], name: str) -> list[str | None]:
-    """Return our name for each column, None for those that are not ours."""
+    """Return the field of each column (None: ignored); raises `InputError` without one column of items and of tags."""
     found = [_NAMES.get(trim(cell).lower()) for cell in header]
     for needed, allowed in (("item_id", "item_id, itemid or id"), ("tags", "tags or tag_list")):
         if found.count(needed) != 1:
             raise InputError(
                 f"catalog {name}: expected one column {allowed} in the header, found {header}; correct it, or set "
-                "raw.catalog_delimiter to what separates its cells"
+                "raw.catalog_delimiter to the character that separates its cells"
             )
     return found
 
 
 def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -> dict[str, Any]:
-    """Return the cells of a row as values of JSON types; blank is absent."""
+    """Return the cells of a row as values of JSON types; a blank price is None."""
     if isinstance(cells, csv.Error):
         fail(Reason.NOT_CSV, f"{cells}: perhaps a stray quote")
     if len(cells) != len(fields):
         fail(Reason.NOT_CSV, f"expected {len(fields)} cells as in the header, found {len(cells)}")
     if not text.isascii() and any("\udc80" <= character <= "\udcff" for character in text):
-        fail(Reason.BAD_UTF8, "holds bytes that are not of raw.catalog_encoding: name the encoding of the file there")
+        fail(Reason.BAD_UTF8, "holds bytes that are invalid in raw.catalog_encoding: set it to the file's encoding")
     values: dict[str, Any] = {field: cell for field, cell in zip(fields, cells, strict=True) if field}
     values["tags"] = _SEPARATORS.split(values["tags"])
     if trim(values.get("price") or ""):
@@ -219,7 +219,7 @@ _Text = str | msgspec.UnsetType | None
 
 
 class _TypedRow(msgspec.Struct, gc=False):
-    """A line in which nothing can be wrong, once its JSON is of these types; what is not named stays unset."""
+    """A line that needs no further checks if its JSON has these types; absent fields stay unset."""
 
     item_id: str
     tags: list[str] | msgspec.UnsetType | None = msgspec.UNSET
@@ -232,11 +232,11 @@ _ROWS = msgspec.json.Decoder(_TypedRow)
 
 
 def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
-    """Return the rows of lines, separated by newlines, in columns of `catalog.SCHEMA`; None if one needs a closer look.
+    """Return the rows of JSON lines in columns of `catalog.SCHEMA`; None if one of them requires the strict reader.
 
-    The decoder takes the last of repeated names, passes over what no field takes, and does not look at newlines. So it
-    is believed only where counting shows that each line is one object without escapes and without objects inside, and
-    that each name of ours stands once where it is set, and nowhere else.
+    The decoder takes the last of repeated names, ignores unknown fields, and does not check newlines. So its result is
+    used only if counting proves that each line is one object without escapes and nested objects, and that each known
+    name appears once where it is set, and nowhere else.
     """
     count = lines.count(b"\n") + 1
     flat = lines.startswith(b"{") and lines.endswith(b"}") and lines.count(b"}\n{") == count - 1
@@ -248,19 +248,19 @@ def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
         rows = _ROWS.decode_lines(lines.decode())
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    if len(rows) != count or not _stand_once(rows, lines):
+    if len(rows) != count or not _appear_once(rows, lines):
         return None
     frame = _frame(rows)
     return None if (frame["item_id"] == "").any() else frame
 
 
-def _stand_once(rows: Sequence[_TypedRow], lines: bytes) -> bool:
-    """Return whether names, and brackets of lists, are as many as there are values: nothing is hidden or repeated."""
-    named = (lines.count(f'"{name}"'.encode()) == _set(rows, name) for name in FIELDS)
-    return all(named) and lines.count(b"[") == sum(isinstance(row.tags, list) for row in rows)
+def _appear_once(rows: Sequence[_TypedRow], lines: bytes) -> bool:
+    """Return whether the counts of names and of list brackets equal those of values: none is hidden or repeated."""
+    are_equal = (lines.count(f'"{name}"'.encode()) == _count_set(rows, name) for name in FIELDS)
+    return all(are_equal) and lines.count(b"[") == sum(isinstance(row.tags, list) for row in rows)
 
 
-def _set(rows: Sequence[_TypedRow], name: str) -> int:
+def _count_set(rows: Sequence[_TypedRow], name: str) -> int:
     return sum(getattr(row, name) is not msgspec.UNSET for row in rows)
 
 
@@ -268,11 +268,11 @@ def _frame(rows: Sequence[_TypedRow]) -> pl.DataFrame:
     lists = [row.tags or () for row in rows]
     frame = pl.DataFrame(
         {
-            "item_id": _trimmed(_known(rows, "item_id")),
+            "item_id": _trimmed(_values_or_none(rows, "item_id")),
             "tags": list_series(lists),
-            "namespace": _trimmed(_known(rows, "namespace")),
-            "price": pl.Series(_known(rows, "price"), dtype=pl.Float64),
-            "created_at": _trimmed(_known(rows, "created_at")),
+            "namespace": _trimmed(_values_or_none(rows, "namespace")),
+            "price": pl.Series(_values_or_none(rows, "price"), dtype=pl.Float64),
+            "created_at": _trimmed(_values_or_none(rows, "created_at")),
         }
     )
     return frame.with_columns(pl.col("namespace", "created_at").replace("", None))
@@ -282,17 +282,20 @@ def _trimmed(texts: Sequence[str | None]) -> pl.Series:
     return pl.Series(texts, dtype=pl.String).str.strip_chars(WHITE_SPACE)
 
 
-def _known(rows: Sequence[_TypedRow], name: str) -> list[Any]:
-    """Return a value of each row, None where it is unset."""
+def _values_or_none(rows: Sequence[_TypedRow], name: str) -> list[Any]:
+    """Return the field's value of each row, None where it is unset."""
     values = (getattr(row, name) for row in rows)
     return [None if value is msgspec.UNSET else value for value in values]
 
 
 def list_series(lists: Sequence[Sequence[str]]) -> pl.Series:
-    """Return lists of strings as a column; all strings are in one array: else each list would be a series."""
+    """Return lists of strings as a column of List(String), built from one array of all strings.
+
+    Polars would otherwise make a series of each list.
+    """
     offsets = np.cumsum([0, *map(len, lists)], dtype=np.int64)
     members = pl.Series([text for texts in lists for text in texts], dtype=pl.String)
-    # Made of its buffers: where pandas is installed, other ways import it to see whether they are given some.
+    # Built from buffers: other constructors import pandas, if installed, to check whether they were given its types.
     array: Any = pa.Array.from_buffers(
         pa.large_list(pa.large_string()),
         len(lists),

@@ -1,4 +1,4 @@
-"""Display of items for people: title, picture and page, from optional columns of the catalog."""
+"""Display data of items: title, image and page, from optional columns of the catalog."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ import msgspec
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.sources.source import RawStream
 
-MAX_ITEMS: Final = 300_000  # more are left without a title: they would fill the memory of whoever shows them
+MAX_ITEMS: Final = 300_000  # further items get no title: they would fill the memory of the process that shows them
 _MAX_TITLE: Final = 200  # characters
 _MAX_URL: Final = 2000
 _IDS: Final = ("item_id", "itemid", "id")
@@ -21,7 +21,7 @@ _WEB: Final = ("https://", "http://")
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """What is shown of an item beside its id; None where the catalog does not say."""
+    """Display data of an item, shown next to its id; None where the catalog has no value."""
 
     title: str | None
     image_url: str | None
@@ -39,10 +39,10 @@ class _DisplayRow(msgspec.Struct, gc=False):
 def read_displays(
     path: str, *, open_stream: Callable[[str], RawStream], encoding: str = "utf-8", delimiter: str = ","
 ) -> dict[str | None, dict[str, Display]]:
-    """Return the displays in a catalog by surface (None: of every surface) and item, the last row of an item winning.
+    """Return the display data in a catalog by surface (None: every surface) and item; the last row of an item wins.
 
-    `title`, `image_url` and `url` are optional columns; a row that cannot be read is passed over, for gates judge the
-    catalog. Raises `InputError` if it cannot be opened, or read to its end.
+    `title`, `image_url` and `url` are optional columns. A row that cannot be read is skipped, because gates judge the
+    catalog. Raises `InputError` if the catalog cannot be opened, or read to its end.
     """
     found: dict[str | None, dict[str, Display]] = {}
     count = 0
@@ -58,7 +58,7 @@ def read_displays(
 
 
 class _Reader(io.RawIOBase):
-    """A raw stream as a file of Python's."""
+    """Adapter of a raw stream to Python's file interface."""
 
     def __init__(self, stream: RawStream) -> None:
         self._stream = stream
@@ -67,7 +67,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: object, /) -> int:
-        return self._stream.readinto(memoryview(buffer))  # type: ignore[arg-type] - whatever io hands in
+        return self._stream.readinto(memoryview(buffer))  # type: ignore[arg-type] - any buffer that io passes
 
 
 def _json_rows(text: io.TextIOWrapper) -> Iterator[_DisplayRow]:
@@ -108,11 +108,11 @@ def _text(value: str | None) -> str | None:
 
 
 def _web(value: str | None) -> str | None:
-    """Return an address that a browser may be sent to, or None: no script, no file."""
+    """Return a URL that is safe to link to (http or https), else None."""
     url = (value or "").strip()
     return url if url.startswith(_WEB) and len(url) <= _MAX_URL and url.isprintable() else None
 
 
 def displays_of(found: Mapping[str | None, Mapping[str, Display]], surface: str) -> dict[str, Display]:
-    """Return the displays of one surface: those of every surface, and its own before them."""
+    """Return the display data of one surface by item: its own rows override those of every surface."""
     return {**found.get(None, {}), **found.get(surface, {})}

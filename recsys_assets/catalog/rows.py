@@ -1,4 +1,4 @@
-"""Meaning of one catalog row, whichever format it came in."""
+"""One catalog row, read from a JSON line or made of values of any format."""
 
 import math
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class CatalogRow:
 
 @dataclass(frozen=True, slots=True)
 class CatalogLine:
-    """One row or why there is none, the line (from 1) that it begins on, and its text."""
+    """One row or its fault, the number (from 1) of the line on which it begins, and its text."""
 
     line: int
     text: bytes
@@ -35,7 +35,7 @@ class CatalogLine:
 
 
 def read_json_row(number: int, line: bytes) -> CatalogLine:
-    """Return the row of one JSON line."""
+    """Return the row, or the fault, of one JSON line; `number` is its line number, from 1."""
     plain = _read_plain(line)
     if plain is not None:
         return CatalogLine(number, line, plain)
@@ -43,14 +43,14 @@ def read_json_row(number: int, line: bytes) -> CatalogLine:
         pairs = read_object(line)
         repeated = find_repeated(pairs, frozenset(FIELDS))
         if repeated:
-            fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
+            fail(Reason.DUPLICATE_FIELD, f"{repeated} appears more than once")
         return CatalogLine(number, line, make_row(dict(pairs)))
     except FaultError as error:
         return CatalogLine(number, line, LineFault(error.reason, error.detail))
 
 
-class _Plain(msgspec.Struct, gc=False):
-    """A row in which nothing can be wrong, once its JSON is of these types and its item is not blank."""
+class _PlainRow(msgspec.Struct, gc=False):
+    """A row that needs no further checks if its JSON has these types and its item is not blank."""
 
     item_id: str
     tags: list[str] | None = None
@@ -59,30 +59,30 @@ class _Plain(msgspec.Struct, gc=False):
     created_at: str | None = None
 
 
-_PLAIN = msgspec.json.Decoder(_Plain)
+_PLAIN_DECODER = msgspec.json.Decoder(_PlainRow)
 
 
 def _read_plain(line: bytes) -> CatalogRow | None:
-    """Return the row of a line that is provably good, at ten times the speed; None for what needs a closer look.
+    """Return the row of a provably good line, ten times as fast; None for a line that requires the strict reader.
 
-    The decoder would take the last of repeated names: each of ours may stand once, and none in disguise.
+    The decoder takes the last of repeated names, so that each known name may appear only once, and never escaped.
     """
     simple = b"\\" not in line and len(line) <= MAX_LINE_BYTES and line.count(b"[") + line.count(b"{") <= MAX_DEPTH
     if not simple or any(line.count(name) > 1 for name in _NAMES):
         return None
     try:
-        found = _PLAIN.decode(line.decode())  # the decoder passes over what no field takes, UTF-8 or not
+        row = _PLAIN_DECODER.decode(line.decode())  # the decoder ignores unknown fields, even if they are not UTF-8
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    item_id = trim(found.item_id)
+    item_id = trim(row.item_id)
     if not item_id:
         return None
-    namespace, created_at = ((trim(text) or None) if text else None for text in (found.namespace, found.created_at))
-    return CatalogRow(item_id, tuple(found.tags or ()), namespace, found.price, created_at)
+    namespace, created_at = ((trim(text) or None) if text else None for text in (row.namespace, row.created_at))
+    return CatalogRow(item_id, tuple(row.tags or ()), namespace, row.price, created_at)
 
 
 def make_row(values: dict[str, Any]) -> CatalogRow:
-    """Return the row that values of JSON types make; raises `FaultError` with the first thing that is wrong."""
+    """Return the row made of values of JSON types; raises `FaultError` with the first fault."""
     item_id = _text(values, "item_id")
     if item_id is None:
         fail(
@@ -92,7 +92,7 @@ def make_row(values: dict[str, Any]) -> CatalogRow:
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         fail(Reason.WRONG_TYPE, f"tags: expected a list of strings, found {show(tags)}")
     if any("\0" in tag for tag in tags):
-        fail(Reason.NUL_CHARACTER, "tags hold U+0000, which no database takes: leave it out")
+        fail(Reason.NUL_CHARACTER, "tags hold U+0000, which databases cannot store: remove it")
     return CatalogRow(item_id, tuple(tags), _text(values, "namespace"), _price(values), _text(values, "created_at"))
 
 
@@ -103,7 +103,7 @@ def _text(values: dict[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         fail(Reason.WRONG_TYPE, f"{name}: expected a string, found {show(value)}")
     if "\0" in value:
-        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which no database takes: leave it out")
+        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which databases cannot store: remove it")
     return trim(value) or None
 
 

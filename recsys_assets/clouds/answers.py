@@ -1,4 +1,4 @@
-"""Meanings of what a cloud's client answers, as the errors of the package, each with the next step."""
+"""Translation of the errors of cloud clients to the errors of the package, each with the next step."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,23 +17,23 @@ from recsys_assets.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What is known of a cloud's client: its errors, what they mean, and where it looks for what it needs."""
+    """Description of a cloud's client: its errors, their meaning, and the sources of its configuration."""
 
     scheme: str
     errors: tuple[type[Exception], ...]
     answer_of: Callable[[Exception], Answer]
-    credentials: str  # where they are looked for, for people
-    address: str  # what is to be checked of it, for people
+    credentials: str  # the sources of credentials, for messages
+    address: str  # the parts of the address to check, for messages
 
     def error_for(self, name: str, error: Exception) -> RecsysAssetsError:
-        """Return the package's error for one of the client's, with the next step."""
+        """Return the package's error for an error of the client, with `name` in front and the next step."""
         answer = self.answer_of(error)
         if answer is Answer.MISSING:
             return NotFoundError(f"{name} is not in the store")
         if answer is Answer.COLD:
             return InputError(
                 f"{name} is in cold storage (Glacier or an archive tier): restore the object, wait for it, then "
-                "run again; keep what is needed out of such rules"
+                "run again; exclude such objects from the rules that archive them"
             )
         if answer is Answer.DENIED:
             return ConfigurationError(
@@ -41,8 +41,8 @@ class Cloud:
             )
         if answer is Answer.UNSUPPORTED:
             return UnsafeStoreError(
-                f"{name}: {error}: the server does not know conditional writes, so two publishers could both win: use "
-                "another one"
+                f"{name}: {error}: the server does not support conditional writes, so two publishers could both win: "
+                "use another server"
             )
         if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
             return ConfigurationError(f"{name}: {error}: check {self.address}")
@@ -50,7 +50,7 @@ class Cloud:
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
-        """Turn the client's errors into the package's."""
+        """Turn the client's errors into the package's, with `name` in front."""
         try:
             yield
         except self.errors as error:

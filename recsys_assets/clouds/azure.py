@@ -1,4 +1,4 @@
-"""Azure Blob Storage through its SDK: the client of a container, what its errors mean, a container that is read."""
+"""Azure Blob Storage through its SDK: the client of a container, the meaning of its errors, a readable container."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from recsys_assets.clouds.answers import Cloud
 from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
 from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError
 
-CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"  # as Azure's command has these
+CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"  # these variables are named as for Azure's command line
 ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
 KEYS: Final = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
 _SERVER_FAULT: Final = 500
 _READ_AT_ONCE: Final = 8 << 20
-_PAUSE: Any = 0.3  # seconds before a read is repeated; the SDK would wait 15
+_RETRY_SECONDS: Any = 0.3  # before a read is repeated; the SDK's default is 15
 _BY_CODE: Final = {
     "AccountIsDisabled": Answer.WRONG,
     "BlobAlreadyExists": Answer.LOST,
@@ -31,7 +31,7 @@ _BY_CODE: Final = {
 
 
 def answer_of(error: Exception) -> Answer:
-    """Return what an error of the SDK means."""
+    """Return the meaning of an error of the SDK."""
     if isinstance(error, ClientAuthenticationError):
         return Answer.DENIED
     if not isinstance(error, HttpResponseError) or error.status_code is None:
@@ -52,12 +52,15 @@ AZURE: Final = Cloud(
 
 
 def open_container(name: str) -> ContainerClient:
-    """Return the client of a container, by the environment's connection string, account and key, or identity."""
+    """Return a new client of a container, with the environment's connection string, account and key, or identity.
+
+    Raises `ConfigurationError` if the account is not set, or the settings are invalid.
+    """
     options: dict[str, Any] = {
         "connection_timeout": 5,
         "read_timeout": 30,
         "retry_policy": ExponentialRetry(
-            retry_total=3, initial_backoff=_PAUSE, increment_base=2, random_jitter_range=0
+            retry_total=3, initial_backoff=_RETRY_SECONDS, increment_base=2, random_jitter_range=0
         ),
         "max_single_get_size": _READ_AT_ONCE,
         "max_chunk_get_size": _READ_AT_ONCE,
@@ -68,11 +71,15 @@ def open_container(name: str) -> ContainerClient:
             return BlobServiceClient.from_connection_string(text, **options).get_container_client(name)
         account = os.environ.get(ACCOUNT)
         if not account:
-            raise ConfigurationError(f"az://{name}: whose container? Set {ACCOUNT}, or {CONNECTION}")
+            raise ConfigurationError(
+                f"az://{name}: the account of the container is not set: set {ACCOUNT}, or {CONNECTION}"
+            )
         address = account if "://" in account else f"https://{account}.blob.core.windows.net"
         return BlobServiceClient(address, credential=_credential(), **options).get_container_client(name)
     except ValueError:  # its text may repeat the key
-        raise ConfigurationError(f"az://{name}: {CONNECTION} or {ACCOUNT} cannot be read: see Azure's portal") from None
+        raise ConfigurationError(
+            f"az://{name}: {CONNECTION} or {ACCOUNT} is invalid: copy it from Azure's portal"
+        ) from None
 
 
 def _credential() -> Any:
@@ -85,8 +92,11 @@ def _credential() -> Any:
 
 
 def make_container(name: str) -> ContainerClient:
-    """Return the client of a container in this process and environment; all who only read share it."""
-    variables = tuple(sorted((one, os.environ.get(one, "")) for one in (CONNECTION, ACCOUNT, *KEYS)))
+    """Return the client of a container for this process and environment; all readers share it.
+
+    Raises as `open_container`.
+    """
+    variables = tuple(sorted((name, os.environ.get(name, "")) for name in (CONNECTION, ACCOUNT, *KEYS)))
     return _container(os.getpid(), name, variables)
 
 
@@ -96,7 +106,7 @@ def _container(_process: int, name: str, _variables: tuple[tuple[str, str], ...]
 
 
 class AzureBucket(Bucket):
-    """A container of Azure: the mark of an object is its etag."""
+    """A container of Azure; the mark of an object is its etag."""
 
     cloud = AZURE
 
@@ -105,20 +115,20 @@ class AzureBucket(Bucket):
         self._container = container
 
     def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
-        """Return the bytes from one place to another under `If-Match`."""
+        """Return the bytes from `start` to `end` under `If-Match`."""
         part: dict[str, Any] = {"offset": start, "length": end - start} if end else {}
-        found = self._container.download_blob(
+        download = self._container.download_blob(
             key,
             etag=f'"{mark}"',
             match_condition=MatchConditions.IfNotModified,
             max_concurrency=1,
-            decompress=False,  # bytes as they are stored: the SDK would unpack one part of a gzip file
+            decompress=False,  # bytes as stored: the SDK would unpack each part of a gzip file on its own
             **part,
         )
-        return _Download(found)
+        return _Download(download)
 
     def _entries(self, prefix: str) -> Iterator[BucketEntry]:
-        # Accounts with folders list those too, with nothing but this note on them.
+        # Accounts with a hierarchical namespace also list folders, marked only by this metadata.
         for item in self._container.list_blobs(name_starts_with=prefix, include=["metadata"]):
             if (item.metadata or {}).get("hdi_isfolder") != "true":
                 yield _entry(item.name, item)
@@ -132,18 +142,18 @@ class AzureBucket(Bucket):
 
 
 class _Download:
-    """The `ObjectBody` of what the SDK hands out, some megabytes at a time."""
+    """The `ObjectBody` of a download of the SDK, which reads some megabytes at a time."""
 
-    def __init__(self, found: Any) -> None:
-        self._found = found
+    def __init__(self, download: Any) -> None:
+        self._download = download
 
     def readinto(self, buffer: Any, /) -> int:
-        data = self._found.read(len(buffer))
+        data = self._download.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        """Do nothing: each of the SDK's answers is read to its end."""
+        """Do nothing: the SDK reads each response to its end."""
 
 
 def _entry(key: str, item: Any) -> BucketEntry:

@@ -1,4 +1,4 @@
-"""Google Cloud Storage by its JSON API: sessions, the meaning of answers, and a bucket that is read."""
+"""Google Cloud Storage through its JSON API: a client, the meaning of its errors, and a readable bucket."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,19 +21,19 @@ from recsys_assets.clouds.answers import Cloud
 from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
 from recsys_assets.errors import ANSWER_OF_STATUS, Answer
 
-EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # as Google's own clients have it
+EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # the name that Google's own clients use
 CREDENTIALS: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _ADDRESS: Final = "https://storage.googleapis.com"
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
-_TIMEOUT: Any = (5, 30)  # seconds to connect, and to wait for bytes
-_CONNECTIONS: Final = 50  # as of S3
+_TIMEOUT_SECONDS: Any = (5, 30)  # to connect, and to wait for bytes
+_CONNECTIONS: Final = 50  # as for S3
 _SERVER_FAULT: Final = 500
-# Of writes, 429 is busy: an object takes one a second for long, and this one was not applied.
+# For writes, 429 means busy: an object accepts about one write per second, and this write was not applied.
 _BY_STATUS: Final = {**ANSWER_OF_STATUS, 429: Answer.BUSY}
 
 
 class GcsRefusedError(Exception):
-    """An answer that is no success: its status and the server's words."""
+    """A response that is not a success, with its status and the beginning of its text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status}: {text[:300]}")
@@ -41,7 +41,7 @@ class GcsRefusedError(Exception):
 
 
 def answer_of(error: Exception) -> Answer:
-    """Return what an error of a request means."""
+    """Return the meaning of an error of a request."""
     if isinstance(error, GcsRefusedError):
         if error.status >= _SERVER_FAULT:
             return Answer.SILENT
@@ -55,7 +55,7 @@ def answer_of(error: Exception) -> Answer:
 
 GCS: Final = Cloud(
     scheme="gs",
-    errors=(GcsRefusedError, requests.RequestException, GoogleAuthError, HTTPError),  # the last of a body
+    errors=(GcsRefusedError, requests.RequestException, GoogleAuthError, HTTPError),  # the last: while a body is read
     answer_of=answer_of,
     credentials=f"{CREDENTIALS}, `gcloud auth application-default login`, or the machine's account",
     address="the bucket",
@@ -63,10 +63,10 @@ GCS: Final = Cloud(
 
 
 class GcsClient:
-    """Requests to the JSON API: reads are repeated by themselves, writes under a condition never.
+    """Client of the JSON API, which repeats failed requests unless `once` is set, as for conditional writes.
 
-    Credentials are found as Google's tools find them (application default credentials). Raises `ConfigurationError` if
-    there are none, naming `place`.
+    Credentials are found as Google's tools find them (application default credentials). Raises `ConfigurationError`
+    naming `place` if there are none.
     """
 
     def __init__(self, place: str) -> None:
@@ -80,13 +80,13 @@ class GcsClient:
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
         repeated = Retry(3, backoff_factor=0.2, status_forcelist=[408, 429, 500, 502, 503, 504], allowed_methods=None)
         repeated.raise_on_status = False
-        self._steady = _session(credentials, repeated)
+        self._repeating = _session(credentials, repeated)
         self._once = _session(credentials, Retry(0))
 
     def ask(self, method: str, path: str, *, once: bool = False, **more: Any) -> requests.Response:
-        """Send a request, never repeated if `once`, and return a success; raises `GcsRefusedError` for all others."""
-        session = self._once if once else self._steady
-        reply: requests.Response = session.request(method, self._base + path, timeout=_TIMEOUT, **more)
+        """Send a request, never repeated if `once`; return a successful response, else raise `GcsRefusedError`."""
+        session = self._once if once else self._repeating
+        reply: requests.Response = session.request(method, self._base + path, timeout=_TIMEOUT_SECONDS, **more)
         if reply.ok and reply.status_code != 304:  # noqa: PLR2004 - not modified
             return reply
         with closing(reply):
@@ -103,13 +103,16 @@ class GcsClient:
 
 
 def object_path(bucket: str, name: str = "", *, upload: bool = False) -> str:
-    """Return the path of an object, or of all of a bucket."""
+    """Return the API path of an object, or of all objects of a bucket if `name` is empty."""
     start = "/upload" if upload else ""
     return f"{start}/storage/v1/b/{quote(bucket, safe='')}/o" + (f"/{quote(name, safe='')}" if name else "")
 
 
 def make_client() -> GcsClient:
-    """Return the client of this process and environment; all who only read share it."""
+    """Return the client of this process and environment; all readers share it.
+
+    Raises `ConfigurationError` if there are no credentials.
+    """
     variables = tuple(sorted((name, os.environ.get(name, "")) for name in (EMULATOR, CREDENTIALS)))
     return _client(os.getpid(), variables)
 
@@ -120,7 +123,7 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> GcsClient
 
 
 class GcsBucket(Bucket):
-    """A bucket of Google Cloud Storage: the mark of an object is its generation, new with every write."""
+    """A bucket of Google Cloud Storage; the mark of an object is its generation, which every write changes."""
 
     cloud = GCS
     marked_by = "generation"
@@ -131,15 +134,15 @@ class GcsBucket(Bucket):
         self._client = client
 
     def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
-        """Return the bytes from one place to another under `ifGenerationMatch`."""
-        # Who takes no gzip is sent an object with `Content-Encoding: gzip` unpacked, and then without ranges.
+        """Return the bytes from `start` to `end` under `ifGenerationMatch`."""
+        # Without gzip accepted, the server unpacks objects with `Content-Encoding: gzip`, and then ignores ranges.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-{end - 1}"} if end else {})
         asked = {"alt": "media", "ifGenerationMatch": mark}
         reply = self._client.ask("GET", object_path(self.name, key), params=asked, headers=headers, stream=True)
         length = reply.headers.get("Content-Length")
         if length is not None and int(length) != end - start:
             reply.close()
-            raise GcsRefusedError(503, f"{length} bytes came where {end - start} were asked for")
+            raise GcsRefusedError(503, f"{length} bytes were sent where {end - start} were requested")
         return reply.raw
 
     def _entries(self, prefix: str) -> Iterator[BucketEntry]:
@@ -160,7 +163,7 @@ def _session(credentials: Any, retries: Retry) -> AuthorizedSession:
     adapter = HTTPAdapter(max_retries=retries, pool_maxsize=_CONNECTIONS)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
-    session.headers["Accept-Encoding"] = "identity"  # bytes as they are stored
+    session.headers["Accept-Encoding"] = "identity"  # bytes as stored
     return session
 
 

@@ -1,4 +1,4 @@
-"""Places that are URIs: which cloud they lead to, and its client, imported only where it is asked."""
+"""Opening of buckets by URI: the scheme selects the cloud, whose client is imported only when it is used."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -7,18 +7,18 @@ from typing import Final
 from recsys_assets.clouds.bucket import Bucket
 from recsys_assets.errors import ConfigurationError
 
-EXTRAS: Final[Mapping[str, str]] = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, and what brings their clients
-SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # for people
+EXTRAS: Final[Mapping[str, str]] = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, and the extras with their clients
+SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # for messages
 _STARTS: Final = tuple(f"{scheme}://" for scheme in EXTRAS)
 
 
 def is_in_cloud(place: str) -> bool:
-    """Return whether a place is the URI of a bucket, or of something in one."""
+    """Return whether a path is the URI of a bucket, or of an object in one."""
     return place.startswith(_STARTS)
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
-    """Return the scheme, the bucket and the key of a URI; the key is empty where it names none."""
+    """Return the scheme, the bucket and the key of a URI; the key is empty if the URI has none."""
     scheme, _, place = uri.partition("://")
     bucket, _, key = place.partition("/")
     return scheme, bucket, key
@@ -26,7 +26,7 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 
 @contextmanager
 def client_imported(place: str, scheme: str) -> Generator[None]:
-    """Turn a library that is not installed into a `ConfigurationError` that names `place` and what brings it."""
+    """Raise `ConfigurationError` naming `place` and the extra to install if a library is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -37,7 +37,7 @@ def client_imported(place: str, scheme: str) -> Generator[None]:
 
 
 def open_bucket(uri: str) -> Bucket:
-    """Return the bucket that a URI leads to, through the client that its environment describes.
+    """Return the bucket of a URI, with a client configured by the environment.
 
     Raises `ConfigurationError` if the client is not installed or finds no credentials.
     """

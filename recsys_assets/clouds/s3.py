@@ -1,4 +1,4 @@
-"""S3 and servers like it: the shared client, what its errors mean, listings that are whole or an error."""
+"""S3 and compatible servers: the shared client, the meaning of its errors, complete listings, and a readable bucket."""
 
 import os
 import threading
@@ -34,12 +34,12 @@ _BY_CODE: Final = {
     "RequestTimeout": Answer.SILENT,
     "SlowDown": Answer.SILENT,
 }
-_CONNECTIONS: Final = 50  # kept for the next request: of several targets at once, each asks for several objects
-_making = threading.Lock()  # boto3's own session may not be used by two threads at once; its clients may
+_CONNECTIONS: Final = 50  # kept open for reuse: several targets at once read several objects each
+_making = threading.Lock()  # boto3's sessions are not thread-safe; its clients are
 
 
 def answer_of(error: Exception) -> Answer:
-    """Return what an error of boto3 means."""
+    """Return the meaning of an error of boto3."""
     if isinstance(error, ClientError):
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if status == _NOT_IMPLEMENTED:
@@ -55,7 +55,7 @@ def answer_of(error: Exception) -> Answer:
 
 S3: Final = Cloud(
     scheme="s3",
-    errors=(ClientError, BotoCoreError, HTTPError),  # the last leaks out of a body that breaks off while it is read
+    errors=(ClientError, BotoCoreError, HTTPError),  # the last: from a body whose connection breaks while it is read
     answer_of=answer_of,
     credentials="AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or the machine's role",
     address="bucket, region and AWS_ENDPOINT_URL",
@@ -63,17 +63,17 @@ S3: Final = Cloud(
 
 
 def make_client() -> Any:
-    """Return boto3's S3 client (made at run time, so without a static type), set by its environment variables.
+    """Return boto3's S3 client (generated at run time, so without a static type), configured by its variables.
 
-    Raises `ConfigurationError` for an address with a password in it.
+    Creating a client takes a tenth of a second, so that it is shared in a process with the same variables.
 
-    Making one takes a tenth of a second: all who ask in this process and under the same variables share it.
+    Raises `ConfigurationError` for an endpoint with a password in it.
     """
     variables = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     for name, value in variables:
         if name.startswith("AWS_ENDPOINT_URL") and "@" in value:
             raise ConfigurationError(
-                f"{name} holds a user or a password, which every error about it would show: name host and port alone, "
+                f"{name} holds a user or a password, which every error about it would show: set only host and port, "
                 "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             )
     with _making:
@@ -82,17 +82,17 @@ def make_client() -> Any:
 
 @lru_cache(maxsize=4)
 def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> Any:
-    import boto3  # noqa: PLC0415 - a folder as store need not pay for it
+    import boto3  # noqa: PLC0415 - a store in a folder does not need it
     from botocore.config import Config  # noqa: PLC0415
 
     retries: Any = {"mode": "standard", "max_attempts": 4}
     config = Config(connect_timeout=5, read_timeout=30, retries=retries, max_pool_connections=_CONNECTIONS)
-    # A session of its own: the common one keeps the credentials that it found first.
+    # A new session: the default session keeps the credentials that it found first.
     return boto3.session.Session().client("s3", config=config)
 
 
 class S3Bucket(Bucket):
-    """A bucket of S3 through a boto3 client that is handed in: the mark of an object is its etag."""
+    """A bucket of S3, read through the given boto3 client; the mark of an object is its etag."""
 
     cloud = S3
 
@@ -101,8 +101,8 @@ class S3Bucket(Bucket):
         self._client = client
 
     def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
-        """Return the bytes from one place to another under `If-Match`."""
-        # No server takes a range of no bytes.
+        """Return the bytes from `start` to `end` under `If-Match`."""
+        # No server accepts an empty range.
         part = {"Range": f"bytes={start}-{end - 1}"} if end else {}
         return self._client.get_object(Bucket=self.name, Key=key, IfMatch=f'"{mark}"', **part)["Body"]
 
@@ -137,7 +137,7 @@ def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[s
 def _next_page(page: Mapping[str, Any], prefix: str, *, before: Mapping[str, str]) -> dict[str, str]:
     token = {"ContinuationToken": str(page.get("NextContinuationToken", ""))}
     if token in ({"ContinuationToken": ""}, before):
-        raise StoreUnavailableError(f"{prefix}: the listing says that it is cut and not how to go on: try again")
+        raise StoreUnavailableError(f"{prefix}: the listing is truncated without a token of the next page: try again")
     return token
 
 

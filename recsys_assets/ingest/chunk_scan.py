@@ -1,4 +1,4 @@
-"""Many lines in one compiled pass: each provably good one becomes a row of codes, every other one is handed back."""
+"""Compiled scan of many lines in one pass: provably good lines become rows of codes, all others are handed back."""
 
 from typing import NamedTuple
 
@@ -27,17 +27,17 @@ from recsys_assets.ingest.text_scan import read_instant
 
 TABLES = (*CODED_COLUMNS, "tenant", "surface", "unknown")
 TENANT, SURFACE, UNKNOWN = (TABLES.index(name) for name in ("tenant", "surface", "unknown"))
-# Less than the required fields take: so many bytes of text cannot hold more rows than this says.
+# Lower bound of the bytes of a good line (the required fields take more): it bounds the rows that a chunk can hold.
 SHORTEST_LINE = 80
 _FIELD_OF_TABLE = np.array([FIELDS.index(name) for name in TABLES[:UNKNOWN]])
 _MAX_HANDED_BACK = 1 << 14
 
 
 class Scratch(NamedTuple):
-    """All that a scan writes to, allocated once and used for many chunks.
+    """Output arrays of a scan, allocated once and reused for many chunks.
 
-    Row n of `ts`, `rank`, `codes[table]` and `lines` (number, start, end) is one good line; `handed_back` holds number,
-    start and end of the others; `name_counts[code]` counts unknown names.
+    Row n of `ts`, `rank`, `codes[table]` and `lines` (number, start, end) is one good line. `handed_back` holds number,
+    start and end of the other lines. `name_counts[code]` counts unknown names.
     """
 
     ts: NDArray[np.int64]
@@ -49,7 +49,7 @@ class Scratch(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a scan came: the next byte and line number, and how many rows and handed back lines there are so far."""
+    """Progress of a scan: the next byte, the next line number, and the number of rows and handed back lines so far."""
 
     position: int
     line: int
@@ -58,7 +58,7 @@ class Progress(NamedTuple):
 
 
 class Scanner(NamedTuple):
-    """The memory of one scan at a time; a thread needs its own."""
+    """Memory of a scan, used by one scan at a time. Each thread needs its own."""
 
     scratch: Scratch
     tables: Tables
@@ -66,9 +66,9 @@ class Scanner(NamedTuple):
 
 
 def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
-    """Return memory for chunks of at most `chunk_bytes` bytes, stored in arrays of `buffer_bytes(chunk_bytes)`.
+    """Return memory for chunks of at most `chunk_bytes` bytes, stored in arrays of `buffer_bytes(chunk_bytes)` bytes.
 
-    Without `needs_session` a line is good that has a user instead; the code of its session is `ABSENT`.
+    Without `needs_session`, a line with a user and no session is also good; the code of its session is `ABSENT`.
     """
     rows = chunk_bytes // SHORTEST_LINE + 1
     return Scanner(
@@ -86,13 +86,13 @@ def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
 
 
 def buffer_bytes(chunk_bytes: int) -> int:
-    """Return how long an array must be that chunks are scanned in: text, as much again for decoded escapes, padding."""
+    """Return the length of the array that holds a chunk: the text, the same size for decoded escapes, and padding."""
     return 2 * (chunk_bytes + PADDING)
 
 
 @compiled
 def start_chunk(scanner: Scanner) -> Progress:
-    """Forget the chunk before."""
+    """Reset the scanner for a new chunk; return the initial progress."""
     clear(scanner.tables)
     forget_shape(scanner.line)
     return Progress(0, 0, 0, 0)
@@ -100,20 +100,21 @@ def start_chunk(scanner: Scanner) -> Progress:
 
 @compiled
 def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> Progress:
-    """Scan the lines of `data[:size]`, which ends with a newline, from `progress` on.
+    """Scan the lines of `data[:size]`, which ends with a newline, starting at `progress`; return the new progress.
 
-    Stops before the end when there is no room for another line handed back: take those, set their number to 0, go on.
+    Stops early when `handed_back` is full. The caller then processes those lines, sets `handed_back` of the progress
+    to 0 and calls again.
     """
     scratch, tables, line = scanner
     position, number, rows, handed_back = progress
     while position < size and handed_back < _MAX_HANDED_BACK:
         end = scan_line(data, position, line)
-        if end >= 0 and end - position <= MAX_LINE_BYTES and _keep(data, line, tables, scratch, rows):
-            _note(scratch.lines, rows, number, position, end)
+        if end >= 0 and end - position <= MAX_LINE_BYTES and _write_row(data, line, tables, scratch, rows):
+            _write_span(scratch.lines, rows, number, position, end)
             rows += 1
         else:
             end = _end_of_line(data, position)
-            _note(scratch.handed_back, handed_back, number, position, end)
+            _write_span(scratch.handed_back, handed_back, number, position, end)
             handed_back += 1
         position = end + 1
         number += 1
@@ -121,8 +122,11 @@ def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> 
 
 
 @inlined
-def _keep(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: int) -> bool:
-    """Write the noted line as a row; False if its instant is not a plain one, it is nobody's, or a table is full."""
+def _write_row(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: int) -> bool:
+    """Write the noted line as a row.
+
+    False if the compiled code cannot read its timestamp, it has neither session nor user, or a table is full.
+    """
     instant = read_instant(data, line.values[TS, 0], line.values[TS, 1])
     if instant < 0 or (line.values[SESSION, 1] == 0 and line.values[USER, 1] == 0):
         return False
@@ -130,7 +134,7 @@ def _keep(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: i
     scratch.rank[row] = line.state[RANK_VALUE]
     for table in range(UNKNOWN):
         start, end = line.values[_FIELD_OF_TABLE[table], 0], line.values[_FIELD_OF_TABLE[table], 1]
-        code = _known(data, tables, scratch, table, row, start, end - start) if table >= TENANT else FULL
+        code = _code_of_row_before(data, tables, scratch, table, row, start, end - start) if table >= TENANT else FULL
         if code == FULL:
             code = intern(tables, table, data, start, end - start) if end > start else ABSENT
             if code == FULL:
@@ -140,8 +144,10 @@ def _keep(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: i
 
 
 @inlined
-def _known(data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, start: int, length: int) -> int:
-    """Return the code of the row before if it stands for the same text, else `FULL`."""
+def _code_of_row_before(
+    data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, start: int, length: int
+) -> int:
+    """Return the code of the previous row if its text is the same, else `FULL`."""
     if row == 0:
         return FULL
     code = scratch.codes[table, row - 1]
@@ -151,7 +157,7 @@ def _known(data: Bytes, tables: Tables, scratch: Scratch, table: int, row: int, 
 
 @inlined
 def _count_names(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch) -> bool:
-    """Count the unknown names of a line; all or none, since a line that is handed back is counted elsewhere."""
+    """Count all unknown names of a line, or none and return False: a line that is handed back is counted elsewhere."""
     for index in range(line.state[NAMES]):
         known = tables.state[UNKNOWN, 0]
         code = intern(tables, UNKNOWN, data, line.names[index, 0], line.names[index, 1])
@@ -175,7 +181,7 @@ def _end_of_line(data: Bytes, position: int) -> int:
 
 
 @inlined
-def _note(spans: NDArray[np.int64], index: int, number: int, start: int, end: int) -> None:
+def _write_span(spans: NDArray[np.int64], index: int, number: int, start: int, end: int) -> None:
     spans[index, 0] = number
     spans[index, 1] = start
     spans[index, 2] = end

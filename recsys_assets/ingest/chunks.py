@@ -1,4 +1,4 @@
-"""A stream of bytes cut into chunks of whole lines, with memory for one chunk however long the stream or a line is."""
+"""Chunks of whole lines from a stream of bytes, in the memory of one chunk whatever the length of stream and lines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
 from recsys_assets.ingest.sources.source import RawStream
 
-# More than one line may have, so that a chunk without a newline is part of a line that is too long.
+# More than the longest allowed line, so that a chunk without a newline is always part of a line that is too long.
 CHUNK_BYTES = MAX_LINE_BYTES + 2**20
 Buffer: TypeAlias = bytearray | mmap
 
@@ -24,7 +24,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line that no chunk can hold: how it begins, and how many bytes it has."""
+    """A line too long for a chunk: its first bytes and its size in bytes."""
 
     head: bytes
     size: int
@@ -37,10 +37,10 @@ def read_chunks(
     give_back: Callable[[Buffer], object],
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[Chunk | LongLine]:
-    """Yield the lines of `stream` in order; a missing last newline is added, nothing else is changed.
+    """Yield the lines of `stream` in order. A missing last newline is added, nothing else is changed.
 
-    `take` hands out buffers of more than `chunk_bytes` bytes; each belongs to the chunk that is yielded with it. One
-    that no chunk has in the end, of a stream without lines or one that broke off, goes to `give_back`.
+    `take` returns buffers of more than `chunk_bytes` bytes. A buffer belongs to the chunk that is yielded with it. A
+    buffer that was taken and not yielded, because the stream ended or failed, is passed to `give_back`.
     """
     rest, ended = b"", False
     buffer: Buffer | None = None
@@ -65,7 +65,10 @@ def read_chunks(
 
 
 def _fill(stream: RawStream, buffer: Buffer, rest: bytes, *, limit: int) -> tuple[int, bool]:
-    """Put the rest of the chunk before and more of the stream into `buffer`; return its size, and if that is all."""
+    """Fill `buffer` with the rest of the previous chunk and more of the stream.
+
+    Return the number of bytes, and True if the stream has ended.
+    """
     size = len(rest)
     buffer[:size] = rest
     with memoryview(buffer) as view:
@@ -78,7 +81,10 @@ def _fill(stream: RawStream, buffer: Buffer, rest: bytes, *, limit: int) -> tupl
 
 
 def _skip_line(stream: RawStream, buffer: Buffer, size: int) -> tuple[bytes, int, bytes, bool]:
-    """Read to the end of a line that begins in `buffer`; return its head and size, what follows, and if all ended."""
+    """Read to the end of a line that begins in `buffer`.
+
+    Return its first bytes, its size, the bytes read after it, and True if the stream has ended.
+    """
     head = bytes(buffer[: min(size, MAX_TEXT_BYTES)])
     with memoryview(buffer) as view:
         while count := stream.readinto(view):

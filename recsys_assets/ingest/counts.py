@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from recsys_assets.identity import Target
-from recsys_assets.ingest.line_judge import JudgedChunk, Refused
-from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason, Reject, hidden_lines, show_line
+from recsys_assets.ingest.line_judge import JudgedChunk, RefusedLine
+from recsys_assets.ingest.quarantine import LINE_HIDING_REASONS, LineFault, Reason, Reject, hidden_lines, show_line
 from recsys_assets.ingest.sources.forms import guess_form
 from recsys_assets.ingest.sources.source import RawInput, Versioned
 from recsys_assets.messages import plural
 
 OTHER = "(other names)"
-_MAX_NAMES = 100  # of unknown fields and of foreign targets; hostile input has as many as it has lines
+_MAX_NAMES = 100  # of unknown fields, and of foreign targets: hostile input may hold a new one in every line
 _MAX_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One input as it was read: bytes as stored, its mark, its lines; `error`: why it ended early."""
+    """One input as read: size and digest of its stored bytes, and its number of lines.
+
+    `error` is the message of what makes it unusable: it could not be read to its end, or holds no events.
+    """
 
     name: str
     size: int
@@ -27,16 +30,16 @@ class FileRecord:
     lines: int
     targets: tuple[Target, ...]
     error: str | None = None
-    version: str | None = None  # of a table that keeps versions: the one that was read
+    version: str | None = None  # the version that was read, of a table with versions
 
 
 @dataclass(frozen=True, slots=True)
 class TargetReport:
     """One target's share of a day.
 
-    `rejects` counts refused lines by reason: those that name this target, and those of its files that name none.
-    `late` counts its events of other days by day: they are quarantined as `out_of_window`, but are not bad. `spilled`
-    counts those of neighbouring days, which read the same files.
+    `rejects` counts refused lines by reason: lines that name this target, and lines of its files that name no target.
+    `late` counts its events of other days by day. They are quarantined as `out_of_window`, but are not bad lines.
+    `spilled` counts its events of neighbouring days, whose runs read the same files.
     """
 
     target: Target
@@ -48,17 +51,18 @@ class TargetReport:
 
     @property
     def bad(self) -> int:
-        """Bad lines: all refused ones but good events of other days."""
+        """Number of bad lines: all refused lines except good events of other days."""
         return sum(count for reason, count in self.rejects.items() if reason is not Reason.OUT_OF_WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
 class RawReport:
-    """A day's ingest: its files, each target's share, and what was seen but is not ours.
+    """A day's ingest: its files, the report of each target, and counts of unknown fields and foreign targets.
 
-    `unknown_fields` and `foreign` (tenant/surface that is not configured, or for which the file was not named) count
-    good lines by name, a bounded number of names; the rest stands under `OTHER`. `rejects` counts all refused lines,
-    `rejects_kept` how many of them were handed to quarantine with their text.
+    `unknown_fields` counts good lines by the name of a field outside the contract. `foreign` counts good lines by
+    tenant/surface, where it is not configured or not a target of the file. Both hold a bounded number of names; all
+    other names are counted under `OTHER`. `rejects` is the number of refused lines, `rejects_kept` the number that
+    was handed to quarantine with their text.
     """
 
     day: date
@@ -72,27 +76,29 @@ class RawReport:
 
 @dataclass(slots=True)
 class FileCounter:
-    """One input while it is read."""
+    """Counts of one input while it is read."""
 
     source: RawInput
     size: int = 0
     digest: str = ""
     lines: int = 0
     error: str | None = None
-    good: int = 0  # lines that are events, of whatever day and target
+    good: int = 0  # lines that are events, of any day and target
     blank: int = 0
-    first: Refused | None = None  # the first line that is neither good nor blank
+    first: RefusedLine | None = None  # the first line that is neither good nor blank
     seen: set[Target] = field(default_factory=set[Target])  # targets that an event or a bad line names in full
-    vague: Counter[LineFault] = field(default_factory=Counter[LineFault])  # lines that name no target, or not in full
+    unassigned: Counter[LineFault] = field(default_factory=Counter[LineFault])  # faults of lines without a full target
     text: int = 0  # bytes of all lines, decompressed
-    bad_text: Counter[Reason] = field(default_factory=Counter[Reason])  # bytes of bad lines
-    appended: tuple[int, str] | None = None  # the first line, from 1, that is another file's, and what file's
+    bad_text: Counter[Reason] = field(default_factory=Counter[Reason])  # bytes of bad lines by reason
+    appended: tuple[int, str] | None = None  # first line (from 1) where another file begins, and the form of that file
 
     def record(self) -> FileRecord:
-        """Return what is known of the input now."""
+        """Return the record of the input with the counts so far."""
         name, targets = self.source.name, tuple(self.source.targets)
         version = self.source.version if isinstance(self.source, Versioned) else None
-        return FileRecord(name, self.size, self.digest, self.lines, targets, self.error or self._useless(), version)
+        return FileRecord(
+            name, self.size, self.digest, self.lines, targets, self.error or self._unusable_message(), version
+        )
 
     def add(self, judged: JudgedChunk) -> None:
         """Count the lines of a chunk."""
@@ -102,28 +108,27 @@ class FileCounter:
         late = sum(count for fault, count in judged.faults.items() if fault.reason is Reason.OUT_OF_WINDOW)
         self.good += judged.lines - judged.faults.total() + late
         self.blank += sum(count for fault, count in judged.faults.items() if fault.reason is Reason.BLANK_LINE)
-        bad = [one for one in judged.refused if one.fault.reason not in {Reason.BLANK_LINE, Reason.OUT_OF_WINDOW}]
+        bad = [line for line in judged.refused if line.fault.reason not in {Reason.BLANK_LINE, Reason.OUT_OF_WINDOW}]
         self.first = self.first or next(iter(bad), None)
         self.text += judged.size
-        for one in bad:
-            self.bad_text[one.fault.reason] += one.size
+        for line in bad:
+            self.bad_text[line.fault.reason] += line.size
 
     def hidden_lines(self) -> int:
-        """Return how many more lines than they are the lines hold that are none."""
-        bad = sum(count for fault, count in self.vague.items() if fault.reason in NO_LINES)
-        bad_bytes = sum(self.bad_text[reason] for reason in NO_LINES)
+        """Estimate, from their size, how many records are hidden in unparsable lines."""
+        bad = sum(count for fault, count in self.unassigned.items() if fault.reason in LINE_HIDING_REASONS)
+        bad_bytes = sum(self.bad_text[reason] for reason in LINE_HIDING_REASONS)
         return hidden_lines(bad, bad_bytes, good=self.good, good_bytes=self.text - self.bad_text.total())
 
-    def _useless(self) -> str | None:
-        """Return why a file is refused as a whole: another one is appended to it, or none of its lines is good.
+    def _unusable_message(self) -> str | None:
+        """Return the message of a file that is refused as a whole; None if it is usable.
 
-        Blank lines alone are nothing.
+        A file is refused if another file is appended to it, or if it has lines but no good line. A file of blank lines
+        counts as empty.
         """
         if self.appended:
             where, what = f"{self.source.name}: line {self.appended[0]:,}", self.appended[1]
-            return (
-                f"{where} is no text, but the beginning of {what}: store the two as files of their own, and run again"
-            )
+            return f"{where} is not text, but the beginning of {what}: store the two as separate files, and run again"
         if self.good or self.lines == self.blank:
             return None
         what = f"{self.source.name} has {plural(self.lines, 'line')}, and none is an event"
@@ -135,7 +140,7 @@ class FileCounter:
 
 @dataclass(slots=True)
 class DayCounter:
-    """The counts of a day so far."""
+    """Counts of a day while its files are read."""
 
     day: date
     targets: Sequence[Target]
@@ -150,7 +155,7 @@ class DayCounter:
     kept: int = 0
 
     def add(self, file: FileCounter, judged: JudgedChunk, *, room: int) -> list[Reject]:
-        """Count a chunk of a file; return its refused lines as quarantine keeps them, `room` at most."""
+        """Count a chunk of a file; return its refused lines in the form of quarantine, at most `room`."""
         rejects = [_reject(file, refused) for refused in judged.refused[:room]]
         self.spilled += judged.spilled
         file.add(judged)
@@ -158,7 +163,7 @@ class DayCounter:
             self.events[target] += len(part)
             file.seen.add(target)
         for fault, count in judged.faults.items():
-            self._blame(fault, count, file)
+            self._count_fault(fault, count, file)
         _count_bounded(self.unknown, judged.unknown)
         _count_bounded(self.foreign, {"/".join(names): count for names, count in judged.foreign.items()})
         self.refused += judged.faults.total()
@@ -166,17 +171,17 @@ class DayCounter:
         return rejects
 
     def report(self) -> RawReport:
-        """Return the counts as they are now."""
+        """Return the report of the counts so far."""
         files = tuple(file.record() for file in self.files)
         targets = {target: self._target(target, files) for target in self.targets}
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
-    def _blame(self, fault: LineFault, count: int, file: FileCounter) -> None:
-        """Count a fault against the target that it names; one that names none waits for the end of the file."""
-        fitting = [target for target in file.source.targets if _fits(fault, target)]
+    def _count_fault(self, fault: LineFault, count: int, file: FileCounter) -> None:
+        """Count a fault against the target that the line names; without a full target it waits for the file's end."""
+        fitting = [target for target in file.source.targets if _may_belong(fault, target)]
         if fault.tenant is None or fault.surface is None:
-            if fitting:  # names of nobody we know would grow without bound
-                file.vague[fault] += count
+            if fitting:  # the names of unknown targets would grow without bound
+                file.unassigned[fault] += count
             return
         for target in fitting:
             if fault.reason is not Reason.OUT_OF_WINDOW:
@@ -185,16 +190,17 @@ class DayCounter:
             if fault.day:
                 self.late[target][fault.day] += count
 
-    def _vague(self, target: Target) -> Counter[Reason]:
-        """Refused lines that may be this target's: of its files, those that name none, and fit.
+    def _unassigned_rejects(self, target: Target) -> Counter[Reason]:
+        """Count refused lines without a full target that may belong to this target, by reason.
 
-        They count against the targets that the file holds anything of, or else one bad line in a shared file would
-        make a target's quiet day a bad one; against all of the file's targets when it holds nothing of any.
+        They count against the targets of the file of which it holds at least one line: otherwise one bad line in a
+        shared file would turn a quiet day of a target into a bad one. If the file holds no line of any of its targets,
+        they count against all of them.
         """
         counts = Counter[Reason]()
         for file in self.files:
-            for fault, count in file.vague.items():
-                fitting = {other for other in file.source.targets if _fits(fault, other)}
+            for fault, count in file.unassigned.items():
+                fitting = {other for other in file.source.targets if _may_belong(fault, other)}
                 if target in (fitting & file.seen or fitting):
                     counts[fault.reason] += count
             if target in file.seen.intersection(file.source.targets):
@@ -204,7 +210,7 @@ class DayCounter:
     def _target(self, target: Target, files: tuple[FileRecord, ...]) -> TargetReport:
         own = tuple(file for file in files if target in file.targets)
         late = self.late.get(target, Counter[str]())
-        rejects = self.rejects.get(target, Counter[Reason]()) + self._vague(target)
+        rejects = self.rejects.get(target, Counter[Reason]()) + self._unassigned_rejects(target)
         return TargetReport(
             target,
             own,
@@ -215,12 +221,12 @@ class DayCounter:
         )
 
 
-def _fits(fault: LineFault, target: Target) -> bool:
-    """Return whether the refused line may belong to the target by the names that it carries."""
+def _may_belong(fault: LineFault, target: Target) -> bool:
+    """Return whether a refused line may belong to the target: the names that it carries, if any, are the target's."""
     return fault.tenant in {None, target.tenant} and fault.surface in {None, target.surface}
 
 
-def _reject(file: FileCounter, refused: Refused) -> Reject:
+def _reject(file: FileCounter, refused: RefusedLine) -> Reject:
     fault = refused.fault
     text, escaped = show_line(refused.text)
     return Reject(
@@ -238,7 +244,7 @@ def _reject(file: FileCounter, refused: Refused) -> Reject:
 
 
 def _count_bounded(counts: Counter[str], more: Mapping[str, int]) -> None:
-    """Add counts by name, but to `OTHER` once there are too many names."""
+    """Add counts by name; new names are counted under `OTHER` once there are `_MAX_NAMES`."""
     for name, count in more.items():
         short = name[:_MAX_NAME_LENGTH]
         counts[short if short in counts or len(counts) < _MAX_NAMES else OTHER] += count

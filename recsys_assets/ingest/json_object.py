@@ -1,4 +1,4 @@
-"""One line as a JSON object: strict, every name seen, nothing converted."""
+"""Strict reader of one line as a JSON object: repeated names are kept, values are not converted."""
 
 import json
 import re
@@ -7,33 +7,33 @@ from typing import Any, NoReturn
 from recsys_assets.ingest.quarantine import Reason, fail, fail_found
 
 MAX_LINE_BYTES = 4 * 2**20
-MAX_DEPTH = 64  # of arrays and objects; beyond it readers differ, and stacks overflow
+MAX_DEPTH = 64  # of nested arrays and objects; beyond it, readers differ and stacks overflow
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = b" \t\r\n"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_MAX_DIGITS = 40  # of an integer that is worth converting: no field takes more, and Python refuses thousands
+_MAX_DIGITS = 40  # of an integer that are converted: no field allows more, and Python refuses thousands of digits
 
 
 class Pairs(list[tuple[str, Any]]):
-    """Names and values of an object in order, so that repeated names are seen."""
+    """Names and values of an object in order, repeated names included."""
 
 
 def read_object(line: bytes) -> Pairs:
-    """Return the pairs of the object that a line holds; raises `FaultError` with the first thing that is wrong.
+    """Return the pairs of the object that a line holds; raises `FaultError` with the first fault.
 
-    NaN and Infinity are no JSON, a lone surrogate escape is no character, and CR at the end is JSON white space.
+    NaN, Infinity and lone surrogate escapes are refused. CR at the end is JSON white space.
     """
     if len(line) > MAX_LINE_BYTES:
         fail(Reason.TOO_LONG, f"{len(line)} bytes: at most {MAX_LINE_BYTES}")
     if line.startswith(_BYTE_ORDER_MARK):
         fail(Reason.BYTE_ORDER_MARK, "begins with a byte order mark: write plain UTF-8")
     if not line.strip(_WHITE_SPACE):
-        fail(Reason.BLANK_LINE, "nothing but white space")
+        fail(Reason.BLANK_LINE, "only white space")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        fail(Reason.BAD_UTF8, f"byte {error.start} is no UTF-8: {error.reason}")
+        fail(Reason.BAD_UTF8, f"byte {error.start} is not valid UTF-8: {error.reason}")
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
         fail(Reason.NOT_JSON, f"nested deeper than {MAX_DEPTH}")
     value = _read_json(text)
@@ -43,7 +43,7 @@ def read_object(line: bytes) -> Pairs:
 
 
 def find_repeated(pairs: Pairs, names: frozenset[str]) -> str | None:
-    """Return the first of `names` that stands more than once, if one does."""
+    """Return the first of `names` that appears more than once; None if none does."""
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
@@ -54,7 +54,7 @@ def find_repeated(pairs: Pairs, names: frozenset[str]) -> str | None:
 
 
 def _depth(text: str) -> int:
-    """Return how deep brackets nest outside of strings."""
+    """Return the nesting depth of brackets outside of strings."""
     deepest = depth = 0
     for character in _STRING.sub("", text):
         depth += (character in "[{") - (character in "]}")
@@ -71,12 +71,12 @@ def _read_json(text: str) -> Any:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            fail(Reason.BAD_UTF8, "a \\u escape is half of a surrogate pair: it is no character")
+            fail(Reason.BAD_UTF8, "a \\u escape is half of a surrogate pair: it is not a character")
     return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _read_integer(digits: str) -> int:

@@ -1,15 +1,16 @@
-"""Ends of JSON values: compiled checks that accept only what RFC 8259 and RFC 3629 allow, and answer -1 for the rest.
+"""Compiled checks that find the ends of JSON values: they accept only RFC 8259 and RFC 3629, and return -1 otherwise.
 
-Positions count in a byte array whose text ends with a newline, which no JSON value contains: every check stops there.
+Positions are indexes into a byte array whose text ends with a newline. No JSON value contains one, so that every check
+stops there.
 
 Bounds. A check moves forward only over bytes that it has recognised, and no recognised byte is a newline: `after_space`
-takes space, tab and carriage return, `after_digits` digits, `end_of_string` stops at every control character. So no
-position passes the newline of its line, and what is looked at is at most 11 bytes (the second half of a surrogate
-pair) or one vector (32 bytes) behind it, which the padding of the array covers. Compiled code does not check indexes:
-who adds a state must keep this.
+accepts space, tab and carriage return, `after_digits` digits, and `end_of_string` stops at every control character. So
+no position passes the newline of its line. Bytes are read at most 11 positions (the second half of a surrogate pair) or
+one vector (32 bytes) after it, which the padding of the array covers. Compiled code does not check indexes: every new
+state must preserve this.
 """
 
-# ruff: noqa: PLR1714, PLR2004, SIM109 - bytes are their own numbers, and compiled code compares them one by one.
+# ruff: noqa: PLR1714, PLR2004, SIM109 - byte values are literals, and compiled code compares them one by one.
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.words import WORD_MASKS, Bytes, byte_at, find_special, load_word, lowest_bit
 
 REFUSED = -1
-# Deeper values go to the reference reader, which counts the line's own object too and allows `json_object.MAX_DEPTH`.
+# The reference reader judges deeper values: it also counts the object of the line and allows `json_object.MAX_DEPTH`.
 _MAX_DEPTH = 60
 
 _QUOTE, _BACKSLASH, _SPACE, _COMMA, _COLON, _MINUS, _PLUS, _POINT = (np.uint8(ord(c)) for c in '"\\ ,:-+.')
@@ -31,7 +32,7 @@ _HEX = np.array([int(chr(c), 16) if chr(c) in "0123456789abcdefABCDEF" else -1 f
 
 @inlined
 def after_space(data: Bytes, position: int) -> int:
-    """Return the first position from `position` on that holds no space, tab or carriage return."""
+    """Return the first position from `position` on that is not a space, tab or carriage return."""
     while byte_at(data, position) == _SPACE or byte_at(data, position) == _TAB or byte_at(data, position) == _RETURN:
         position += 1
     return position
@@ -39,11 +40,11 @@ def after_space(data: Bytes, position: int) -> int:
 
 @inlined
 def end_of_string(data: Bytes, position: int) -> tuple[int, bool]:
-    """Return where the closing quote of a string stands whose text begins at `position`, and whether it has escapes."""
-    # State: `position` is the first byte of the text that is not checked. One vector at a time is searched for a byte
-    # that is special: quote, backslash, control character, or not ASCII. None: the next vector. Quote: accepted.
-    # Backslash or a byte over 0x7F: behind the escape or character, or refused. Control character, newline included:
-    # `after_character` refuses it, so the search never leaves the line.
+    """Return the position of the closing quote of a string whose text begins at `position`, and if it has escapes."""
+    # State: `position` is the first byte of the text that is not checked yet. One vector at a time is searched for a
+    # special byte: quote, backslash, control character, or not ASCII. No special byte: go on with the next vector.
+    # Quote: accept. Backslash or a byte over 0x7F: go on after the escape or character, or refuse. Control character,
+    # newline included: `after_character` refuses it, so the search never leaves the line.
     escaped = False
     while True:
         special = find_special(data, position)
@@ -64,13 +65,13 @@ def end_of_string(data: Bytes, position: int) -> tuple[int, bool]:
 
 @compiled
 def after_character(data: Bytes, position: int) -> int:
-    """Return the position behind the UTF-8 sequence of one character that is not ASCII."""
+    """Return the position after the UTF-8 sequence of one character that is not ASCII."""
     first, second = byte_at(data, position), byte_at(data, position + 1)
     if first < 0xC2 or first > 0xF4:
         return REFUSED
     if first < 0xE0:
         return position + 2 if second & 0xC0 == 0x80 else REFUSED
-    # Refused: more bytes than the character needs, surrogates, and what lies beyond U+10FFFF.
+    # Refused: overlong sequences, surrogates, and code points above U+10FFFF.
     lowest = 0xA0 if first == 0xE0 else 0x90 if first == 0xF0 else 0x80
     highest = 0x9F if first == 0xED else 0x8F if first == 0xF4 else 0xBF
     if not lowest <= second <= highest or byte_at(data, position + 2) & 0xC0 != 0x80:
@@ -82,14 +83,14 @@ def after_character(data: Bytes, position: int) -> int:
 
 @compiled
 def after_escape(data: Bytes, position: int) -> int:
-    """Return the position behind an escape; a surrogate pair is one, and half of a pair is none."""
+    """Return the position after an escape. A surrogate pair is one escape; half of a pair is refused."""
     kind = byte_at(data, position + 1)
     if _SHORT_ESCAPES[kind]:
         return position + 2
     if kind != _LOWER_U:
         return REFUSED
     unit = hex_unit(data, position + 2)
-    if unit <= 0 or unit >> 10 == 0x37:  # U+0000 too: the reference reader knows whether it stands in a field of ours
+    if unit <= 0 or unit >> 10 == 0x37:  # U+0000 too: the reference reader decides if it is in a known field
         return REFUSED
     if unit >> 10 != 0x36:
         return position + 6
@@ -100,7 +101,7 @@ def after_escape(data: Bytes, position: int) -> int:
 
 @compiled
 def hex_unit(data: Bytes, position: int) -> int:
-    """Return the number that four hexadecimal digits write."""
+    """Return the value of four hexadecimal digits."""
     unit = 0
     for offset in range(4):
         digit = _HEX[byte_at(data, position + offset)]
@@ -112,13 +113,13 @@ def hex_unit(data: Bytes, position: int) -> int:
 
 @inlined
 def after_null(data: Bytes, position: int) -> int:
-    """Return the position behind `null`."""
+    """Return the position after `null`."""
     return position + 4 if load_word(data, position) & WORD_MASKS[4] == _NULL else REFUSED
 
 
 @compiled
 def after_number(data: Bytes, position: int) -> int:
-    """Return the position behind a number of any size."""
+    """Return the position after a number of any size."""
     if byte_at(data, position) == _MINUS:
         position += 1
     whole = after_digits(data, position)
@@ -140,7 +141,7 @@ def after_number(data: Bytes, position: int) -> int:
 
 @inlined
 def after_digits(data: Bytes, position: int) -> int:
-    """Return the first position from `position` on that holds no decimal digit."""
+    """Return the first position from `position` on that is not a decimal digit."""
     while _ZERO <= byte_at(data, position) <= _NINE:
         position += 1
     return position
@@ -148,12 +149,12 @@ def after_digits(data: Bytes, position: int) -> int:
 
 @compiled
 def after_value(data: Bytes, position: int) -> int:
-    """Return the position behind a value of any type, nested as it may be."""
-    # A stack machine without recursion. States, each at the top of the loop: "before a value" at `position`, inside
-    # `depth` brackets. An opening bracket pushes (and goes on before its first value, behind a name in an object),
-    # unless it closes at once. A scalar, or an empty bracket, is an item: `_after_item` then pops every bracket that
-    # closes behind it, and stops at a comma, which leads to "before a value" again, or at depth 0: accepted.
-    # `kinds` holds 64 brackets, `_MAX_DEPTH` admits 60: the shift loses none that is still open.
+    """Return the position after a value of any type, at most `_MAX_DEPTH` brackets deep."""
+    # A stack machine without recursion. The state at the top of the loop is "before a value" at `position`, inside
+    # `depth` brackets. An opening bracket is pushed, and its first value (in an object, after the name) is next, unless
+    # it closes at once. After a scalar or an empty bracket, `_after_item` pops every bracket that closes there, and
+    # stops at a comma, which leads to "before a value" again, or at depth 0: accepted.
+    # `kinds` has bits for 64 brackets and `_MAX_DEPTH` is 60, so that the shift loses no open bracket.
     depth = 0
     kinds = np.uint64(0)  # one bit for each open bracket, the innermost lowest: 1 is an object
     while True:
@@ -178,7 +179,7 @@ def after_value(data: Bytes, position: int) -> int:
 
 @compiled
 def _before_value(data: Bytes, position: int, kinds: np.uint64) -> int:
-    """Return where the next value of the innermost bracket begins: behind its name and colon, if it is an object."""
+    """Return the start of the next value of the innermost bracket: after its name and colon in an object."""
     if not kinds & np.uint64(1):
         return position
     if byte_at(data, position) != _QUOTE:
@@ -206,7 +207,10 @@ def _after_scalar(data: Bytes, position: int) -> int:
 
 @compiled
 def _after_item(data: Bytes, position: int, depth: int, kinds: np.uint64) -> tuple[int, int, np.uint64]:
-    """Close the brackets that end behind an item; return where the next value begins, if one does."""
+    """Pop the brackets that close after an item.
+
+    Return the start of the next value (or, at depth 0, the position after the outermost bracket), depth and kinds.
+    """
     while depth > 0:
         position = after_space(data, position)
         if byte_at(data, position) == _COMMA:

@@ -1,4 +1,4 @@
-"""The lines of one chunk judged: whose events they are, which are of another day, which are bad and why."""
+"""Judgement of the lines of one chunk: events by target, events of other days, and bad lines with their reasons."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +14,7 @@ from recsys_assets.ingest.chunks import Buffer, Chunk, LongLine
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.line_reader import PLAIN, RawEvent, Reading, read_line
 from recsys_assets.ingest.part_merge import Part, part_of, take_rows
-from recsys_assets.ingest.quarantine import NO_LINES, LineFault, Reason
+from recsys_assets.ingest.quarantine import LINE_HIDING_REASONS, LineFault, Reason
 from recsys_assets.ingest.sources.forms import appended_form
 from recsys_assets.ingest.timestamps import DAY_SECONDS, NANOSECONDS, name_of_day
 
@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 @dataclass(frozen=True, slots=True)
 class ChunkRules:
-    """What a chunk is judged by: the day, the targets asked for, how many refused lines are kept, and how to read."""
+    """Rules of judgement: the day, the requested targets, the limit of kept refused lines, and how lines are read."""
 
     day: date
     targets: Mapping[Names, Target]
@@ -35,7 +35,7 @@ class ChunkRules:
 
     @property
     def near(self) -> tuple[int, int]:
-        """The first nanosecond of the days whose events are another day's by arrangement, and the first after them."""
+        """The first nanosecond of the window of the day and its spill days, and the first nanosecond after it."""
         spill = self.spill_days * DAY_SECONDS * NANOSECONDS
         return self.start - spill, self.end + spill
 
@@ -51,8 +51,8 @@ class ChunkRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """One refused line: its number in the chunk, from 0, why it is refused, how it begins, and its size in bytes."""
+class RefusedLine:
+    """One refused line: its number in the chunk (from 0), its fault, its text or first bytes, and its size in bytes."""
 
     line: int
     fault: LineFault
@@ -62,16 +62,16 @@ class Refused:
 
 @dataclass(slots=True)
 class JudgedChunk:
-    """What one chunk held: `faults` counts every refused line, `refused` keeps the first ones.
+    """Judgement of one chunk: `faults` counts every refused line, `refused` holds the first of them.
 
-    `spilled` counts good events that a neighbouring day reads from this very file. `appended` is the first line, from
-    0, that begins or goes on as another file does, and what file.
+    `spilled` counts good events of neighbouring days, whose runs read the same file. `appended` is the first line (from
+    0) in which another file begins, and the form of that file.
     """
 
     lines: int = 0
     size: int = 0  # bytes of all lines
     parts: list[tuple[Target, Part]] = field(default_factory=list[tuple[Target, Part]])
-    refused: list[Refused] = field(default_factory=list[Refused])
+    refused: list[RefusedLine] = field(default_factory=list[RefusedLine])
     faults: Counter[LineFault] = field(default_factory=Counter[LineFault])
     foreign: Counter[Names] = field(default_factory=Counter[Names])
     unknown: Counter[str] = field(default_factory=Counter[str])
@@ -80,50 +80,50 @@ class JudgedChunk:
 
 
 def judge_long_line(line: LongLine, rules: ChunkRules) -> JudgedChunk:
-    """Return the judgement of a line that no chunk can hold."""
+    """Return the judgement of a line too long for a chunk."""
     fault = LineFault(Reason.TOO_LONG, f"{line.size} bytes: at most {MAX_LINE_BYTES}")
     text = line.head if rules.reading.shows_values else WITHHELD
     form = appended_form(line.head)
     return JudgedChunk(
         1,
         line.size,
-        refused=[Refused(0, fault, text, line.size)],
+        refused=[RefusedLine(0, fault, text, line.size)],
         faults=Counter([_without_detail(fault)]),
         appended=(0, form) if form else None,
     )
 
 
 def judge_chunk(chunk: Chunk, scanner: Scanner, rules: ChunkRules) -> JudgedChunk:
-    """Return what the lines of a chunk are: by the compiled scan where it is sure, else by the reference reader."""
+    """Judge the lines of a chunk: by the compiled scan where it accepts them, else by the reference reader."""
     data = np.frombuffer(chunk.buffer, np.uint8)
     judged = JudgedChunk()
-    doubtful = _Doubtful(rules, judged)
+    slow = _SlowLineJudge(rules, judged)
     progress = start_chunk(scanner)
     while progress.position < chunk.size:
         progress = Progress(*scan_chunk(data, chunk.size, progress, scanner))
-        doubtful.judge(chunk.buffer, scanner.scratch.handed_back[: progress.handed_back])
+        slow.judge(chunk.buffer, scanner.scratch.handed_back[: progress.handed_back])
         progress = progress._replace(handed_back=0)
     judged.lines, judged.size = progress.line, chunk.size
     _count_names(scanner, judged)
-    late = _divide(scanner, progress.rows, rules, judged)
-    doubtful.judge_late(chunk.buffer, scanner.scratch.lines[late])
-    judged.parts += doubtful.parts()
+    late = _split_by_target(scanner, progress.rows, rules, judged)
+    slow.judge_late(chunk.buffer, scanner.scratch.lines[late])
+    judged.parts += slow.parts()
     judged.refused.sort(key=lambda refused: refused.line)
     del judged.refused[rules.max_refused :]
     return judged
 
 
-class _Doubtful:
-    """Judges lines one by one by the reference reader, and collects the good ones by target."""
+class _SlowLineJudge:
+    """Judges lines one by one by the reference reader, and collects the good events by target."""
 
     def __init__(self, rules: ChunkRules, judged: JudgedChunk) -> None:
         self._rules = rules
         self._judged = judged
-        self._room = rules.max_refused
+        self._remaining_refused = rules.max_refused
         self._events: defaultdict[Target, list[RawEvent]] = defaultdict(list)
 
     def judge(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
-        """Judge lines (number, start, end) that the scan was not sure of."""
+        """Judge lines (number, start, end) that the scan handed back."""
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
             event = read_line(text, self._rules.reading)
@@ -134,8 +134,8 @@ class _Doubtful:
                 self._refuse(number, event, text)
 
     def judge_late(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
-        """Judge lines that the scan found good, but of another day; their unknown names are counted already."""
-        self._room = self._rules.max_refused
+        """Judge lines that the scan accepted, but whose day is another one; their unknown names are already counted."""
+        self._remaining_refused = self._rules.max_refused
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
             event = read_line(text, self._rules.reading)
@@ -144,11 +144,11 @@ class _Doubtful:
                 self._refuse(number, fault, text)
 
     def parts(self) -> Iterator[tuple[Target, Part]]:
-        """Return the good events, as a part for each target."""
+        """Return the good events as one part per target."""
         return ((target, part_of(events)) for target, events in self._events.items())
 
     def _take(self, event: RawEvent) -> LineFault | None:
-        """Take an event of this day, or return why it is refused."""
+        """Collect an event of this day, or count it as foreign or spilled; return the fault of one of another day."""
         names = event.tenant, event.surface
         target = self._rules.targets.get(names)
         if target is None:
@@ -164,17 +164,17 @@ class _Doubtful:
 
     def _refuse(self, number: int, fault: LineFault, text: bytes) -> None:
         self._judged.faults[_without_detail(fault)] += 1
-        if fault.reason in NO_LINES and not self._judged.appended:
+        if fault.reason in LINE_HIDING_REASONS and not self._judged.appended:
             form = appended_form(text)
             self._judged.appended = (number, form) if form else None
-        if self._room:
-            self._room -= 1
+        if self._remaining_refused:
+            self._remaining_refused -= 1
             shown = text if self._rules.reading.shows_values else WITHHELD
-            self._judged.refused.append(Refused(number, fault, shown, len(text)))
+            self._judged.refused.append(RefusedLine(number, fault, shown, len(text)))
 
 
 def _without_detail(fault: LineFault) -> LineFault:
-    """Return what a fault is counted by: all but the detail, which may differ from line to line."""
+    """Return the fault without its detail, which may differ from line to line: the key of the counts."""
     return LineFault(fault.reason, "", fault.tenant, fault.surface, fault.day)
 
 
@@ -184,8 +184,8 @@ def _count_names(scanner: Scanner, judged: JudgedChunk) -> None:
     judged.unknown.update(dict(zip(names, scanner.scratch.name_counts[:count].tolist(), strict=True)))
 
 
-def _divide(scanner: Scanner, rows: int, rules: ChunkRules, judged: JudgedChunk) -> NDArray[np.int64]:
-    """Divide the rows of a scan by the names that they carry; return those of our targets that are of another day."""
+def _split_by_target(scanner: Scanner, rows: int, rules: ChunkRules, judged: JudgedChunk) -> NDArray[np.int64]:
+    """Split the rows of a scan into parts by target; return the rows of requested targets that are of another day."""
     scratch = scanner.scratch
     tenants, surfaces = scratch.codes[TENANT, :rows].astype(np.int64), scratch.codes[SURFACE, :rows]
     pairs = tenants * max(int(scanner.tables.state[SURFACE, 0]), 1) + surfaces

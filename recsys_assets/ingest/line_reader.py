@@ -1,6 +1,7 @@
-"""The reference reader of one line: it alone defines the semantics, and gives the reason for each refused line.
+"""Reference reader of one line: it defines the semantics, and gives the reason for each refused line.
 
-The compiled scanner accepts a subset of what this accepts, with the same values, and hands every other line to it.
+The compiled scanner accepts a subset of the lines that this reader accepts, with the same values. All other lines are
+judged here.
 """
 
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ _FIELDS = frozenset({"v", "ts", "tenant", "surface", "user_id", "session_id", "i
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Requirements of a good line, and what is reported of a bad one.
+    """Requirements of a good line, and the content of reports of bad lines.
 
-    `needs_session`: without it a line may lack `session_id` where it has a `user_id`. `shows_values`: without it
-    nothing of a refused line is repeated in its report, for it may be the id of a user.
+    `needs_session`: if False, a line with a `user_id` may lack `session_id`. `shows_values`: if False, reports repeat
+    nothing of a refused line, because it may be the id of a user.
     """
 
     needs_session: bool = True
@@ -43,16 +44,20 @@ class RawEvent:
     item_id: str
     request_id: str | None
     event: str | None
-    unknown: tuple[str, ...] = ()  # names of fields that are not ours, as often as they stand in the line
+    unknown: tuple[str, ...] = ()  # names of fields outside the contract, as often as they appear in the line
 
 
 def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | LineFault:
-    r"""Return the event of one line (without its newline), or the first fault that it has.
+    r"""Return the event of one line (without its newline), or its first fault.
 
-    Decided: a known field that stands twice is a fault, because readers differ in which one counts; names of fields
-    are compared exactly; null is absent; nothing is converted (`"item_id": 5`, `"rank": 1.0` and `"v": true` have the
-    wrong type); NaN and Infinity are no JSON; a lone surrogate escape is no character; CR before the newline is JSON
-    white space; U+0000 is refused in every field of ours; unknown fields may hold any JSON value.
+    - A known field that appears twice is a fault, because readers differ in which one they use.
+    - Names of fields are compared exactly.
+    - null means absent.
+    - Values are not converted: `"item_id": 5`, `"rank": 1.0` and `"v": true` have the wrong type.
+    - NaN, Infinity and lone surrogate escapes are refused.
+    - CR before the newline is JSON white space.
+    - U+0000 is refused in every known field.
+    - Unknown fields may hold any JSON value.
     """
     try:
         pairs = read_object(line)
@@ -69,7 +74,7 @@ def read_line(line: bytes, reading: Reading = PLAIN) -> RawEvent | LineFault:
 def _unknown_names(pairs: Pairs) -> tuple[str, ...]:
     repeated = find_repeated(pairs, _FIELDS)
     if repeated:
-        fail(Reason.DUPLICATE_FIELD, f"{repeated} stands more than once")
+        fail(Reason.DUPLICATE_FIELD, f"{repeated} appears more than once")
     return tuple(name for name, _ in pairs if name not in _FIELDS)
 
 
@@ -126,7 +131,7 @@ def _required(values: dict[str, Any], name: str) -> str:
 def _session(values: dict[str, Any]) -> str | None:
     session = _optional(values, "session_id")
     if session is None and _optional(values, "user_id") is None:
-        fail(Reason.NO_SESSION, "session_id is missing, and there is no user_id to find the session by")
+        fail(Reason.NO_SESSION, "session_id is missing, and there is no user_id to derive the session from")
     return session
 
 
@@ -137,7 +142,7 @@ def _optional(values: dict[str, Any], name: str) -> str | None:
     if not isinstance(value, str):
         fail_found(Reason.WRONG_TYPE, f"{name}: expected a string", value)
     if "\0" in value:
-        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which no database takes: leave it out")
+        fail(Reason.NUL_CHARACTER, f"{name} holds U+0000, which databases cannot store: remove it")
     return trim(value) or None
 
 

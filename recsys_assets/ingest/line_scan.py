@@ -1,18 +1,18 @@
-"""One line, compiled: checked from its first byte to its newline, with a note of where each value stands.
+"""Compiled scan of one line: checks it from its first byte to its newline, and notes the position of each value.
 
-Only what is provably a good event is accepted; `REFUSED` means no more than that the reference reader must judge.
+Only lines that are provably good events are accepted. `REFUSED` only means that the reference reader must judge.
 
 States of a line. (1) A shape is known: `_follow_shape` compares the gap before each value byte by byte with the gap of
-the line before, and checks the value alone. Any difference leads to (2). (2) `_read_names`: before a name (`{` or `,`
-was read), before a value (`:` was read), behind a value. `}` and the newline end it, and its gaps become the shape;
-anything else, a known name twice, or a required field that is absent is `REFUSED`. Nothing that (1) noted remains in
-(2): it resets values, names and rank first.
+the line before, and checks only the value. Any difference leads to (2). (2) `_read_names`: before a name (`{` or `,`
+was read), before a value (`:` was read), after a value. `}` and the newline end it, and its gaps become the shape.
+Anything else, a known name that appears twice, or a required field that is absent is `REFUSED`. No note of (1) remains
+in (2), which first resets values, names and rank.
 
-Bounds. The shape points into the same array, to a line before this one, so that comparing a gap reads bytes that are
-there; a gap that matches ends, like the one it equals, at or before a newline, and values stop at the newline as
-`json_scan` explains. `names` and `shape` have room for `_MAX_VALUES` values: `_read_names` stops before there are more,
-and a shape has no more. Decoded strings go behind `_SPARE`, where as much room is as a line has: decoding never
-lengthens a text.
+Bounds. The shape points into the same array, to an earlier line, so that comparing a gap only reads existing bytes. A
+gap that matches ends, like the gap that it equals, at or before a newline, and values stop at the newline as
+`json_scan` explains. `names` and `shape` have capacity for `_MAX_VALUES` values: `_read_names` stops before there are
+more, and a shape has no more. Decoded strings are written from `_SPARE` on, where there is space for a whole line:
+decoding never lengthens a text.
 """
 
 from typing import NamedTuple
@@ -25,32 +25,32 @@ from recsys_assets.compiled.words import WORD_MASKS, Bytes, byte_at, equal_bytes
 from recsys_assets.ingest.json_scan import REFUSED, after_digits, after_null, after_space, after_value, end_of_string
 from recsys_assets.ingest.text_scan import decode_escapes, trim_span
 
-# By length, so that a name is compared with those of its own length only.
+# Sorted by length, so that a name is compared only with those of its own length.
 FIELDS = ("v", "ts", "rank", "event", "tenant", "surface", "item_id", "user_id", "session_id", "request_id")
 V, TS, RANK, EVENT, TENANT, SURFACE, ITEM, USER, SESSION, REQUEST = range(len(FIELDS))
 _UNKNOWN = -1
 _WORD = 8  # bytes
 _LENGTHS = np.array([len(name) for name in FIELDS])
 _HEADS = np.array([int.from_bytes(name.encode()[:8], "little") for name in FIELDS], np.uint64)
-_TAIL = np.uint64(int.from_bytes(b"id", "little"))  # of the two names that are longer than a word
+_TAIL = np.uint64(int.from_bytes(b"id", "little"))  # the end of both names that are longer than a word
 _FIRST_OF_LENGTH = np.array([next((f for f, n in enumerate(FIELDS) if len(n) == size), -1) for size in range(11)])
 _ALL = (1 << len(FIELDS)) - 1
 _OPTIONAL = sum(1 << field for field in (RANK, EVENT, USER, REQUEST))
 
 _QUOTE, _OPEN, _CLOSE, _COMMA, _COLON, _NEWLINE, _ZERO, _ONE = (np.uint8(ord(c)) for c in '"{},:\n01')
-_MAX_RANK_DIGITS = 18  # always fit in 64 bits; longer ones go to the reference reader
+_MAX_RANK_DIGITS = 18  # always fit in 64 bits; the reference reader judges longer numbers
 _MAX_VALUES = 64
 NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
 
 class LineNotes(NamedTuple):
-    """Notes on the line under the hand, and on the shape of the last one that was read name by name.
+    """Notes on the current line, and on the shape of the last line that was read name by name.
 
-    `values[field]` is where a string starts and ends, both 0 where absent; `names[n]` is where an unknown name starts
-    and how long it is. The shape lists the values in their order: `shape[n]` is the field, where the gap before its
-    value starts (what stands between the value before and this one), how long the gap is, and how far into it the name
-    lies and how long that is. `state` holds the number of names, the rank, the number of values of the shape (0: there
-    is none), where decoded escapes may be written, and, as bits, the fields that may be absent or blank.
+    `values[field]` holds start and end of a string, both 0 where it is absent. `names[n]` holds start and length of an
+    unknown name. The shape lists the values in their order: `shape[n]` holds the field, start and length of the gap
+    before its value (the bytes between the previous value and this one), and offset in the gap and length of the name.
+    `state` holds the number of unknown names, the rank, the number of values of the shape (0 without a shape), the
+    position at which decoded escapes may be written, and the set of fields, as bits, that may be absent or blank.
     """
 
     values: NDArray[np.int64]
@@ -60,7 +60,7 @@ class LineNotes(NamedTuple):
 
 
 def new_line(spare: int, *, needs_session: bool = True) -> LineNotes:
-    """Return empty notes; `data[spare:]` takes the text of strings that had escapes, and must be as long as a line."""
+    """Return empty notes. Strings with escapes are decoded into `data[spare:]`, which must be as long as a line."""
     values, names = np.zeros((len(FIELDS), 2), np.int64), np.empty((_MAX_VALUES, 2), np.int64)
     optional = _OPTIONAL if needs_session else _OPTIONAL | 1 << SESSION
     return LineNotes(values, names, np.empty((_MAX_VALUES + 1, 5), np.int64), np.array([0, 0, 0, spare, optional]))
@@ -68,14 +68,14 @@ def new_line(spare: int, *, needs_session: bool = True) -> LineNotes:
 
 @compiled
 def forget_shape(line: LineNotes) -> None:
-    """Read the next line name by name, because the data that the shape points to is gone."""
+    """Drop the shape, because the data that it points to is no longer valid; the next line is read name by name."""
     line.state[_VALUES] = 0
 
 
 @inlined
 def scan_line(data: Bytes, position: int, line: LineNotes) -> int:
-    """Note the values of the line that starts at `position`; return where its newline is, or `REFUSED`."""
-    # Writers rarely change their mind about order and spaces: most lines differ from the one before in the values only.
+    """Note the values of the line that starts at `position`; return the position of its newline, or `REFUSED`."""
+    # Writers rarely change the order of fields or the spaces: most lines differ from the one before only in the values.
     end = _follow_shape(data, position, line) if line.state[_VALUES] > 0 else REFUSED
     return end if end >= 0 else _read_names(data, position, line)
 
@@ -132,7 +132,7 @@ def _read_names(data: Bytes, position: int, line: LineNotes) -> int:
 
 @compiled
 def _read_name(data: Bytes, position: int, line: LineNotes, gap: int, index: int) -> tuple[int, int]:
-    """Return the field that a name means, and where its value begins."""
+    """Return the field that a name means, and the start of its value."""
     end, escaped = end_of_string(data, position + 1) if byte_at(data, position) == _QUOTE else (REFUSED, False)
     if end < 0 or escaped:
         return _UNKNOWN, REFUSED
@@ -172,7 +172,7 @@ def _note_name(line: LineNotes, start: int, length: int) -> None:
 
 @inlined
 def _read_value(data: Bytes, position: int, field: int, line: LineNotes, spare: int) -> tuple[int, int]:
-    """Check a value and note it; return the position behind it, and where the next decoded string may be written."""
+    """Check a value and note it; return the position after it, and the position for the next decoded string."""
     byte = byte_at(data, position)
     if field == _UNKNOWN:
         return after_value(data, position), spare

@@ -21,15 +21,15 @@ from recsys_assets.ingest.quarantine import Reject
 from recsys_assets.ingest.sources.source import RawInput
 
 PART_ROWS = 1 << 17
-BUFFERED_ROWS = 1 << 19  # of all targets; past it the largest is handed on, however small
+BUFFERED_ROWS = 1 << 19  # of all targets; above it the largest buffer is handed on, even below `PART_ROWS`
 T = TypeVar("T")
 R = TypeVar("R")
-_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # of days whose instants the compiled scan reads
+_FIRST_YEAR, _LAST_YEAR = 1971, 2198  # the years whose timestamps the compiled scan reads
 
 
 @dataclass(slots=True)
 class PartBuffer:
-    """Hands parts to `keep`: each of about `part_rows` rows, or less when many targets share the memory."""
+    """Merges parts and passes them to `keep`: about `part_rows` rows each, fewer if many targets share the memory."""
 
     keep: Callable[[Target, Part], None]
     part_rows: int = PART_ROWS
@@ -38,12 +38,12 @@ class PartBuffer:
     _rows: dict[Target, int] = field(default_factory=dict[Target, int])
 
     def add_all(self, parts: Iterable[tuple[Target, Part]]) -> None:
-        """Take parts of several targets."""
+        """Add parts of several targets."""
         for target, part in parts:
             self.add(target, part)
 
     def add(self, target: Target, part: Part) -> None:
-        """Take a part of a target."""
+        """Add a part of a target."""
         self._parts[target].append(part)
         self._rows[target] = self._rows.get(target, 0) + len(part)
         if self._rows[target] >= self.part_rows:
@@ -52,7 +52,7 @@ class PartBuffer:
             self._hand_on(max(self._rows, key=lambda name: (self._rows[name], name)))
 
     def flush(self) -> None:
-        """Hand on all that is left."""
+        """Hand on the remaining parts of all targets."""
         for target in sorted(self._rows):
             self._hand_on(target)
 
@@ -65,7 +65,7 @@ KeepPart: TypeAlias = Callable[[Target, Part], None]
 KeepRejects: TypeAlias = Callable[[Sequence[Reject]], None]
 
 
-def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds that tests make small
+def parse_day(  # noqa: PLR0913 - input, callbacks, and bounds that tests make small
     files: Iterable[RawInput],
     *,
     day: date,
@@ -78,20 +78,21 @@ def parse_day(  # noqa: PLR0913 - what to read, whom to hand it to, and bounds t
     spill_days: int = 0,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> RawReport:
-    """Return a day's counts, having handed on each target's events in parts, and refused lines with reason and text.
+    """Parse a day's files and return the counts.
 
-    Every file is read once.
+    Each target's events are passed to `keep_part` in parts, refused lines with reason and text to `keep_rejects`. Every
+    file is read once.
 
-    A file serves the targets that it is named for: what it holds for others is counted as foreign. Parts and rejects
-    come in the order of the files, and are the same whatever `threads` is. `max_kept_rejects` bounds the quarantine of
-    a day; past it refused lines are only counted. `reading` says whether events may lack a session, and whether values
-    of refused lines are shown. Events of the `spill_days` days before and after are counted and left to those days.
-    Memory is bounded by `chunk_bytes` and `threads`, not by the files.
-    `keep_part` is called on a thread of its own, one part at a time, so that the next lines are read meanwhile.
+    A file serves the targets that it is named for; its events of other targets are counted as foreign. Parts and
+    rejects come in the order of the files, and do not depend on `threads`. `max_kept_rejects` bounds the quarantine of
+    a day; further refused lines are only counted. `reading` says whether events may lack a session, and whether values
+    of refused lines are shown. Events of the `spill_days` days before and after are only counted; the runs of those
+    days read them. Memory is bounded by `chunk_bytes` and `threads`, not by the size of the files.
+    `keep_part` is called on a separate thread, one part at a time, while the next lines are read.
 
-    A file that cannot be read to its end, or that holds lines and not one good one, does not stop the others: its
-    record says why, and the day fails for its targets, whatever parts came from it before. Raises `ConfigurationError`
-    for a day that no Parquet timestamp in nanoseconds can hold.
+    A file that cannot be read to its end, or that holds lines but no good line, does not stop the others: its record
+    holds the error, and the day fails for its targets even if parts of it were handed on before. Raises
+    `ConfigurationError` for a day that a Parquet timestamp in nanoseconds cannot hold.
     """
     if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
         raise ConfigurationError(f"day {day} cannot be built: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}")
@@ -123,7 +124,7 @@ _Task: TypeAlias = tuple[FileCounter, Chunk | LongLine]
 
 
 class _Memory:
-    """Scanners and buffers, as many as can be in use at once; whoever takes one gives it back."""
+    """Pool of the scanners and buffers that can be in use at once; each is returned after use."""
 
     def __init__(self, threads: int, chunk_bytes: int, *, needs_session: bool) -> None:
         self._scanners: SimpleQueue[Scanner] = SimpleQueue()
@@ -145,7 +146,7 @@ class _Memory:
 
 
 def _tasks(files: Iterable[RawInput], tally: DayCounter, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
-    """Yield the chunks of all files, and note what each file is once it is read."""
+    """Yield the chunks of all files; record size, digest or error of each file once it is read."""
     for source in files:
         file = FileCounter(source)
         tally.files.append(file)
@@ -162,7 +163,7 @@ def _tasks(files: Iterable[RawInput], tally: DayCounter, memory: _Memory, chunk_
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int
 ) -> Iterator[tuple[T, R]]:
-    """Yield each task with its result, in the order of the tasks, with at most `ahead` of them under way."""
+    """Yield each task with its result, in the order of the tasks; at most `ahead` tasks are in progress."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     for task in tasks:
         waiting.append((task, pool.submit(work, task)))

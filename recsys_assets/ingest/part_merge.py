@@ -1,4 +1,4 @@
-"""Coded events of one target as ingest hands them on, and parts made of other parts, each string once."""
+"""Parts: coded events of one target as ingest hands them on, and merged parts that hold each string once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from recsys_assets.compiled.strings import PADDING, Strings, offsets_of, read_on
 from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.ingest.line_reader import RawEvent
 
-ABSENT = 0xFFFF_FFFF  # the code of no id
+ABSENT = 0xFFFF_FFFF  # the code of an absent id
 CODED_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")
 _FIRST_CAPACITY = 1 << 12
 _FIRST_TEXT = 1 << 16
@@ -20,11 +20,11 @@ _FIRST_TEXT = 1 << 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Some events of one target and day, as they came: in no order, duplicates included.
+    """Some events of one target and day, unsorted and with duplicates.
 
     `ts` (int64, nanoseconds since 1970 in UTC) and `rank` (int64) hold one value per event. `codes[column]` (uint32),
     for each of `CODED_COLUMNS`, holds an index into `ids[column]`, or `ABSENT`. The strings of `ids[column]`
-    are distinct, and in any order.
+    are distinct, in any order.
     """
 
     ts: NDArray[np.int64]
@@ -37,7 +37,7 @@ class Part:
 
 
 def part_of(events: Sequence[RawEvent]) -> Part:
-    """Return events that were read one by one as a part."""
+    """Return a part of events that were read one by one."""
     codes: dict[str, NDArray[np.uint32]] = {}
     ids: dict[str, Strings] = {}
     for name in CODED_COLUMNS:
@@ -50,13 +50,13 @@ def part_of(events: Sequence[RawEvent]) -> Part:
 
 
 def rename_users(part: Part, rename: Callable[[str], str]) -> Part:
-    """Return the part with every user id replaced by `rename(user_id)`, which maps no two alike; rows are unchanged."""
+    """Return the part with every user id replaced by `rename(user_id)`, which must map distinct ids to distinct ids."""
     users = Strings.of(rename(user) for user in part.ids["user_id"].texts())
     return replace(part, ids={**part.ids, "user_id": users})
 
 
 def merge_parts(parts: Sequence[Part]) -> Part:
-    """Return one part with the rows of all, in their order."""
+    """Return one part with the rows of all parts, in their order."""
     if len(parts) == 1:
         return parts[0]
     ids: dict[str, Strings] = {}
@@ -68,28 +68,28 @@ def merge_parts(parts: Sequence[Part]) -> Part:
 
 
 def unite(many: Sequence[Strings]) -> tuple[Strings, list[NDArray[np.uint32]]]:
-    """Return every string once, in order of appearance, and for each input the new code of each of its strings."""
+    """Return the distinct strings in order of appearance, and for each input the new code of each of its strings."""
     united = Union()
     maps = [united.add(strings) for strings in many]
     return united.strings(), maps
 
 
 class Union:
-    """Distinct strings that grow by those of one input after another; memory for what is distinct, not for all."""
+    """Distinct strings, extended by one input after another; memory grows with the distinct strings, not with all."""
 
     def __init__(self) -> None:
         self._tables = new_tables(1, capacity=_FIRST_CAPACITY, text_bytes=_FIRST_TEXT)
 
     def add(self, strings: Strings) -> NDArray[np.uint32]:
-        """Return the code of each string, new ones for those that were not met before."""
+        """Return the code of each string (uint32); strings that were not added before get new codes."""
         self._make_room(len(strings), int(strings.offsets[-1] - strings.offsets[0]))
         codes = np.empty(len(strings), np.uint32)
         _intern_all(self._tables, strings.data, strings.offsets, codes)
         return codes
 
     def strings(self) -> Strings:
-        """Return the strings by code; they share memory with this, which must not grow any more."""
-        # New strings are written one behind the other, so that their lengths give their positions.
+        """Return the strings by code. They share memory with this object, to which nothing may be added afterwards."""
+        # New strings are written one after another, so that their lengths give their positions.
         return Strings(self._tables.text, offsets_of(self._tables.spans[0, : int(self._tables.state[0, 0]), 1]))
 
     def _make_room(self, count: int, size: int) -> None:
@@ -103,7 +103,7 @@ class Union:
 
 
 def translate(codes: Sequence[NDArray[np.uint32]], maps: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
-    """Return all codes in one array, each replaced by what its own map says; `ABSENT` stays."""
+    """Return all codes in one array (uint32), each replaced by its map: `maps[n]` for `codes[n]`. `ABSENT` stays."""
     result = np.empty(sum(map(len, codes)), np.uint32)
     end = 0
     for column, new in zip(codes, maps, strict=True):
@@ -118,9 +118,9 @@ def take_rows(
     values: tuple[NDArray[np.int64], NDArray[np.int64]],
     rows: NDArray[np.int64],
 ) -> Part:
-    """Return some rows of a scan as a part of its own, with only the strings that they use.
+    """Return the given rows of a scan as a part that holds only the strings that they use.
 
-    Row n of table t has the code `codes[t, n]`; tables come in the order of `CODED_COLUMNS`; `values` are ts and rank.
+    Row n has the code `codes[t, n]` in table t. Tables are in the order of `CODED_COLUMNS`. `values` are ts and rank.
     """
     new_codes: dict[str, NDArray[np.uint32]] = {}
     ids: dict[str, Strings] = {}
@@ -168,7 +168,10 @@ def _renumber(
     renumbered: NDArray[np.uint32],
     result: NDArray[np.uint32],
 ) -> int:
-    """Return how many codes `rows` use, numbered by appearance in `result`; `used` holds the old code of each."""
+    """Renumber the codes that `rows` use, by appearance, into `result`; return how many there are.
+
+    `used[n]` becomes the old code of the new code n.
+    """
     count = 0
     for index in range(len(rows)):
         code = codes[rows[index]]

@@ -1,4 +1,4 @@
-"""User ids under a key: what stands for a user in artifacts where `raw.user_key` is set, and how a service finds it."""
+"""Keyed hashes of user ids, which replace the ids in artifacts where `raw.user_key` is set."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ _ENVIRONMENT, _FILE = "env:", "file:"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UserKey:
-    """A secret of at least `MIN_KEY_BYTES` bytes that no message shows; `ConfigurationError` for a shorter one."""
+    """A secret of at least `MIN_KEY_BYTES` bytes, never shown in messages; `ConfigurationError` for a shorter one."""
 
     secret: bytes
 
@@ -29,19 +29,19 @@ class UserKey:
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits that identify this key, and reveal nothing about it: written to records."""
+        """16 hexadecimal digits that identify this key in records and reveal nothing about it."""
         return hashlib.sha256(b"recsys-assets user key\0" + self.secret).hexdigest()[:16]
 
     def hash(self, user_id: str) -> str:
-        """Return the lower-case hex HMAC-SHA-256 of an id that is trimmed already, as ingest does."""
+        """Return the lower-case hex HMAC-SHA-256 of an id that is already trimmed, as ingest trims it."""
         return hmac.digest(self.secret, user_id.encode(), "sha256").hex()
 
 
 def read_user_key(place: str) -> UserKey:
-    """Return the key that stands in `env:NAME`, an environment variable, or `file:PATH`; white space around is no part.
+    """Return the key in `env:NAME`, an environment variable, or `file:PATH`, without the white space around it.
 
-    Its text is the key: what looks like hexadecimal digits is not decoded. Raises `ConfigurationError` naming the
-    place, never what stands there, if nothing does, or too little.
+    The text itself is the key: hexadecimal digits are not decoded. Raises `ConfigurationError` if there is no key or it
+    is too short; the message names the location, never its content.
     """
     secret = _secret(place).strip()
     try:
@@ -51,9 +51,10 @@ def read_user_key(place: str) -> UserKey:
 
 
 def hash_user_id(user_id: str, key: UserKey) -> str:
-    """Return what to ask user-keyed artifacts for in place of a user's id, as requests carry it.
+    """Return the key by which user-keyed artifacts are looked up in place of a user's id.
 
-    The id is trimmed as ingest trims it. Raises `InputError` for a blank one: nothing is kept of anonymous users.
+    The id, as requests carry it, is trimmed as ingest trims it. Raises `InputError` for a blank id: artifacts hold
+    nothing about anonymous users.
     """
     trimmed = trim(user_id)
     if not trimmed:

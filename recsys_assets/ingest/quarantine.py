@@ -1,4 +1,4 @@
-"""Quarantined lines: why each was refused, where it was found, and its text."""
+"""Quarantined lines: the reason for each refusal, file and line number, and the text."""
 
 import json
 import re
@@ -16,23 +16,23 @@ _MAX_SHOWN = 40  # characters of a value in a message
 
 MAX_TEXT_BYTES = 4096
 ERASED = "(erased: a user who is forgotten)"  # in place of the text of a line that names such a user
-_LONG = 10  # good lines
+_LONG = 10  # times the mean size of good lines: longer bad lines may hide records
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _OPEN_STRING = re.compile(r'"((?:[^"\\]|\\.)*)\Z', re.DOTALL)
 _WORD = re.compile(r"""[^\s"',;|{}\[\]()<>=]+""")
 _NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
 _MAX_DEPTH = 4  # of JSON within a string of JSON
-_CUT = "..."  # ends a value that a message shows in part
+_CUT = "..."  # the end of a value that a message shows only in part
 
 
 class Reason(StrEnum):
-    """Why a line was not taken; all but OUT_OF_WINDOW say that the line is bad."""
+    """Reason for refusing a line; except OUT_OF_WINDOW, all mean that the line is bad."""
 
     TOO_LONG = "too_long"  # over 4 MiB
     BYTE_ORDER_MARK = "byte_order_mark"
-    BAD_UTF8 = "bad_utf8"  # bytes that are no UTF-8, or an escape that is no character
+    BAD_UTF8 = "bad_utf8"  # bytes that are not UTF-8, or an escape that is not a character
     BLANK_LINE = "blank_line"
-    NOT_CSV = "not_csv"  # rows of a catalog only
+    NOT_CSV = "not_csv"  # only rows of a catalog
     NOT_JSON = "not_json"  # also NaN and Infinity, and nesting beyond `json_object.MAX_DEPTH`
     NOT_OBJECT = "not_object"
     DUPLICATE_FIELD = "duplicate_field"
@@ -41,21 +41,23 @@ class Reason(StrEnum):
     EMPTY_FIELD = "empty_field"
     OUT_OF_RANGE = "out_of_range"
     NUL_CHARACTER = "nul_character"  # U+0000 in a name or id: databases cannot hold it
-    NO_SESSION = "no_session"  # where sessions are found: neither session_id nor user_id
+    NO_SESSION = "no_session"  # where sessions are derived: neither session_id nor user_id
     UNKNOWN_VERSION = "unknown_version"
     BAD_TIME = "bad_time"
     NO_ZONE = "no_zone"
-    HIDDEN_LINES = "hidden_lines"  # of no line itself: how many more lines long bad ones hold, by their size
-    OUT_OF_WINDOW = "out_of_window"  # a good event of another day, which `day` names
+    HIDDEN_LINES = "hidden_lines"  # of no single line: the estimated number of records hidden in long bad lines
+    OUT_OF_WINDOW = "out_of_window"  # a good event of another day, which is in `day`
 
 
-NO_LINES = frozenset({Reason.TOO_LONG, Reason.BAD_UTF8, Reason.NOT_JSON, Reason.NOT_CSV})  # of these may be many in one
+# Reasons of lines that could not be split into records, so that one line may hold many.
+LINE_HIDING_REASONS = frozenset({Reason.TOO_LONG, Reason.BAD_UTF8, Reason.NOT_JSON, Reason.NOT_CSV})
 
 
 def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int:
-    """Return how many more lines the `NO_LINES` among bad ones hold by their size: a hole, or lines without ends.
+    """Estimate how many records are hidden in bad lines of `LINE_HIDING_REASONS`: damaged data, or lines without ends.
 
-    They count for as many as their bytes make of good lines, if they are longer than ten each.
+    `bad` such lines with `bad_bytes` bytes count as the number of good lines of the same size, less `bad`, if on
+    average they are longer than ten good lines; otherwise nothing is hidden (0).
     """
     if not bad or good * bad_bytes <= _LONG * good_bytes * bad:
         return 0
@@ -64,17 +66,17 @@ def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int
 
 @dataclass(frozen=True, slots=True)
 class LineFault:
-    """Why a line is refused, and the names that it carries, if it could be read so far."""
+    """Reason for refusing a line, and the tenant and surface that it names, if it could be parsed that far."""
 
     reason: Reason
     detail: str
     tenant: str | None = None
     surface: str | None = None
-    day: str | None = None  # the day that a good event belongs to, if it is another one than asked for
+    day: str | None = None  # the day of a good event that is not of the requested day
 
 
 class FaultError(Exception):
-    """Stops the reading of one line; never leaves the package. `rule` is the detail without anything of the line."""
+    """Stops the reading of one line; never leaves the package. `rule` is the detail without any content of the line."""
 
     def __init__(self, reason: Reason, rule: str, found: str = "") -> None:
         self.reason = reason
@@ -84,17 +86,17 @@ class FaultError(Exception):
 
 
 def fail(reason: Reason, detail: str) -> NoReturn:
-    """Stop reading the line."""
+    """Stop reading the line: raises `FaultError`."""
     raise FaultError(reason, detail)
 
 
 def fail_found(reason: Reason, rule: str, value: object) -> NoReturn:
-    """Stop reading the line, for a value of it that breaks the rule."""
+    """Stop reading the line because a value in it breaks the rule: raises `FaultError`."""
     raise FaultError(reason, rule, f", found {show(value)}")
 
 
 def show(value: object) -> str:
-    """Return a value of JSON as text for a message, cut short."""
+    """Return a JSON value as text for a message, cut to `_MAX_SHOWN` characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
@@ -103,9 +105,9 @@ def show(value: object) -> str:
 class Reject:
     r"""One line in quarantine; fields in the order in which they are written.
 
-    `tenant` and `surface` are the names that the line carries, if it could be read so far. `text` is the line, at most
-    `MAX_TEXT_BYTES` of its `size` bytes; where `escaped`, it was no UTF-8, and stands with each backslash doubled and
-    each offending byte as `\xNN`, so that nothing is lost.
+    `tenant` and `surface` are the names that the line carries, if it could be parsed that far. `text` holds at most the
+    first `MAX_TEXT_BYTES` of the line's `size` bytes. `escaped`: the line was not valid UTF-8, so that each backslash
+    of the text is doubled and each invalid byte is written as `\xNN`, without loss.
     """
 
     file: str
@@ -121,7 +123,7 @@ class Reject:
 
 
 def show_line(line: bytes) -> tuple[str, bool]:
-    """Return the beginning of a line as text, and whether it had to be escaped because it is no UTF-8."""
+    """Return the beginning of a line as text, and whether it had to be escaped because it is not valid UTF-8."""
     head = line[:MAX_TEXT_BYTES]
     if len(head) < len(line):
         head = head[: _whole_characters(head)]
@@ -132,16 +134,16 @@ def show_line(line: bytes) -> tuple[str, bool]:
 
 
 def encode_rejects(rejects: Iterable[Reject]) -> bytes:
-    """Return rejects as JSON lines, one object each; names that are not known are left out."""
+    """Return rejects as JSON lines, one object each, without the fields that are None."""
     return msgspec.json.Encoder().encode_lines([_written(reject) for reject in rejects])
 
 
 def _whole_characters(head: bytes) -> int:
-    """Bytes up to a last character that the limit cut in two: the cut is no fault of the line."""
+    """Return the length of `head` without a last character that the limit cut: the cut is not a fault of the line."""
     for back in range(1, 4):
-        if head[-back] >= 0xC0:  # noqa: PLR2004 - the first byte of a character of several
+        if head[-back] >= 0xC0:  # noqa: PLR2004 - the first byte of a multi-byte character
             return len(head) - back
-        if head[-back] < 0x80:  # noqa: PLR2004 - a character of its own
+        if head[-back] < 0x80:  # noqa: PLR2004 - a one-byte character
             break
     return len(head)
 
@@ -153,17 +155,20 @@ def _written(reject: Reject) -> dict[str, object]:
 def mentioned_ids(text: str) -> set[str]:
     """Return every text in a line that may be a user's id.
 
-    Each JSON string, its escapes decoded and its ends trimmed as ingest does; each number, an integral one also without
-    its fraction and exponent; each word between white space and punctuation, for lines that are no JSON; and the same
-    of the JSON that a string holds. A line that was escaped, as it is no UTF-8, has its backslashes read both ways.
+    - Each JSON string, with escapes decoded and trimmed as ingest does.
+    - Each number, an integral one also without its fraction and exponent.
+    - Each word between white space and punctuation, for lines that are not JSON.
+    - The same of JSON inside a string.
+
+    The backslashes of a line that was escaped, because it is not valid UTF-8, are read both ways.
     """
     found = set(_ids(text, depth=0))
     return found | set(_ids(text.replace("\\\\", "\\"), depth=0)) if "\\\\" in text else found
 
 
 def mentions(text: str, names: Collection[str], *, is_cut: bool = False) -> bool:
-    """Return True if a line names one of these users, or, where it is cut, may have named one beyond its end."""
-    if not mentioned_ids(text).isdisjoint(names) or any(_stands_alone(name, text) for name in names):
+    """Return True if a line names one of these users, or was cut and may have named one after the cut."""
+    if not mentioned_ids(text).isdisjoint(names) or any(_is_whole_word(name, text) for name in names):
         return True
     begun = _OPEN_STRING.search(text.removesuffix(_CUT)) if is_cut or text.endswith(_CUT) else None
     return begun is not None and any(name.startswith(trim(_decoded(begun[1]))) for name in names)
@@ -180,7 +185,7 @@ def _ids(text: str, *, depth: int) -> Iterator[str]:
         for part in word.split(":"):
             yield part
             yield from _integral(part)
-    if depth == 0 and text.count('"') % 2:  # a quote too many: strings were found between the wrong ones
+    if depth == 0 and text.count('"') % 2:  # an odd number of quotes: strings were matched between the wrong ones
         yield from _WORD.findall(text)
 
 
@@ -198,6 +203,6 @@ def _integral(word: str) -> Iterator[str]:
             yield str(int(value))
 
 
-def _stands_alone(name: str, text: str) -> bool:
-    """Return True if a name is in a text with no letter, digit, `_`, `-` or escape beside it."""
+def _is_whole_word(name: str, text: str) -> bool:
+    """Return True if a name is in a text with no letter, digit, `_`, `-` or escape next to it."""
     return name in text and re.search(rf"(?<![\w\\-]){re.escape(name)}(?![\w\\-])", text) is not None

@@ -1,15 +1,15 @@
-"""Values of a line's strings, compiled: escapes decoded, White_Space trimmed, instants read.
+"""Compiled readers of string values: they decode escapes, trim White_Space and parse timestamps.
 
-Spans come from `json_scan`, which has checked them: UTF-8 is whole, and every escape is complete. So decoding has no
-state "invalid": at a backslash it takes 2, 6 or 12 bytes, else 1, and `start` meets `end` exactly. What is written
-(at most 4 bytes for 12 read, 3 for 6, 1 for 2) never overtakes what is read, so the spare room of one line suffices.
+`json_scan` has checked the spans: UTF-8 sequences and escapes are complete. So decoding has no state "invalid": it
+reads 2, 6 or 12 bytes at a backslash, else 1, and `start` meets `end` exactly. The output (at most 4 bytes for 12 read,
+3 for 6, 1 for 2) never overtakes the input, so that the spare space of one line suffices.
 
-An instant is read by position, and its length is checked first (20 to 35 bytes): day at 0, separator at 10, clock at
-11, then either a fraction or none, then `Z` or an offset, which must end where the string ends. A digit that is none
-makes `_two_digits` so negative that each range check fails: no state needs a flag of its own.
+A timestamp is read by position, after its length is checked (20 to 35 bytes): day at 0, separator at 10, clock at
+11, then an optional fraction, then `Z` or an offset, which must end where the string ends. A byte that is not a digit
+makes the result of `_two_digits` so negative that each range check fails, so that no state needs a flag.
 """
 
-# ruff: noqa: PLR0911, PLR1714, PLR2004 - bytes are their own numbers, and compiled code compares them one by one.
+# ruff: noqa: PLR0911, PLR1714, PLR2004 - byte values are literals, and compiled code compares them one by one.
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _SPACE, _NOT_ASCII = 0x20, 0x80
 _PLAIN = np.array(
     [ord({"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(chr(c), chr(c))) for c in range(256)]
 )
-# Days before the year 1970 + n, and before each month; later years go to the reference reader.
+# Days before the year 1970 + n, and before each month; the reference reader reads later years.
 _FIRST_YEAR, _YEARS = 1970, 230
 _DAYS_BEFORE_YEAR = np.array([days_before(_FIRST_YEAR + n, 1, 1) for n in range(_YEARS)])
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -35,7 +35,7 @@ _NO_OFFSET = 1 << 20
 
 @compiled
 def decode_escapes(data: Bytes, start: int, end: int, target: int) -> int:
-    """Write the checked text of `data[start:end]`, its escapes decoded, from `target` on; return where it ends."""
+    """Write the checked text of `data[start:end]` with escapes decoded from `target` on; return the end position."""
     while start < end:
         byte = byte_at(data, start)
         if byte != _BACKSLASH:
@@ -90,7 +90,7 @@ def trim_span(data: Bytes, start: int, end: int) -> tuple[int, int]:
 
 @compiled
 def _white_space(data: Bytes, start: int, end: int) -> int:
-    """Return how many bytes the White_Space character at `start` takes; 0 if there is none."""
+    """Return the number of bytes of the White_Space character at `start`; 0 if there is none."""
     first = byte_at(data, start)
     if first == 0x20 or 0x09 <= first <= 0x0D:
         return 1
@@ -112,7 +112,7 @@ def _white_space(data: Bytes, start: int, end: int) -> int:
 
 @inlined
 def read_instant(data: Bytes, start: int, end: int) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 instant of the years 1971 to 2198; `REFUSED` for all else."""
+    """Return nanoseconds since 1970 of an RFC 3339 timestamp of the years 1971 to 2198, else `REFUSED`."""
     if not _SHORTEST <= end - start <= _LONGEST:
         return REFUSED
     day = _days(data, start)
@@ -152,7 +152,7 @@ def _days(data: Bytes, position: int) -> int:
         or not 1 <= month <= 12
     ):
         return REFUSED
-    leap = year % 4 == 2 and year != 130  # 1972 is one, 2100 is none
+    leap = year % 4 == 2 and year != 130  # 1972 is a leap year, 2100 is not
     if not 1 <= day <= _MONTH_DAYS[month] + (leap and month == 2):
         return REFUSED
     return _DAYS_BEFORE_YEAR[year] + _DAYS_BEFORE_MONTH[month] + (leap and month > 2) + day - 1
@@ -174,7 +174,7 @@ def _clock(data: Bytes, position: int) -> int:
 
 @inlined
 def _fraction(data: Bytes, position: int, end: int) -> tuple[int, int]:
-    """Return the position behind one to nine digits, and the nanoseconds that they write."""
+    """Return the position after one to nine digits of a fraction, and its nanoseconds."""
     nanoseconds = 0
     digits = 0
     while position < end and 48 <= byte_at(data, position) <= 57:

@@ -1,4 +1,4 @@
-"""RFC 3339 instants to nanoseconds since 1970 in UTC, exactly: nothing is rounded, repaired or guessed."""
+"""Conversion of RFC 3339 timestamps to exact nanoseconds since 1970 in UTC: nothing is rounded, repaired or guessed."""
 
 import re
 from calendar import monthrange
@@ -13,33 +13,33 @@ _MONTHS = 12
 
 
 def read_instant(text: str) -> int:
-    """Return nanoseconds since 1970-01-01T00:00:00Z; any year from 0000 to 9999, so perhaps more than 64 bits.
+    """Return nanoseconds since 1970-01-01T00:00:00Z of a year from 0000 to 9999; the result may exceed 64 bits.
 
-    `T` and `Z` may be lower case, as RFC 3339 says; up to nine digits of fraction; every offset up to 23:59, also
-    `-00:00`. Leap seconds, hour 24, a space for `T`, and anything around the instant are refused.
+    Accepted are `T` and `Z` in lower case, as RFC 3339 says, up to nine digits of fraction, and every offset up to
+    23:59, also `-00:00`. Leap seconds, hour 24, a space for `T`, and text around the timestamp are refused.
 
-    Raises `ValueError` with what is wrong; `MissingZoneError` if it is an instant but for the zone.
+    Raises `MissingZoneError` if only the zone is missing, `ValueError` for any other fault.
     """
     match = _INSTANT.fullmatch(text)
     if match is None:
         if _NO_ZONE.fullmatch(text):
             raise MissingZoneError("has no zone: expected Z or an offset such as +01:00 at the end")
-        raise ValueError("is no RFC 3339 time: expected like 2026-01-31T04:00:00.123Z")
+        raise ValueError("is not an RFC 3339 timestamp: expected e.g. 2026-01-31T04:00:00.123Z")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     if not (1 <= month <= _MONTHS and 1 <= day <= _month_days(year, month)):
-        raise ValueError("names a day that is in no calendar")
-    if hour > 23 or minute > 59 or second > 59:  # noqa: PLR2004 - the clock's own numbers
-        raise ValueError("names a time that is on no clock (leap seconds cannot be placed in a day)")
+        raise ValueError("names a day that does not exist")
+    if hour > 23 or minute > 59 or second > 59:  # noqa: PLR2004 - bounds of a clock
+        raise ValueError("names a time of day that does not exist (leap seconds are not accepted)")
     seconds = days_before(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second - _offset(match)
     return seconds * NANOSECONDS + int((match[7] or "").ljust(9, "0"))
 
 
 class MissingZoneError(ValueError):
-    """An instant without a zone: it belongs to no certain day."""
+    """A timestamp without a zone: its UTC day is unknown."""
 
 
 def days_before(year: int, month: int, day: int) -> int:
-    """Return the days from 1970-01-01 to a day of the proleptic Gregorian calendar, whose year may be 0 or negative."""
+    """Return the number of days from 1970-01-01 to a proleptic Gregorian date, whose year may be 0 or negative."""
     year -= month <= 2  # noqa: PLR2004 - years are counted from March, so that the leap day is the last
     era, year_of_era = divmod(year, 400)
     day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1  # noqa: PLR2004
@@ -47,7 +47,7 @@ def days_before(year: int, month: int, day: int) -> int:
 
 
 def name_of_day(nanoseconds: int) -> str:
-    """Return the UTC day of an instant, as `2026-01-31`; works beyond the years that `datetime` knows."""
+    """Return the UTC day of a timestamp, as `2026-01-31`, also for years outside the range of `datetime`."""
     days = nanoseconds // (DAY_SECONDS * NANOSECONDS) + 719_468
     era, day_of_era = divmod(days, 146_097)
     year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36_524 - day_of_era // 146_096) // 365
@@ -64,10 +64,10 @@ def _month_days(year: int, month: int) -> int:
 
 
 def _offset(match: re.Match[str]) -> int:
-    """Seconds east of UTC."""
+    """Return seconds east of UTC."""
     if match[8]:
         return 0
     hours, minutes = int(match[10]), int(match[11])
-    if hours > 23 or minutes > 59:  # noqa: PLR2004 - the clock's own numbers
+    if hours > 23 or minutes > 59:  # noqa: PLR2004 - bounds of a clock
         raise ValueError("has an offset beyond 23:59")
     return (hours * 3600 + minutes * 60) * (-1 if match[9] == "-" else 1)

@@ -292,7 +292,7 @@ def test_other_formats_are_refused_by_name(tmp_path, name):
 
 
 def test_a_catalog_that_is_gone_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"catalog\.csv is not there"):
+    with pytest.raises(InputError, match=r"catalog\.csv is missing"):
         read_catalog(tmp_path / "catalog.csv")
 
 
@@ -403,7 +403,7 @@ def test_rows_that_stand_in_a_long_bad_one_count_as_bad_rows(tmp_path, name, spo
 def test_another_file_behind_the_rows_is_refused_by_name(tmp_path, name, end):  # F62
     rows = "\n".join([*(["item_id,tags,price"] if name == "c.csv" else []), *rows_of(name, range(100))])
     (tmp_path / name).write_bytes(rows.encode() + end + gzip.compress(os.urandom(5000)))
-    with pytest.raises(InputError, match=r"10[0-2] is no text, but the beginning of gzip"):
+    with pytest.raises(InputError, match=r"10[0-2] is not text, but the beginning of gzip"):
         read_catalog(tmp_path / name)
 
 

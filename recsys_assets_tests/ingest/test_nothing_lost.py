@@ -146,7 +146,7 @@ def test_plain_lines_under_the_name_of_another_form_are_refused_by_name(tmp_path
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / f"{DAY}{name}").write_bytes(line() + b"\n")
     (file,) = read(tmp_path).files
-    assert f"raw/{DAY}{name} is no whole" in file.error
+    assert f"raw/{DAY}{name} is not a complete" in file.error
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\n\n"], ids=["LF", "CRLF", "blank lines"])

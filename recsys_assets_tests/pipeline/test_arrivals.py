@@ -232,7 +232,7 @@ def test_a_torn_file_that_was_sent_again_under_another_name_is_neither_missed_no
     torn = shop.folder / "raw" / f"{day}.jsonl.gz"
     torn.parent.mkdir(exist_ok=True)
     torn.write_bytes(b"\x1f\x8b\x08\x00torn")
-    assert "no whole gzip file" in shop.run(day).message
+    assert "not a complete gzip file" in shop.run(day).message
     torn.unlink()
     shop.write(day, day_lines(day))
     assert due_days(look_at(shop)) == [day]

@@ -68,7 +68,7 @@ def test_users_get_sessions_and_nobodys_events_go_to_quarantine(night):
     assert dict(night.canonical(30).record.rejects) == {"no_session": 9}
     store = night.shop.store
     kept = b"".join(store.get(item.key, max_bytes=item.size).data for item in store.list("quarantine/"))
-    assert kept.count(b"session_id is missing, and there is no user_id to find the session by") == 9
+    assert kept.count(b"session_id is missing, and there is no user_id to derive the session from") == 9
 
 
 def test_artifacts_are_those_of_sessions_that_were_sent(night):

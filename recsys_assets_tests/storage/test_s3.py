@@ -301,7 +301,7 @@ def test_a_listing_that_is_cut_without_saying_how_to_go_on_is_an_error(wire, sto
 def test_a_listing_that_never_ends_is_an_error(wire, store, monkeypatch):  # F22 F38
     page = {"IsTruncated": True, "Contents": [], "NextContinuationToken": "same"}
     monkeypatch.setattr(wire.client, "list_objects_v2", lambda **_: page)
-    with pytest.raises(StoreUnavailableError, match="how to go on"):
+    with pytest.raises(StoreUnavailableError, match="without a token"):
         list(store.list("b/"))
 
 
@@ -326,7 +326,7 @@ def test_two_stores_on_one_client_and_prefix_see_the_same(wire):
 
 def test_a_server_that_knows_no_conditions_is_named_as_unsafe(wire, store):  # F10
     wire.fail("PutObject", answer(501, "NotImplemented"))
-    with pytest.raises(UnsafeStoreError, match="does not know conditional writes"):
+    with pytest.raises(UnsafeStoreError, match="does not support conditional writes"):
         store.create("a", b"1")
     assert wire.sent["PutObject"] == 1
 

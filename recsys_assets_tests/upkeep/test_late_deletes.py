@@ -117,7 +117,7 @@ def flip_a_digit(data):
             lambda data: data.replace(b'"version":"', b'"version":"../'), "contains an invalid artifact", id="F57 path"
         ),
         pytest.param(lambda data: data.replace(b'"kind":"', b'"kind":"#'), "artifact kind", id="F57 no key"),
-        pytest.param(lambda data: data.replace(b'"at":"2', b'"at":"x'), "is no RFC 3339 time", id="F57 time"),
+        pytest.param(lambda data: data.replace(b'"at":"2', b'"at":"x'), "is not an RFC 3339 time", id="F57 time"),
         pytest.param(
             lambda data: re.sub(b'"id":"[0-9a-f]*', b'"id":"' + b"0" * 32, data), "another collection", id="F57 id"
         ),

@@ -1,4 +1,4 @@
-"""Events by a query of a warehouse through its ADBC driver: one SELECT a day, read as Arrow batches."""
+"""Events from a query of a warehouse through its ADBC driver: one SELECT per day, read as Arrow batches."""
 
 import hashlib
 import re
@@ -16,81 +16,84 @@ import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, lines_of_batch
-from recsys_assets.ingest.sources.columns import FIELDS, Mapped, map_columns
-from recsys_assets.ingest.sources.duckdb_query import QueryInput, as_it_is
+from recsys_assets.ingest.sources.columns import FIELDS, ColumnMapping, map_columns
+from recsys_assets.ingest.sources.duckdb_query import QueryInput, untranslated
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings
 
 SCHEME = "adbc:"
 _MODULUS = 1 << 128
-_ROWS = 1 << 15  # that are hashed at a time
-_GRACE_SECONDS = 5.0  # in which a query that was cancelled is expected to end
-_PACKAGED = ("snowflake", "bigquery")  # drivers that are extras
+_ROWS = 1 << 15  # rows that are hashed at a time
+_GRACE_SECONDS = 5.0  # the time that a cancelled query has to end
+_PACKAGED = ("snowflake", "bigquery")  # drivers that are extras of this package
 _OUTAGES = frozenset({"IO", "TIMEOUT", "CANCELLED"})
 _REFUSALS = frozenset({"UNAUTHENTICATED", "UNAUTHORIZED"})
-# The parts of an address that are secret by themselves: a driver may show them without the rest.
+# The secret parts of an address: a driver may show them without the rest.
 _PARTS = re.compile(r":([^:@/\s]+)@|(?:password|passcode|pwd|secret|token|key)=([^&;\s]+)", re.IGNORECASE)
 
 
 def find_adbc(settings: Settings, day: date) -> "list[AdbcInput]":
-    """Return the rows that the query of `raw.exposures` gives for a day; nothing if it gives none.
+    """Return one input with the rows of the query of `raw.exposures` for a day; an empty list if there are no rows.
 
-    Raises `ConfigurationError` for what is not one query with `{day}` in it, and for a driver or account that is not
-    there, `InputError` for a query that fails or lacks a column, `StoreUnavailableError` for one that takes too long.
+    Raises `ConfigurationError` for anything but one query with `{day}` in it, and for a missing driver or account,
+    `InputError` for a query that fails or lacks a column, `StoreUnavailableError` for one that takes too long.
     """
-    found = AdbcInput(settings, day)
-    return [found] if found.rows else []
+    rows_of_day = AdbcInput(settings, day)
+    return [rows_of_day] if rows_of_day.rows else []
 
 
 class RowSum:
-    """The number of lines and the sum of their hashes, whatever their order."""
+    """Number of lines and sum of their hashes, independent of their order."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.total = 0
 
     def add(self, lines: bytes) -> None:
-        """Count lines, each of which ends with LF."""
+        """Add lines, each of which ends with LF."""
         for line in lines.splitlines():
             self.rows += 1
             self.total += int.from_bytes(hashlib.blake2b(line, digest_size=16).digest())
 
     @property
     def state(self) -> tuple[int, str]:
-        """Rows and mark."""
+        """The number of rows, and the sum of their hashes as 32 hexadecimal digits."""
         return self.rows, f"{self.total % _MODULUS:032x}"
 
 
 @dataclass(frozen=True, slots=True)
 class _FirstRun:
-    """What a query gave when it ran for its mark."""
+    """Result of the first run of a query, which computes the digest of its rows."""
 
     schema: Any
-    mapped: Mapped | None  # None: there is no row
+    mapped: ColumnMapping | None  # None: there are no rows
     state: tuple[int, str]
 
 
 class AdbcInput(QueryInput):
-    """The rows that a warehouse gives; their mark is computed here, and proven when they are read."""
+    """The rows that a warehouse returns. Their digest is computed here, and verified when they are read."""
 
     def __init__(self, settings: Settings, day: date) -> None:
         super().__init__(settings, day, scheme=SCHEME)
         if ";" in self._query:
-            raise ConfigurationError("raw.exposures is a query of ADBC with ; in it: only one SELECT is read")
-        # What stands in FROM can only be read, whatever the warehouse calls its statements.
+            raise ConfigurationError("raw.exposures is an ADBC query with ; in it: only one SELECT is allowed")
+        # A subquery in FROM can only read, whatever statements the warehouse has.
         self._select = f"SELECT * FROM (\n{self._query}\n) AS events_of_the_day"  # noqa: S608
 
     def open(self) -> RowStream:
-        """Return the rows as lines; the query runs again when they are read, and must give the same ones."""
+        """Return the rows as lines. The query runs again when they are read, and must return the same rows.
+
+        Raises `InputError` if there are no rows.
+        """
         if self._first_run.mapped is None:
-            raise InputError(f"{self.name} gives no row")
-        return _ProvenStream(
+            raise InputError(f"{self.name} returns no rows")
+        return _VerifiedStream(
             self._same_batches,
             self._first_run.mapped,
             name=self.name,
             digest=self.digest(),
             assume_utc=self._settings.raw.assume_utc,
-            translate=as_it_is,
+            translate=untranslated,
         )
 
     @cached_property
@@ -117,7 +120,7 @@ class AdbcInput(QueryInput):
             yield batch
 
     def _batches(self) -> Iterator[Any]:
-        """Yield the batches that hold rows, their columns called as the configuration has them."""
+        """Yield the batches that hold rows, with columns named as in the configuration."""
         adbc = self._settings.raw.adbc
         options = {
             name: self._settings.text_at(place, what=f"raw.adbc.options.{name}") for name, place in adbc.options.items()
@@ -125,22 +128,22 @@ class AdbcInput(QueryInput):
         secrets = [text for name, text in options.items() if text != adbc.options[name]]
         manager, path = _driver(adbc.driver, what=self.name)
         with self._translated(manager, secrets), ExitStack() as opened:
-            ask = _Asking(opened, self._settings.raw.statement_timeout_seconds, self._too_slow)
-            connection = ask(lambda: manager.connect(driver=path, db_kwargs=options))
+            timed = _TimedCalls(opened, self._settings.raw.statement_timeout_seconds, self._too_slow)
+            connection = timed(lambda: manager.connect(driver=path, db_kwargs=options))
             opened.push(_close(connection))
             cursor = connection.cursor()
             opened.push(_close(cursor))
-            ask(lambda: cursor.execute(self._select), cancel=cursor.adbc_cancel)
+            timed(lambda: cursor.execute(self._select), cancel=cursor.adbc_cancel)
             reader = cursor.fetch_record_batch()
             opened.push(_close(reader))
-            names = called(self._settings.raw, reader.schema.names)
-            while (batch := ask(lambda: next(reader, None), cancel=cursor.adbc_cancel)) is not None:
+            names = use_configured_names(self._settings.raw, reader.schema.names)
+            while (batch := timed(lambda: next(reader, None), cancel=cursor.adbc_cancel)) is not None:
                 if len(batch):
                     yield batch.rename_columns(names)
 
     @contextmanager
     def _translated(self, manager: Any, secrets: Iterable[str]) -> Generator[None]:
-        """Raise what a driver raises as ours, without any secret and without what it came from, which may hold one."""
+        """Turn errors of a driver into the package's, without secrets, and without their cause, which may hold one."""
         try:
             yield
         except (manager.Error, manager.Warning, pa.ArrowException, OSError) as error:
@@ -157,26 +160,27 @@ class AdbcInput(QueryInput):
         )
 
 
-class _ProvenStream(RowStream):
-    """Rows that must have the mark, or the last of them is an error."""
+class _VerifiedStream(RowStream):
+    """Rows whose digest is verified: reading fails after the last row if it differs."""
 
     def _lines_of(
-        self, read: Callable[[], Iterable[Any]], mapped: Mapped, *, name: str, assume_utc: bool
+        self, read: Callable[[], Iterable[Any]], mapped: ColumnMapping, *, name: str, assume_utc: bool
     ) -> Generator[bytes]:
         total = RowSum()
         with closing(super()._lines_of(read, mapped, name=name, assume_utc=assume_utc)) as blocks:
             for lines in blocks:
                 total.add(lines)
                 yield lines
-        rows, mark = total.state
-        if self.digest != f"rows:{rows}:{mark}":
+        rows, sum_of_hashes = total.state
+        if self.digest != f"rows:{rows}:{sum_of_hashes}":
             raise _changed(name)
 
 
-class _Asking:
-    """Calls of a driver, each within a time, also where the driver cannot be interrupted.
+class _TimedCalls:
+    """Calls of a driver, each with a timeout, also where the driver cannot be interrupted.
 
-    A call that does not even end when it is cancelled is left to its thread, and what was opened is closed after it.
+    A call that does not end when it is cancelled is left running in its thread, and the opened resources are closed
+    once it ends.
     """
 
     def __init__(self, opened: ExitStack, seconds: float, too_slow: Callable[[], Exception]) -> None:
@@ -185,12 +189,12 @@ class _Asking:
         self._too_slow = too_slow
 
     def __call__(self, call: Callable[[], Any], *, cancel: Callable[[], None] | None = None) -> Any:
-        given: list[Any] = []
+        results: list[Any] = []
         raised: list[Exception] = []
 
         def work() -> None:
             try:
-                given.append(call())
+                results.append(call())
             except Exception as error:  # noqa: BLE001 - raised again below
                 raised.append(error)
 
@@ -204,7 +208,7 @@ class _Asking:
             self._end(worker, cancel)
         if raised:
             raise raised[0]
-        return given[0]
+        return results[0]
 
     def _end(self, worker: Thread, cancel: Callable[[], None] | None) -> None:
         if not worker.is_alive():
@@ -221,7 +225,7 @@ class _Asking:
 
 
 def _close(thing: Any) -> Callable[..., bool]:
-    """Return what closes it as an exit of a context; what is only read has nothing to lose by an error of closing."""
+    """Return a context exit that closes `thing` and ignores errors, which lose nothing of what is only read."""
 
     def leave(*_: object) -> bool:
         with suppress(Exception):
@@ -231,11 +235,11 @@ def _close(thing: Any) -> Callable[..., bool]:
     return leave
 
 
-def called(raw: RawSettings, found: list[str]) -> list[str]:
-    """Return the columns by the names that are looked for, where only upper and lower case differ.
+def use_configured_names(raw: RawSettings, found: list[str]) -> list[str]:
+    """Return the column names `found`, replaced by the configured names where only upper and lower case differ.
 
-    Snowflake says TS for a column that was written ts. Names that are there as they are looked for stay, and so do
-    those of which there are several.
+    Snowflake returns TS for a column that was written ts. Names that match exactly stay, and so do names of which
+    several differ only in case.
     """
     wanted = [raw.columns.get(field, field) for field in FIELDS]
     folded = [name.casefold() for name in found]
@@ -244,7 +248,7 @@ def called(raw: RawSettings, found: list[str]) -> list[str]:
 
 
 def redacted(message: str, secrets: Iterable[str]) -> str:
-    """Return a message without the secrets, and without the parts of them that are secret by themselves."""
+    """Return a message with the secrets, and the secret parts of addresses in them, replaced by `***`."""
     parts = {part for text in secrets for match in _PARTS.findall(text) for part in match}
     texts = {*secrets, *parts}
     for text in sorted({*texts, *map(unquote, texts)} - {""}, key=len, reverse=True):
@@ -253,17 +257,17 @@ def redacted(message: str, secrets: Iterable[str]) -> str:
 
 
 def _driver(name: str | None, *, what: str) -> tuple[Any, str]:
-    """Return the driver manager and where the driver is, imported only here: who has no warehouse needs neither."""
+    """Return the driver manager and the path of the driver; imported only here, because both are optional."""
     if name is None:
-        raise ConfigurationError(f'{what}: raw.adbc.driver is not set: name it, as "snowflake" or "bigquery"')
+        raise ConfigurationError(f'{what}: raw.adbc.driver is not set: set it, e.g. to "snowflake" or "bigquery"')
     try:
         module = import_module(f"adbc_driver_{name}")
         manager = import_module("adbc_driver_manager.dbapi")
     except ImportError as error:
         package = f"'recsys-assets[{name}]'" if name in _PACKAGED else f"adbc-driver-{name.replace('_', '-')}"
         raise ConfigurationError(f"{what}: needs the ADBC driver {name}: pip install {package}") from error
-    return manager, module._driver_path()  # noqa: SLF001 - its `connect` has other arguments in every driver
+    return manager, module._driver_path()  # noqa: SLF001 - the arguments of `connect` differ between drivers
 
 
 def _changed(name: str) -> InputError:
-    return InputError(f"{name} gave other rows than a moment before: run the day again once nobody writes to it")
+    return InputError(f"{name} returned different rows when it ran again: run the day again once its data is complete")

@@ -1,4 +1,4 @@
-"""Rows of Arrow batches as the JSON lines that ingest judges, and the stream of whoever hands out batches."""
+"""Conversion of Arrow batches to the JSON lines that ingest judges, and a stream for any source of batches."""
 
 import io
 import json
@@ -11,18 +11,18 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_assets.errors import InputError
-from recsys_assets.ingest.sources.columns import Mapped
+from recsys_assets.ingest.sources.columns import ColumnMapping
 from recsys_assets.ingest.sources.streams import PieceStream
 
 _BOUNDS = (-62_135_596_800, 253_402_300_799)  # the first second of year 1, the last of year 9999
-_ROWS = 1 << 15  # that become lines at a time
+_ROWS = 1 << 15  # rows that are converted to lines at a time
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, rows: int) -> bytes:
     """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
 
-    `fields` holds Arrow arrays as `field_array` returns them. A string that is no UTF-8 stands in its line as it is.
+    `fields` holds Arrow arrays as `field_array` returns them. A string that is not UTF-8 is written unchanged.
     """
     if not all(_is_text(array) for array in fields.values()):
         return _lines_one_by_one(fields, constants)
@@ -35,11 +35,11 @@ def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, 
 
 
 def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
-    """Return a column as text (`rank`: as integers) that JSON carries without loss.
+    """Return a column as an Arrow array of large strings (`rank`: integers) that JSON represents without loss.
 
-    Ids may be text, bytes of text, integers (their decimal digits), decimals without a fraction, or a dictionary of
-    those. `ts` may be a timestamp
-    of any unit with a zone, or RFC 3339 text. Raises `InputError` naming the column for any other type.
+    Ids may be text, bytes of text, integers (converted to decimal digits), decimals without a fraction, or a dictionary
+    of those. `ts` may be RFC 3339 text, or a timestamp of any unit with a zone (with `assume_utc` also without). Raises
+    `InputError` naming the column for any other type.
     """
     array = _plain(field, array, name=name)
     kind = array.type
@@ -58,7 +58,7 @@ def field_array(field: str, array: Any, *, name: str, assume_utc: bool) -> Any:
 
 
 def _plain(field: str, array: Any, *, name: str) -> Any:
-    """Return a column without a dictionary, and decimals without a fraction as the whole numbers that they are."""
+    """Return a column with its dictionary decoded, and decimals of scale 0 as integers (`rank`) or text (ids)."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if not (pa.types.is_decimal(array.type) and array.type.scale == 0) or field == "ts":
@@ -70,7 +70,7 @@ def _plain(field: str, array: Any, *, name: str) -> Any:
 
 
 def is_string(kind: Any) -> bool:
-    """Return whether an Arrow type is one of text."""
+    """Return whether an Arrow type is a string type."""
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
@@ -83,14 +83,14 @@ def _instants(array: Any, *, name: str, assume_utc: bool) -> Any:
     instants = array.cast(pa.timestamp(kind.unit)).cast(pa.timestamp(kind.unit, "UTC")) if kind.tz is None else array
     instants = instants.cast(pa.timestamp(kind.unit, "UTC"))
     seconds = pl.Series(instants.cast(pa.int64())) // _TICKS[kind.unit]
-    if seconds.is_between(*_BOUNDS).all():  # of those that are not null
+    if seconds.is_between(*_BOUNDS).all():  # nulls are ignored
         return pl.Series(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ").to_arrow().cast(pa.large_string())
-    # Slower, and also for what no calendar holds: it becomes text that the rules refuse.
+    # Slower, but also works for years out of bounds: they become text that the rules refuse.
     return pl.Series(instants.cast(pa.large_string())).str.replace(" ", "T", literal=True).to_arrow()
 
 
 def _is_text(array: Any) -> bool:
-    """Return whether all strings are UTF-8: Parquet files may say so and lie."""
+    """Return whether all strings are valid UTF-8: Parquet files may declare it wrongly."""
     try:
         array.validate(full=True)
     except pa.ArrowInvalid:
@@ -103,7 +103,7 @@ def _constant(name: str, value: str | None) -> pl.Expr:
 
 
 def _lines_one_by_one(fields: Mapping[str, Any], constants: Mapping[str, str | None]) -> bytes:
-    """Return the lines of rows of which some hold bytes that are no text."""
+    """Return the lines of rows of which some hold bytes that are not UTF-8."""
     columns = {name: _values(array) for name, array in fields.items()}
     rows = zip(*columns.values(), strict=True)
     events = ({"v": 1, **constants, **dict(zip(columns, row, strict=True))} for row in rows)
@@ -118,14 +118,14 @@ def _values(array: Any) -> list[Any]:
     return [value if value is None else value.decode(errors="surrogateescape") for value in values]
 
 
-def check_types(schema: Any, mapped: Mapped, *, name: str, assume_utc: bool) -> None:
-    """Raise `InputError` for a column of a type that is not read, before any value of it is."""
+def check_types(schema: Any, mapped: ColumnMapping, *, name: str, assume_utc: bool) -> None:
+    """Raise `InputError` for a column of an unsupported type, before any value is read."""
     for field, column in mapped.columns.items():
         field_array(field, pa.array([], schema.field(column).type), name=name, assume_utc=assume_utc)
 
 
-def lines_of_batch(batch: Any, mapped: Mapped, *, name: str, assume_utc: bool) -> bytes:
-    """Return one JSON line per row of a batch."""
+def lines_of_batch(batch: Any, mapped: ColumnMapping, *, name: str, assume_utc: bool) -> bytes:
+    """Return one JSON line per row of a batch; raises `InputError` as `field_array` does."""
     fields = {
         field: field_array(field, batch.column(column), name=name, assume_utc=assume_utc)
         for field, column in mapped.columns.items()
@@ -134,16 +134,16 @@ def lines_of_batch(batch: Any, mapped: Mapped, *, name: str, assume_utc: bool) -
 
 
 class RowStream:
-    """The `RawStream` of batches that a library reads: memory for one of them.
+    """The `RawStream` of batches that a library reads, in the memory of one batch.
 
-    `read` begins the reading; what it yields is closed at the end. Whatever the library raises comes out as `translate`
-    has it.
+    `read` starts the reading; the iterator that it returns is closed at the end. `translate` translates the errors that
+    the library raises.
     """
 
     def __init__(
         self,
         read: Callable[[], Iterable[Any]],
-        mapped: Mapped,
+        mapped: ColumnMapping,
         *,
         name: str,
         digest: str,
@@ -169,7 +169,7 @@ class RowStream:
         self._batches.close()
 
     def _lines_of(
-        self, read: Callable[[], Iterable[Any]], mapped: Mapped, *, name: str, assume_utc: bool
+        self, read: Callable[[], Iterable[Any]], mapped: ColumnMapping, *, name: str, assume_utc: bool
     ) -> Generator[bytes]:
         with self._translate():
             for batch in read():

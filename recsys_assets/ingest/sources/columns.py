@@ -1,4 +1,4 @@
-"""Mapping of table columns to event fields, by the configuration or by name."""
+"""Mapping of event fields to table columns, by the configuration or by name."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,26 +12,28 @@ _REQUIRED = frozenset({"ts", "tenant", "surface", "session_id", "item_id"})
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
-    """Where each field comes from: a column, or a constant (None: null); fields that are in neither are absent."""
+class ColumnMapping:
+    """Source of each event field: a column, or a constant (None: null). Fields in neither are absent."""
 
     columns: Mapping[str, str]
     constants: Mapping[str, str | None]
 
 
-def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: Mapping[str, str | None]) -> Mapped:
-    """Return where the fields come from in something called `name` that has the columns `found`.
+def map_columns(
+    raw: RawSettings, found: Collection[str], *, name: str, known: Mapping[str, str | None]
+) -> ColumnMapping:
+    """Return the mapping for a table or file called `name` with the columns `found`.
 
-    `known` holds what its path says: the keys of a hive path. A column counts before such a key, a line in
-    `raw.columns` before a column of the field's own name, and `raw.constants` before all.
+    `known` holds the values that its path gives: the keys of a hive path. A column takes precedence over such a key,
+    an entry of `raw.columns` over a column with the field's own name, and `raw.constants` over all.
 
-    Raises `InputError` naming the field if a column that is named, or that every event needs, is not there;
+    Raises `InputError` naming the field if a column is missing that is configured or that every event needs;
     `ConfigurationError` for a field with both a column and a constant.
     """
     both = sorted(set(raw.columns) & set(raw.constants))
     if both:
-        raise ConfigurationError(f"raw.columns and raw.constants both name {', '.join(both)}: take one of them out")
-    # Where sessions are found, they are found by the user: one of the two must be there.
+        raise ConfigurationError(f"raw.columns and raw.constants both hold {', '.join(both)}: remove one of them")
+    # Sessions are derived from the user: one of session_id and user_id must exist.
     has_session = raw.session_gap_minutes is None or raw.columns.get("session_id", "session_id") in {*found, *known}
     required = _REQUIRED if has_session else _REQUIRED - {"session_id"} | {"user_id"}
     columns: dict[str, str] = {}
@@ -47,6 +49,6 @@ def map_columns(raw: RawSettings, found: Collection[str], *, name: str, known: M
         elif field in raw.columns or field in required:
             raise InputError(
                 f"{name} has no column {column!r} for {field}, it has {', '.join(sorted(found))}: "
-                f"name another in raw.columns, or its value in raw.constants"
+                f"set another column in raw.columns, or a value in raw.constants"
             )
-    return Mapped(columns, constants)
+    return ColumnMapping(columns, constants)

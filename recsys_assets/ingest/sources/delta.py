@@ -1,4 +1,4 @@
-"""Delta Lake tables: the rows of a day in one version, without deleted ones, by the table's own log."""
+"""Delta Lake tables: the rows of a day in one version, without deleted rows, according to the table's log."""
 
 import hashlib
 import os
@@ -14,21 +14,21 @@ from recsys_assets.ingest.sources.snapshots import DataFile, DayRows, SnapshotIn
 from recsys_assets.settings.settings import Settings
 
 SCHEME = "delta:"
-# One partition: rows come in one order, and the memory is that of one file's batches.
+# One partition: the order of rows is fixed, and memory is needed only for the batches of one file.
 _SESSION = {"datafusion.execution.target_partitions": "1", "datafusion.execution.batch_size": "8192"}
 _PHYSICAL = "delta.columnMapping.physicalName"
-_TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may leave out what is finer
+_TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may be truncated to milliseconds
 
 
 def find_delta(settings: Settings, day: date) -> list[SnapshotInput]:
-    """Return the rows of a day in the table that `raw.exposures` names; raises what `find_day` does."""
+    """Return the rows of a day in the table of `raw.exposures`; raises as `find_day`."""
     return find_day(
         settings, day, scheme=SCHEME, opened=lambda place, version: DeltaSnapshot(settings.resolve(place), version)
     )
 
 
 class DeltaSnapshot:
-    """One version of a Delta table: the newest, or the one asked for."""
+    """One version of a Delta table: the requested one, else the newest."""
 
     def __init__(self, place: str, version: int | None) -> None:
         library = _library(place)
@@ -36,7 +36,7 @@ class DeltaSnapshot:
             self._table = library.DeltaTable(place, version=version, storage_options=_options(place))
             self._builder = library.QueryBuilder(_SESSION).register("events", self._table)
             fields = self._table.schema().fields
-            # The schema of what is read: names as people see them, types as Arrow has them.
+            # The schema of query results: logical names of columns, and Arrow types.
             self.schema: Any = pa.RecordBatchReader.from_stream(
                 self._builder.execute("SELECT * FROM events LIMIT 0")
             ).schema
@@ -44,7 +44,7 @@ class DeltaSnapshot:
         self._stored_names = {field.name: field.metadata.get(_PHYSICAL, field.name) for field in fields}
 
     def files(self, rows: DayRows) -> list[DataFile]:
-        """Return the files whose partition and statistics leave room for such rows."""
+        """Return the files whose partition values and statistics allow such rows."""
         actions: Any = pa.table(self._table.get_add_actions(flatten=True))
         taken = [action for action in actions.to_pylist() if self._may_hold(action, rows)]
         deletes = self._deletes() if taken else {}
@@ -55,7 +55,7 @@ class DeltaSnapshot:
         return found
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Return the batches of the query."""
+        """Return the batches of the rows, read by one query."""
         chosen = ", ".join(map(_quoted, columns))
         query = f"SELECT {chosen} FROM events WHERE {_condition(rows)}"  # noqa: S608 - names are quoted
         return pa.RecordBatchReader.from_stream(self._builder.execute(query))
@@ -68,10 +68,10 @@ class DeltaSnapshot:
         try:
             yield
         except errors.TableNotFoundError as error:
-            raise InputError(f"{name} is no Delta table that is there: check raw.exposures") from error
+            raise InputError(f"{name} does not exist as a Delta table: check raw.exposures") from error
         except (errors.DeltaError, pa.ArrowException, FileNotFoundError) as error:
             raise InputError(
-                f"{name} cannot be read: {_first_line(error)}; a version that was vacuumed cannot be read any more"
+                f"{name} cannot be read: {_first_line(error)}; a version that was vacuumed is no longer readable"
             ) from error
         except OSError as error:
             raise StoreUnavailableError(f"{name}: {_first_line(error)}: nothing has changed; try again") from error
@@ -100,7 +100,7 @@ class DeltaSnapshot:
 
 
 def _library(what: str) -> Any:
-    """Return deltalake, imported only here: who has no Delta table need not install it."""
+    """Return deltalake; imported only here, because it is optional."""
     try:
         import deltalake  # noqa: PLC0415
     except ImportError as error:
@@ -109,7 +109,7 @@ def _library(what: str) -> Any:
 
 
 def _options(place: str) -> dict[str, str] | None:
-    """Return what the environment does not say by itself: that an address with http:// is meant."""
+    """Return the storage option that allows an http:// endpoint, which the environment alone does not permit."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     return {"AWS_ALLOW_HTTP": "true"} if place.startswith("s3://") and endpoint.startswith("http://") else None
 

@@ -1,4 +1,4 @@
-"""Files that other teams drop: found by a template of their own, and read whole, once, within a bound."""
+"""Files dropped by other teams: found by a template of the configuration, and read whole, once, up to a size limit."""
 
 from datetime import date
 from pathlib import Path
@@ -18,45 +18,47 @@ if TYPE_CHECKING:
 
 
 def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template: str, key: str) -> "Seekable | None":
-    """Return the one file or object that a template of the configuration, called `key`, names for a day, or None.
+    """Return the one file or object that matches `template` for a day, or None.
 
-    Raises `InputError` if it names several, `ConfigurationError` if it cannot be expanded or may not be listed.
+    `key` is the configuration key of the template. Raises `InputError` if several match, `ConfigurationError` if the
+    template cannot be expanded or its folder may not be listed.
     """
     check_template(template, key=key)
-    asked = settings.model_copy(
+    settings_for_target = settings.model_copy(
         update={"targets": (row,), "raw": settings.raw.model_copy(update={"exposures": template})}
     )
     found: Sequence[Seekable]
     if is_in_cloud(template):
-        from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415 - folders need no cloud's client
+        from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415 - folders need no cloud client
 
-        found = find_objects(asked, day)
+        found = find_objects(settings_for_target, day)
     elif "://" in template:
         raise ConfigurationError(f"{key} is {template!r}: expected a path, or {SCHEMES} and bucket/key")
     else:
-        found = find_files(asked, day)
+        found = find_files(settings_for_target, day)
     if len(found) > 1:
-        names = ", ".join(one.name for one in found)
-        raise InputError(f"{key} names {len(found)} files for {row.target} {day}: {names}; leave one")
+        names = ", ".join(file.name for file in found)
+        raise InputError(f"{key} matches {len(found)} files for {row.target} {day}: {names}; keep only one")
     return found[0] if found else None
 
 
 def named_file(place: str) -> "Seekable":
-    """Return one file, or one object by its URI; `InputError` if it is not there."""
+    """Return one file by its path, or one object by its URI; `InputError` if it is missing."""
     if is_in_cloud(place):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 
         return find_object(place)
     path = Path(place)
     if not path.is_file():
-        raise InputError(f"{place} is no file that is there: put it there, or name another")
+        raise InputError(f"file {place} is missing: put it there, or give another path")
     return RawFile(path.name, path, path.stat().st_size, ())
 
 
 def read_whole(place: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
     """Return a file's bytes as stored, and the digest that its source gives.
 
-    Raises `LimitExceededError` before anything over `max_bytes` is read, `InputError` if it changes meanwhile.
+    Raises `LimitExceededError`, before anything is read, if it is larger than `max_bytes`; `InputError` if it changes
+    while it is read. `key` is the configuration section that the message names.
     """
     stored = place.open_seekable()
     try:

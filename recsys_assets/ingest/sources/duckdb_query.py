@@ -1,4 +1,4 @@
-"""Events by a query of DuckDB, for whatever its scanners read: one SELECT a day, which can write nothing."""
+"""Events from a DuckDB query, of anything that its scanners read: one SELECT per day, which cannot write."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
@@ -19,13 +19,13 @@ _BATCH_ROWS = 1 << 14
 
 
 def find_query(settings: Settings, day: date) -> "list[DuckDbInput]":
-    """Return the rows that the query of `raw.exposures` gives for a day; nothing if it gives none.
+    """Return one input with the rows of the query of `raw.exposures` for a day; an empty list if there are no rows.
 
     Raises `ConfigurationError` for anything but one SELECT with `{day}` in it, `InputError` for one that fails,
-    `StoreUnavailableError` for one that takes too long or cannot reach what it reads.
+    `StoreUnavailableError` for one that takes too long or cannot reach its data.
     """
-    found = DuckDbInput(settings, day, scheme=SCHEME)
-    return [found] if found.rows else []
+    rows_of_day = DuckDbInput(settings, day, scheme=SCHEME)
+    return [rows_of_day] if rows_of_day.rows else []
 
 
 class QueryInput(ABC):
@@ -38,12 +38,12 @@ class QueryInput(ABC):
         self._day = day
         query = settings.raw.exposures.removeprefix(scheme).strip().rstrip(";")
         if _DAY not in query:
-            raise ConfigurationError(f"raw.exposures is a query without {_DAY}: choose the rows of a day by it")
+            raise ConfigurationError(f"raw.exposures is a query without {_DAY}: use it to select the rows of a day")
         self._query = query.replace(_DAY, day.isoformat())
 
     @property
     def rows(self) -> int:
-        """How many rows the query gives."""
+        """The number of rows that the query returns."""
         return self._state[0]
 
     @abstractmethod
@@ -51,21 +51,21 @@ class QueryInput(ABC):
         """Return the rows as lines; the query runs when they are read."""
 
     def digest(self) -> str:
-        """Return a mark of the rows' content, whatever their order: the query runs for it."""
+        """Return a digest of the rows' content, independent of their order; the first call runs the query."""
         return f"rows:{self._state[0]}:{self._state[1]}"
 
     def appearance(self) -> str:
-        """Return name and mark: a query has no cheaper sign of change."""
+        """Return name and digest: a query has no cheaper sign of change."""
         return f"{self.name} {self.digest()}"
 
     def touched_at(self) -> datetime:
-        """Return the day's beginning: a query does not say when its rows came."""
+        """Return the start of the day: a query does not say when its rows were written."""
         return datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC)
 
     @cached_property
     @abstractmethod
     def _state(self) -> tuple[int, str]:
-        """How many rows there are, and the sum of their hashes."""
+        """The number of rows, and the sum of their hashes."""
 
     def _too_slow(self) -> StoreUnavailableError:
         seconds = self._settings.raw.statement_timeout_seconds
@@ -75,7 +75,7 @@ class QueryInput(ABC):
 
 
 class DuckDbInput(QueryInput):
-    """The rows that DuckDB gives; it computes their mark too."""
+    """The rows that DuckDB returns; it also computes their digest."""
 
     def open(self) -> RowStream:
         """Return the rows as lines; the query runs when they are read."""
@@ -84,7 +84,12 @@ class DuckDbInput(QueryInput):
             schema = connection.sql(self._query).limit(0).to_arrow_table().schema
         mapped = map_columns(raw, schema.names, name=self.name, known={})
         return RowStream(
-            self._batches, mapped, name=self.name, digest=self.digest(), assume_utc=raw.assume_utc, translate=as_it_is
+            self._batches,
+            mapped,
+            name=self.name,
+            digest=self.digest(),
+            assume_utc=raw.assume_utc,
+            translate=untranslated,
         )
 
     @cached_property
@@ -106,16 +111,16 @@ class DuckDbInput(QueryInput):
 
     @contextmanager
     def _connected(self) -> Generator[Any]:
-        """Yield a database in memory in which the query is known to be one SELECT; its errors come out as ours."""
+        """Yield an in-memory database, after checking that the query is one SELECT; its errors become the package's."""
         library = _library(self.name)
         try:
             with library.connect(":memory:") as connection:
                 connection.execute("SET TimeZone = 'UTC'")
                 connection.execute("SET file_search_path = ?", [str(self._settings.base)])
                 statements = connection.extract_statements(self._query)
-                if [one.type for one in statements] != [library.StatementType.SELECT]:
+                if [statement.type for statement in statements] != [library.StatementType.SELECT]:
                     raise ConfigurationError(
-                        "raw.exposures is a query of DuckDB that is not one SELECT: only reading is"
+                        "raw.exposures is a DuckDB query that is not one SELECT: only one SELECT is allowed"
                     )
                 yield connection
         except library.InterruptException as error:
@@ -127,7 +132,7 @@ class DuckDbInput(QueryInput):
 
     @contextmanager
     def _limited(self, connection: Any) -> Generator[None]:
-        """Interrupt what takes longer than `raw.statement_timeout_seconds`."""
+        """Interrupt the connection after `raw.statement_timeout_seconds`."""
         timer = Timer(self._settings.raw.statement_timeout_seconds, connection.interrupt)
         timer.daemon = True
         timer.start()
@@ -138,13 +143,13 @@ class DuckDbInput(QueryInput):
 
 
 @contextmanager
-def as_it_is() -> Generator[None]:
-    """Leave errors as they are: who reads the batches has them translated."""
+def untranslated() -> Generator[None]:
+    """Leave errors unchanged: the reader of the batches translates them already."""
     yield
 
 
 def _library(what: str) -> Any:
-    """Return duckdb, imported only here: who has no query need not install it."""
+    """Return duckdb; imported only here, because it is optional."""
     try:
         import duckdb  # noqa: PLC0415
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Raw files of a day on disk, found by the path template; what cannot be read comes out with the reason."""
+"""Raw files of a day on disk, found by the path template; unreadable files are returned with their error."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from recsys_assets.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name that a pattern takes: a file (with its size), one passed over (`skipped`), or one with a `fault`."""
+    """A name that matches a pattern: a file with its size in bytes, a `skipped` one, or one with a `fault` message."""
 
     name: str
     size: int = 0
@@ -27,10 +27,10 @@ class Entry:
 
 
 def walk(pattern: str, *, folder: Path) -> Iterator[Entry]:
-    """Yield what a glob takes, each name as the pattern spells it; a fixed part that is not there yields nothing.
+    """Yield the names that match a glob, spelled as in the pattern; a missing fixed part yields nothing.
 
-    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of folders. A folder that may not be listed,
-    a link that leads nowhere and a name that is no UTF-8 are entries with a fault.
+    `*`, `?` and `[...]` match within a segment, `**` matches any number of folders. A folder that may not be listed,
+    a dangling link and a name that is not UTF-8 are entries with a fault.
     """
     first, *rest = pattern.split("/")
     walker = _GlobWalk(pattern, folder)
@@ -43,7 +43,7 @@ class _GlobWalk:
     folder: Path
 
     def below(self, prefix: str, segments: Sequence[str]) -> Iterator[Entry]:
-        """Yield what the segments take below a prefix, which is empty or ends with a slash."""
+        """Yield the matches of the segments below a prefix, which is empty or ends with a slash."""
         segment, rest = segments[0], segments[1:]
         if segment == "**":
             yield from self._any_depth(prefix, rest or ["*"])
@@ -57,7 +57,7 @@ class _GlobWalk:
                     yield from self._step(prefix + name, rest, listed=True)
 
     def _any_depth(self, prefix: str, rest: Sequence[str], above: frozenset[str] = frozenset()) -> Iterator[Entry]:
-        """Yield what the rest takes in a folder and in all below it; `above` are the real places on the way here."""
+        """Yield the matches of the rest in a folder and in all below it; `above` holds the real paths of parents."""
         yield from self.below(prefix, rest)
         here = above | {os.path.realpath(self.folder / prefix)}
         for name in self._names(prefix):
@@ -66,14 +66,14 @@ class _GlobWalk:
             place = self.folder / prefix / name
             if not place.is_dir():
                 dangling = place.is_symlink() and not place.exists() and not is_uncommitted(self.pattern, prefix + name)
-                yield from [_leads_nowhere(prefix + name)] if dangling else []
+                yield from [_dangling_link(prefix + name)] if dangling else []
             elif is_uncommitted(self.pattern, f"{prefix}{name}/"):
                 yield Entry(_shown(f"{prefix}{name}/"), skipped=True)
-            elif os.path.realpath(place) not in here:  # a link to a folder above would never end
+            elif os.path.realpath(place) not in here:  # a link to a folder above would recurse without end
                 yield from self._any_depth(f"{prefix}{name}/", rest, here)
 
     def _step(self, path: str, rest: Sequence[str], *, listed: bool = False) -> Iterator[Entry]:
-        """Go on behind one segment: into a folder if there are more of them, else to the file."""
+        """Continue after one segment: into the folder if more segments follow, else to the file."""
         if rest and rest != [""]:
             if not listed or (self.folder / path).is_dir():
                 if listed and is_uncommitted(self.pattern, f"{path}/"):
@@ -81,12 +81,12 @@ class _GlobWalk:
                 else:
                     yield from self.below(f"{path}/", rest)
             elif (self.folder / path).is_symlink() and not (self.folder / path).exists():
-                yield _leads_nowhere(path)
+                yield _dangling_link(path)
         else:
             yield from self._file(path, listed=listed)
 
     def _file(self, path: str, *, listed: bool) -> Iterator[Entry]:
-        """Yield a file, passed over or with a fault where it is; nothing for a folder, or if it is not there."""
+        """Yield an entry for a file (perhaps skipped or with a fault); nothing for a folder or a missing file."""
         if listed and is_uncommitted(self.pattern, path):
             if not (self.folder / path).is_dir():
                 yield Entry(_shown(path), skipped=True)
@@ -95,20 +95,20 @@ class _GlobWalk:
             found = (self.folder / path).stat()
         except FileNotFoundError:
             if (self.folder / path).is_symlink():
-                yield _leads_nowhere(path)
+                yield _dangling_link(path)
             elif listed:
-                yield Entry(_shown(path), fault=f"{_shown(path)} is gone since it was listed; run the day again")
+                yield Entry(_shown(path), fault=f"{_shown(path)} vanished after it was listed; run the day again")
             return
         except NotADirectoryError:
             return
         except OSError as error:
-            yield Entry(_shown(path), fault=f"{_shown(path)} cannot be looked at: {error.strerror}; repair it")
+            yield Entry(_shown(path), fault=f"{_shown(path)} cannot be examined: {error.strerror}; repair it")
             return
         if not stat.S_ISDIR(found.st_mode):
             yield _entry(path, found)
 
     def _names(self, prefix: str) -> Sequence[str | Entry]:
-        """Return the names in a folder in order; one entry with the fault if it may not be listed."""
+        """Return the sorted names in a folder; one entry with the fault if it may not be listed."""
         place = self.folder / prefix
         try:
             return sorted(os.listdir(place))  # noqa: PTH208
@@ -121,28 +121,28 @@ class _GlobWalk:
 
 
 def _entry(path: str, found: os.stat_result) -> Entry:
-    """Return what is there as a file to be read, or as one with a fault."""
+    """Return the entry of an existing file, with a fault if it is not a regular file or its name is not UTF-8."""
     name = _shown(path)
-    if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for without end
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe would block without end
         return Entry(name, fault=f"{name} is a pipe, socket or device, expected a file: remove it")
     if name != path:
-        return Entry(name, fault=f"the name of {name} is no UTF-8: rename the file")
+        return Entry(name, fault=f"the name of {name} is not UTF-8: rename the file")
     return Entry(path, size=found.st_size)
 
 
-def _leads_nowhere(path: str) -> Entry:
-    fault = f"{_shown(path)} is a link to what is not there: mount or restore its target, or delete the link"
+def _dangling_link(path: str) -> Entry:
+    fault = f"{_shown(path)} is a link whose target is missing: mount or restore the target, or delete the link"
     return Entry(_shown(path), fault=fault)
 
 
 def _shown(path: str) -> str:
-    """Return a path as text: bytes that are no UTF-8 as escapes."""
+    """Return a path as text, with bytes that are not UTF-8 escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """One file of a day: its name relative to the config file's folder, its place, its size, its targets."""
+    """One file of a day: its name relative to the config file's folder, its path, its size in bytes, its targets."""
 
     name: str
     path: Path
@@ -150,20 +150,20 @@ class RawFile:
     targets: tuple[Target, ...]
 
     def open(self) -> FileStream:
-        """Return the file's decompressed bytes as a stream, whatever compression they begin with."""
+        """Return the file's decompressed bytes as a stream; the compression is detected from the first bytes."""
         return FileStream(self.path, name=self.name)
 
     def open_seekable(self) -> SeekableFile:
-        """Return the file's bytes as stored, to be read here and there."""
+        """Return the file's bytes as stored, with random access."""
         return SeekableFile(self.path, name=self.name)
 
     def digest(self) -> str:
-        """Return the lower-case hex SHA-256 of the bytes as stored, read again."""
+        """Return the lower-case hex SHA-256 of the stored bytes, which are read again; empty if they cannot be read."""
         try:
             with self.path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError:
-            return ""  # unlike what was read before: so it is read again, and that says why it cannot be
+            return ""  # differs from every recorded digest: the file is read again, and that reports the error
 
     def appearance(self) -> str:
         """Return name, size and time of the last change."""
@@ -174,10 +174,10 @@ class RawFile:
         return f"{self.name} {found.st_size} {found.st_mtime_ns}"
 
     def touched_at(self) -> datetime:
-        """Return when content or place of the file last changed, by the file system's clock.
+        """Return the time at which content or path of the file last changed, by the file system's clock.
 
-        A file that is moved into place, or given another time by a copying program, past or future, counts from then.
-        One that is gone since it was listed counts as changing: the next look finds it under its new name, or not.
+        For a file that was moved into place, or whose times a copying program set, it is the time of that change. A
+        file that vanished after it was listed counts as still changing: the next search may find it by its new name.
         """
         try:
             return datetime.fromtimestamp(self.path.stat().st_ctime, tz=UTC)
@@ -188,12 +188,12 @@ class RawFile:
 def find_files(settings: Settings, day: date, *, skipped: list[str] | None = None) -> list[RawFile | BrokenInput]:
     """Return the files of `day` by name, each once, with the targets whose expansion of the template matched it.
 
-    The template is `raw.exposures`: `{day}` (2026-01-31, or any date format as `{day:%Y/%m/%d}`), `{tenant}`,
-    `{surface}`, and the wildcards `*`, `?`, `[...]` and `**`. No file at all is an empty list. A folder that may not
-    be listed, a dangling link and a name that is no UTF-8 are `BrokenInput`s of the targets that they were met for.
-    Names that `is_uncommitted` passes over are appended to `skipped`.
+    The template is `raw.exposures`: `{day}` (2026-01-31, or any date format such as `{day:%Y/%m/%d}`), `{tenant}`,
+    `{surface}`, and the wildcards `*`, `?`, `[...]` and `**`. Without any file the list is empty. A folder that may not
+    be listed, a dangling link and a name that is not UTF-8 are `BrokenInput`s of the targets whose pattern they match.
+    Names that `is_uncommitted` skips are appended to `skipped`.
 
-    Raises `ConfigurationError` naming the template: unknown field, or no day in it.
+    Raises `ConfigurationError` naming the template if it has an unknown field or no day.
     """
     template = settings.raw.exposures
     check_template(template)
@@ -201,7 +201,7 @@ def find_files(settings: Settings, day: date, *, skipped: list[str] | None = Non
     for row in settings.targets:
         for entry in walk(expand(template, day, tenant=row.tenant, surface=row.surface), folder=settings.base):
             _, targets = found.setdefault(entry.name, (entry, []))
-            if row.target not in targets:  # `**` may take a folder's name by several ways
+            if row.target not in targets:  # `**` may match the same name in several ways
                 targets.append(row.target)
     if skipped is not None:
         skipped += sorted(name for name, (entry, _) in found.items() if entry.skipped)

@@ -1,4 +1,4 @@
-"""Discovery of raw inputs: in files, a bucket or a table; files that alone are no table of a lake are refused."""
+"""Discovery of raw inputs in files, a bucket, a table or a query; files that belong to a lake table are refused."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -17,7 +17,7 @@ from recsys_assets.settings.settings import Settings
 if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
 
-# What a table of the format holds below its folder: a folder, or files in it with this ending.
+# The entries below a table's folder by which its format is recognised: a folder, or files in it with this ending.
 _FORMATS = (
     ("Delta", "_delta_log", ""),
     ("Iceberg", "metadata", ".metadata.json"),
@@ -25,7 +25,7 @@ _FORMATS = (
     ("Paimon", "snapshot", "LATEST"),
     ("Spark streaming", "_spark_metadata", ""),
 )
-_BY_SPARK = "part-"  # how the name of every file begins that Spark writes, of whatever format
+_BY_SPARK = "part-"  # the prefix of every file that Spark writes, in any format
 _PARQUET = ".parquet"
 _POSTGRES = "postgresql:"
 _DELTA = "delta:"
@@ -34,22 +34,22 @@ _DUCKDB = "duckdb:"
 _ADBC = "adbc:"
 
 
-def proven(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]":
-    """Return the places, those that may not be read as plain files as inputs that say why.
+def reject_table_files(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]":
+    """Return the files and objects; those that may not be read as plain files are replaced by `BrokenInput`s.
 
     A Parquet file, or one that Spark wrote, below a folder with `_delta_log`, `metadata/*.metadata.json`, `.hoodie`,
     `snapshot/LATEST` or `_spark_metadata` belongs to a table whose log says which files count: removed and repeated
-    ones are still there, and a deleted user would come back. Where `raw.require_success` names a mark, a file counts
-    only if the mark is in its folder or in one above.
+    files still exist, and a deleted user would come back. Where `raw.require_success` names a marker file, a file
+    counts only if the marker is in its folder or in one above.
     """
     mark = settings.raw.require_success
     if mark is None and not any(_may_be_of_a_table(place.name) for place in places):
         return list(places)
     listed: Callable[[str], Sequence[str]] = cache(_lister(settings))
-    return [_judged(place, mark, listed) for place in places]
+    return [_reject_table_file(place, mark, listed) for place in places]
 
 
-def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequence[str]]) -> "Seekable":
+def _reject_table_file(place: "Seekable", mark: str | None, listed: Callable[[str], Sequence[str]]) -> "Seekable":
     if isinstance(place, BrokenInput):
         return place
     folders = _folders(place.name)
@@ -66,7 +66,7 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
         return _refused(
             place,
             f"{place.name} has no {mark} in its folder or above (raw.require_success): run the day again once the job "
-            f"that writes it has ended",
+            f"that writes it has finished",
         )
     return place
 
@@ -74,7 +74,7 @@ def _judged(place: "Seekable", mark: str | None, listed: Callable[[str], Sequenc
 def _remedy(table: str, folder: str) -> str:
     places = {"Delta": f"delta:{folder.rstrip('/')}", "Iceberg": "iceberg:namespace.table"}
     setting = f'read the table by raw.exposures = "{places[table]}", or ' if table in places else ""
-    return f"{setting}export the day as plain Parquet, and name that in raw.exposures"
+    return f"{setting}export the day as plain Parquet, and set raw.exposures to that"
 
 
 def _may_be_of_a_table(name: str) -> bool:
@@ -86,7 +86,7 @@ def _refused(place: "Seekable", message: str) -> BrokenInput:
 
 
 def _folders(name: str) -> list[str]:
-    """Return the folders that hold a file, innermost first, each with a slash at its end; "" is the outermost."""
+    """Return the folders above a file, innermost first, each with a slash at its end; the outermost is ""."""
     start = len(name) - len(split_uri(name)[2]) if is_in_cloud(name) else 0
     head, path = name[:start], name[start:]
     parts = path.split("/")[:-1]
@@ -94,7 +94,7 @@ def _folders(name: str) -> list[str]:
 
 
 def _lister(settings: Settings) -> Callable[[str], Sequence[str]]:
-    """Return what lists the names in a folder; a folder that is not there has none."""
+    """Return a function that lists the names in a folder; a missing folder has none."""
 
     def of_folder(folder: str) -> Sequence[str]:
         place = Path(settings.base / folder)
@@ -103,25 +103,25 @@ def _lister(settings: Settings) -> Callable[[str], Sequence[str]]:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError:
-            return ["", ".metadata.json"]  # it is there, and what it holds is not known: so it counts as a table's
+            return ["", ".metadata.json"]  # the folder exists with unknown content: treat it as part of a table
 
     if not is_in_cloud(settings.raw.exposures):
         return of_folder
-    from recsys_assets.ingest.sources.objects import names_below  # noqa: PLC0415 - folders need no client of a cloud
+    from recsys_assets.ingest.sources.objects import names_below  # noqa: PLC0415 - folders need no cloud client
 
     return names_below
 
 
 def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = None) -> Sequence[FoundInput]:
-    """Return what holds the raw events of `day`, by name, each once, with the targets that it was named for.
+    """Return the inputs with the raw events of `day`, each once, sorted by name, with the targets that they serve.
 
-    Names that end with .parquet are read as Parquet, all others as JSON lines. Nothing at all is an empty sequence.
-    Backups, unfinished uploads and uncommitted files are passed over, and their names appended to `skipped`. With
-    `raw.spill_days` the files of neighbouring days follow, unless there is none of the day itself. What was found and
-    cannot be read, or is part of a table of another format, is an input that raises when it is opened.
+    Names that end with .parquet are read as Parquet, all others as JSON lines. The result may be empty. Backups,
+    unfinished uploads and uncommitted files are skipped, and their names appended to `skipped`. With `raw.spill_days`
+    the files of neighbouring days follow, unless the day itself has no file. A file that cannot be read, or is part of
+    a lake table, is an input that raises when it is opened.
 
-    A source that does not answer is a `StoreUnavailableError`, one that is wrong or may not be read a
-    `ConfigurationError`: never an empty day.
+    Raises `StoreUnavailableError` if the source does not answer, and `ConfigurationError` if it is wrong or may not be
+    read: never an empty result.
     """
     exposures = settings.raw.exposures
     if exposures.startswith(_POSTGRES):
@@ -149,13 +149,13 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
     for distance in range(1, settings.raw.spill_days + 1 if found else 1):
         for other in (day - timedelta(days=distance), day + timedelta(days=distance)):
             found |= {place.name: place for place in _places(settings, other, skipped) if place.name not in found}
-    return [_by_form(settings, place) for place in proven(settings, list(found.values()))]
+    return [_by_form(settings, place) for place in reject_table_files(settings, list(found.values()))]
 
 
 def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequence[Seekable]":
     exposures = settings.raw.exposures
     if is_in_cloud(exposures):
-        # Imported only here: files in a folder need no client of a cloud.
+        # Imported only here: files in a folder need no cloud client.
         from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415
 
         return find_objects(settings, day, skipped=skipped)
@@ -168,7 +168,7 @@ def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequen
 
 
 def _by_form(settings: Settings, place: "Seekable") -> FoundInput:
-    """Return the input as what its name says it is; who looks at lines alone loads neither Arrow nor Polars."""
+    """Return the input in the form that its name says; line-only callers do not import Arrow or Polars."""
     if not place.name.lower().endswith(_PARQUET):
         return place
     from recsys_assets.ingest.sources.parquet import ParquetInput  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _by_form(settings: Settings, place: "Seekable") -> FoundInput:
 
 
 def open_stream(place: str) -> RawStream:
-    """Return the decompressed bytes of one file, or of one object by its URI; `InputError` if it is not there."""
+    """Return the decompressed bytes of one file, or of one object by its URI; `InputError` if it is missing."""
     if is_in_cloud(place):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Forms of stored bytes, recognised by how they begin: compressions that are read, and forms that are refused."""
+"""Formats of stored bytes, recognised by their first bytes: supported compressions, and formats that are refused."""
 
 import lzma
 import re
@@ -8,20 +8,20 @@ from typing import Protocol
 
 from recsys_assets.errors import InputError
 
-HEAD_BYTES = 512  # what recognition looks at
+HEAD_BYTES = 512  # the first bytes that recognition uses
 _XZ_MEMORY = 256_000_000  # bytes; the largest preset of xz needs 65 MB
 _PIECE = 1 << 18
 _MARK = b"\xef\xbb\xbf"
 _SPACE = _MARK + b" \t\r\n"
 _TAR, _TAR_PLACE = b"ustar", 257
-_SHORT = 3  # bytes; fewer of them may begin an ordinary bad line
+_SHORT = 3  # bytes; an ordinary bad line may begin with a signature of this length or less
 
 _COMPRESSED: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"BZh": "bz2",
     b"\xfd7zXZ\x00": "xz",
-    **{bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)},  # a frame that is skipped, as pzstd's
+    **{bytes([first]) + b"\x2a\x4d\x18": "zstd" for first in range(0x50, 0x60)},  # a skippable frame, as pzstd writes
 }
 _REFUSED: Mapping[bytes, tuple[str, str]] = {
     b"PK\x03\x04": ("a zip archive", "unpack it, or compress the lines with gzip"),
@@ -62,11 +62,11 @@ _BEGINNING = b"|".join(
 _BEHIND_OBJECT = re.compile(rb"(?:\A|\}[ \t\r]*)(" + _BEGINNING + b")")
 _ANYWHERE = re.compile(b"(" + _BEGINNING + b")")
 _ARRAY = "a JSON array: write one object a line"
-_MARKUP = "HTML or XML: look whether an error page was saved in place of the file"
+_MARKUP = "HTML or XML: check if an error page was saved in place of the file"
 
 
 def codec_of(head: bytes, *, name: str) -> str | None:
-    """Return the compression of bytes that begin with `head`: by the bytes, and by the name where they do not say."""
+    """Return the compression of bytes that begin with `head`, by the bytes, else by the name; None if uncompressed."""
     for magic, codec in _COMPRESSED.items():
         if head.startswith(magic):
             return codec
@@ -75,14 +75,14 @@ def codec_of(head: bytes, *, name: str) -> str | None:
 
 
 def bare_name(name: str) -> str:
-    """Return the name in lower case without the ending of a compression."""
+    """Return the name in lower case without the extension of a compression."""
     name = name.lower()
     ending = next((ending for ending in _BY_ENDING if name.endswith(ending)), "")
     return name.removesuffix(ending)
 
 
 def check_text(head: bytes, *, name: str) -> None:
-    """Raise `InputError` naming the file if what it holds, decompressed, begins as no text in UTF-8 does."""
+    """Raise `InputError` naming the file if its decompressed content does not begin like UTF-8 text."""
     found = _refused_form(head)
     if found:
         what, remedy = found
@@ -108,9 +108,9 @@ def _refused_form(head: bytes) -> tuple[str, str] | None:
 
 
 def appended_form(line: bytes, *, is_json: bool = True) -> str | None:
-    """Return the form of another file whose bytes a bad line begins with, or has behind an object; None for no such.
+    """Return the format of another file that begins at the start of a bad line or after an object in it, else None.
 
-    A row of CSV has no end of its own: there they are looked for at any place.
+    A row of CSV has no end mark: with `is_json` false the beginning may be anywhere in the line.
     """
     found = (_BEHIND_OBJECT if is_json else _ANYWHERE).search(line)
     if not found or not _BINARY.search(line):
@@ -119,7 +119,10 @@ def appended_form(line: bytes, *, is_json: bool = True) -> str | None:
 
 
 def guess_form(head: bytes) -> str:
-    """Return what a file without one good line seems to be, by the first bytes of its first line that is not blank."""
+    """Guess the format of a file without a good line, by the first bytes of its first line that is not blank.
+
+    The result is a phrase with a remedy, for a message.
+    """
     text = head.lstrip(_SPACE)
     begins = {_MARK: "a byte order mark before its line: write plain UTF-8", b"[": _ARRAY, b"<": _MARKUP}
     for beginning, what in begins.items():
@@ -129,27 +132,27 @@ def guess_form(head: bytes) -> str:
 
 
 _GUESSES: Sequence[tuple[Callable[[bytes], object], str]] = (
-    (_BINARY.search, "binary data, neither text nor a compression that is known: write plain lines, or gzip or zstd"),
-    (lambda text: b"\r" in text.strip(), "lines that end with CR alone: end them with LF"),
+    (_BINARY.search, "binary data, neither text nor a known compression: write plain lines, or gzip or zstd"),
+    (lambda text: b"\r" in text.strip(), "lines that end with only CR: end them with LF"),
     (_JOINED.search, "objects without line ends between them: write one object a line"),
     (lambda text: text.rstrip().endswith(b"},"), "lines that end with a comma: write one whole object a line"),
-    (lambda text: text.startswith(b'{\\"'), 'quotes that are escaped (\\"): write the objects as they are'),
+    (lambda text: text.startswith(b'{\\"'), 'escaped quotes (\\"): write the objects without escaping'),
     (lambda text: text in {b"{", b'{"'} or not text.startswith(b"{"), "no JSON lines: write one whole object a line"),
-    (lambda _: True, "other objects than events: compare it with the contract of events"),
+    (lambda _: True, "objects that are not events: compare it with the contract of events"),
 )
 
 
 class Readable(Protocol):
-    """Stored bytes that are asked for piece by piece."""
+    """Stored bytes that are read piece by piece."""
 
     def read(self, limit: int) -> bytes:
-        """Return at most `limit` bytes, none at the end."""
+        """Return at most `limit` bytes; empty at the end."""
         ...
 
 
 @dataclass(slots=True)
 class XzPieces:
-    """Decompressed pieces of an xz file, also of several streams; `OSError` for damage and for too large a window."""
+    """Decompressed pieces of an xz file, also of several streams; `OSError` if damaged, or with too large a window."""
 
     stored: Readable
 

@@ -1,4 +1,4 @@
-"""Apache Iceberg tables: the rows of a day in one snapshot, without deleted ones, as the table's metadata has them."""
+"""Apache Iceberg tables: the rows of a day in one snapshot, without deleted rows, according to the table's metadata."""
 
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -18,14 +18,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find_iceberg(settings: Settings, day: date) -> list[SnapshotInput]:
-    """Return the rows of a day in the table that `raw.exposures` names; raises what `find_day` does."""
+    """Return the rows of a day in the table of `raw.exposures`; raises as `find_day`."""
     return find_day(settings, day, scheme=SCHEME, opened=IcebergSnapshot)
 
 
 class IcebergSnapshot:
-    """One snapshot of a table of a catalog, as `namespace.table` or `catalog/namespace.table`: the newest, or another.
+    """One snapshot of a table, named `namespace.table` or `catalog/namespace.table`: the given one, else the newest.
 
-    What a catalog is, its address and credentials, stands where pyiceberg looks: in `.pyiceberg.yaml`, or in the
+    The address and credentials of the catalog are configured for pyiceberg: in `.pyiceberg.yaml`, or in the
     environment.
     """
 
@@ -34,29 +34,29 @@ class IcebergSnapshot:
         catalog, _, table = place.rpartition("/")
         with self.translated(f"{SCHEME}{place}"):
             self._table = _catalog(catalog or _CATALOG, place).load_table(table)
-            self._asked = snapshot  # None: the newest of the metadata that was loaded, with today's names of columns
+            self._requested = snapshot  # None: the newest of the loaded metadata, with the current names of columns
             current = self._table.current_snapshot()
             found = self._table.snapshot_by_id(snapshot) if snapshot else current
             if snapshot and found is None:
-                raise InputError(f"{SCHEME}{place} has no snapshot {snapshot}: it expired, or is another table's")
+                raise InputError(f"{SCHEME}{place} has no snapshot {snapshot}: it expired, or is of another table")
             self._projected = self._table.scan(snapshot_id=snapshot).projection()
             self.schema: Any = self._projected.as_arrow()
         self.version = f"snapshot {found.snapshot_id}" if found else "no snapshot"
 
     def files(self, rows: DayRows) -> list[DataFile]:
-        """Return the files whose partition and statistics leave room for such rows, each with its deletes."""
+        """Return the files whose partition values and statistics allow such rows, each with its deletes in the mark."""
         found: list[DataFile] = []
-        for task in self._table.scan(row_filter=_filter(rows), snapshot_id=self._asked).plan_files():
-            named = ((one.file_path, one.file_size_in_bytes, one.record_count) for one in task.delete_files)
-            deletes = sorted(" ".join(map(str, one)) for one in named)
+        for task in self._table.scan(row_filter=_filter(rows), snapshot_id=self._requested).plan_files():
+            marks = ((file.file_path, file.file_size_in_bytes, file.record_count) for file in task.delete_files)
+            deletes = sorted(" ".join(map(str, parts)) for parts in marks)
             mark = " ".join([task.file.file_path, str(task.file.file_size_in_bytes), *deletes])
             found.append(DataFile(mark, self._newest(task.file, rows)))
         return found
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Yield the batches of one file after the other: the library's own reader holds many whole files at once."""
-        reading: Any = import_module("pyiceberg.io.pyarrow")  # of which the two verbs below are the library's own
-        chosen = self._table.scan(row_filter=_filter(rows), selected_fields=tuple(columns), snapshot_id=self._asked)
+        """Yield the batches of one file after another; the library's own reader holds many whole files at once."""
+        reading: Any = import_module("pyiceberg.io.pyarrow")  # the two methods used below are private
+        chosen = self._table.scan(row_filter=_filter(rows), selected_fields=tuple(columns), snapshot_id=self._requested)
         scan = reading.ArrowScan(self._table.metadata, self._table.io, chosen.projection(), chosen.row_filter)
         for task in sorted(chosen.plan_files(), key=lambda task: task.file.file_path):
             deletes = reading._read_all_delete_files(self._table.io, [task])  # noqa: SLF001
@@ -64,24 +64,24 @@ class IcebergSnapshot:
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
-        """Turn errors of the libraries into the package's."""
+        """Turn errors of the libraries into the package's, with `name` in front."""
         library = _library(name)
         missing = (library.NoSuchTableError, library.NoSuchNamespaceError, library.NoSuchIcebergTableError)
         try:
             yield
         except missing as error:
-            raise InputError(f"{name} is no Iceberg table that is there: check raw.exposures") from error
+            raise InputError(f"{name} does not exist as an Iceberg table: check raw.exposures") from error
         except (ValueError, NotImplementedError, pa.ArrowException, FileNotFoundError) as error:
             raise InputError(
-                f"{name} cannot be read: {_first_line(error)}; repair the table, or name another"
+                f"{name} cannot be read: {_first_line(error)}; repair the table, or configure another"
             ) from error
         except (InputError, ConfigurationError):
             raise
-        except Exception as error:  # of the catalog's client: HTTP, SQL, or a cloud's
+        except Exception as error:  # errors of the catalog's client: HTTP, SQL, or of a cloud
             raise StoreUnavailableError(f"{name}: {_first_line(error)}: nothing has changed; try again") from error
 
     def _newest(self, file: Any, rows: DayRows) -> datetime:
-        """Return the newest instant of a file, at most the day's last: commits are whole, so none is waited for."""
+        """Return the newest timestamp of a file, at most the end of the day: commits are atomic, nothing is awaited."""
         from pyiceberg.conversions import from_bytes  # noqa: PLC0415
 
         if rows.ts is None:
@@ -95,8 +95,8 @@ class IcebergSnapshot:
 
 
 def _filter(rows: DayRows) -> Any:
-    """Return the condition of a day's rows as pyiceberg has it."""
-    library = import_module("pyiceberg.expressions")  # its classes have no types that a checker could read
+    """Return the filter of a day's rows as an expression of pyiceberg."""
+    library = import_module("pyiceberg.expressions")  # a type checker cannot read the types of its classes
     chosen = library.AlwaysTrue()
     if rows.ts is not None:
         zone = UTC if rows.is_zoned else None
@@ -113,18 +113,18 @@ def _catalog(name: str, place: str) -> Any:
     from pyiceberg.utils.config import Config  # noqa: PLC0415
 
     try:
-        described: Any = Config().get_catalog_config(name) or {}  # as it is now, not as it was at import
-        return load_catalog(name, **described)
+        properties: Any = Config().get_catalog_config(name) or {}  # the current configuration, not that of the import
+        return load_catalog(name, **properties)
     except ValueError as error:
         variable = f"PYICEBERG_CATALOG__{name.upper()}__URI"
         raise ConfigurationError(
-            f"{SCHEME}{place}: catalog {name!r} is not configured ({_first_line(error)}): describe it in "
+            f"{SCHEME}{place}: catalog {name!r} is not configured ({_first_line(error)}): configure it in "
             f".pyiceberg.yaml, or by ${variable}"
         ) from error
 
 
 def _library(what: str) -> Any:
-    """Return pyiceberg's errors, imported only here: who has no Iceberg table need not install it."""
+    """Return pyiceberg's module of errors; imported only here, because pyiceberg is optional."""
     try:
         from pyiceberg import exceptions  # noqa: PLC0415
     except ImportError as error:

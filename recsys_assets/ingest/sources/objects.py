@@ -1,4 +1,4 @@
-"""Raw objects in a bucket: those that hold a day, and their bytes, continued where a broken connection left them."""
+"""Raw objects of a day in a bucket, and their bytes, read on from the same position after a broken connection."""
 
 import io
 from collections.abc import Callable
@@ -11,23 +11,23 @@ from recsys_assets.clouds.opening import open_bucket, split_uri
 from recsys_assets.errors import Answer, ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.streams import DecodedStream
-from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, takes
+from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, matches
 from recsys_assets.retry import attempts
 from recsys_assets.settings.settings import Settings
 
-_TRIES: Final = 4  # without a single byte between them; the client waits between its own
+_TRIES: Final = 4  # in a row without a single byte; the client waits between its own retries
 
 
 class SeekableObject(io.RawIOBase):
-    """The bytes of exactly the object that was listed, read here and there by a request for each piece.
+    """The bytes of exactly the object that was listed, with random access: one request for each piece.
 
-    Errors are those of `RawObject.open`.
+    Raises the errors of `RawObject.open`.
     """
 
     def __init__(self, bucket: Bucket, entry: BucketEntry) -> None:
         self._bucket = bucket
         self._entry = entry
-        self._place = 0
+        self._position = 0
         self.size = entry.size
         self.digest = bucket.digest(entry.mark)
 
@@ -40,41 +40,41 @@ class SeekableObject(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return where the next read begins."""
-        return self._place
+        """Return the position of the next read."""
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; nothing is asked of the server."""
-        self._place = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self.size}[whence]
-        return self._place
+        """Set the position of the next read, without a request."""
+        self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the front of `buffer`, all of it but at the end of the object, and return how many bytes."""
-        start, end = self._place, min(self._place + len(buffer), self.size)
+        """Fill `buffer`, or its front at the end of the object; return the number of bytes."""
+        start, end = self._position, min(self._position + len(buffer), self.size)
         if start >= end:
             return 0
         piece = _ObjectBytes(self._bucket, self._entry, start=start, end=end)
         with memoryview(buffer) as view:
-            while count := piece.readinto(view[self._place - start : end - start]):
-                self._place += count
+            while count := piece.readinto(view[self._position - start : end - start]):
+                self._position += count
         piece.close()
         return end - start
 
     def changed(self) -> bool:
-        """Return False: the mark is a condition of every request."""
+        """Return False: every request is conditional on the mark."""
         return False
 
 
 class _ObjectBytes:
-    """The `StoredBytes` of an object from one place to another."""
+    """The `StoredBytes` of an object from `start` to `end`."""
 
     def __init__(self, bucket: Bucket, entry: BucketEntry, *, start: int, end: int) -> None:
         self._bucket = bucket
         self._entry = entry
         self._name = bucket.uri(entry.key)
         self._end = end
-        self.size = start  # how far it is read
-        self._body = self._ask()
+        self.size = start  # the position up to which it is read
+        self._body = self._request()
         self.closed = False
 
     @property
@@ -96,18 +96,18 @@ class _ObjectBytes:
             if count:
                 return count
             self._body.close()
-            self._body = self._ask()
+            self._body = self._request()
         raise InputError(f"{self._name} ends after {self.size} bytes, not {self._end}; run the day again")
 
     def changed(self) -> bool:
-        """Return False: the mark is a condition of every request."""
+        """Return False: every request is conditional on the mark."""
         return False
 
     def close(self) -> None:
         self._body.close()
         self.closed = True
 
-    def _ask(self) -> ObjectBody:
+    def _request(self) -> ObjectBody:
         try:
             return self._bucket.ask(self._entry.key, mark=self._entry.mark, start=self.size, end=self._end)
         except self._bucket.cloud.errors as error:
@@ -118,8 +118,8 @@ class _ObjectBytes:
         if answer is Answer.LOST:
             return InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         if answer is Answer.MISSING:
-            return InputError(f"{self._name} is gone since it was listed; run the day again")
-        if answer is Answer.DENIED:  # the bucket was listed: it is this object alone, or its key
+            return InputError(f"{self._name} vanished after it was listed; run the day again")
+        if answer is Answer.DENIED:  # the bucket was listed: only this object, or its encryption key, is denied
             return InputError(f"{self._name} may not be read ({error}): give the right to read it and run again")
         return self._bucket.cloud.error_for(self._name, error)
 
@@ -134,23 +134,23 @@ class RawObject:
 
     @property
     def name(self) -> str:
-        """Its URI."""
+        """The URI of the object."""
         return self.bucket.uri(self.entry.key)
 
     def open(self) -> DecodedStream:
-        """Return the decompressed bytes of the very object that was listed.
+        """Return the decompressed bytes of exactly the object that was listed.
 
-        Raises `InputError` if it is another one by now, gone, in cold storage, or may not be read;
+        Raises `InputError` if it was replaced or deleted since, is in cold storage, or may not be read;
         `StoreUnavailableError` if its server does not answer.
         """
         return DecodedStream(_ObjectBytes(self.bucket, self.entry, start=0, end=self.entry.size), name=self.name)
 
     def open_seekable(self) -> SeekableObject:
-        """Return the object's bytes as stored, to be read here and there."""
+        """Return the object's bytes as stored, with random access."""
         return SeekableObject(self.bucket, self.entry)
 
     def digest(self) -> str:
-        """Return the mark of the object's content; nothing is read."""
+        """Return the mark of the object's content, without reading it."""
         return self.bucket.digest(self.entry.mark)
 
     def appearance(self) -> str:
@@ -158,7 +158,7 @@ class RawObject:
         return f"{self.name} {self.entry.size} {self.digest()}"
 
     def touched_at(self) -> datetime:
-        """Return when the object was written, by its server's clock."""
+        """Return the time at which the object was written, by its server's clock."""
         return self.entry.modified
 
 
@@ -172,10 +172,10 @@ def find_objects(
     """Return the objects of `day` by key, each once, with the targets whose expansion of the template matched it.
 
     The template is `raw.exposures`: `s3://bucket/` (or gs, or az) and a key with the fields and wildcards that a path
-    may have. No object at all is an empty list, but only if the bucket is there and may be listed. Keys that
-    `is_uncommitted` passes over are appended to `skipped`. `opener` gives the bucket of a URI.
+    may have. The list is empty only if the bucket exists, may be listed and has no such object. Keys that
+    `is_uncommitted` skips are appended to `skipped`. `opener` returns the bucket of a URI.
 
-    Raises `ConfigurationError` (template, bucket, credentials, client), `StoreUnavailableError` (no answer).
+    Raises `ConfigurationError` (template, bucket, credentials, client) or `StoreUnavailableError` (no answer).
     """
     uri = settings.raw.exposures
     template = _checked_key(uri)
@@ -187,7 +187,7 @@ def find_objects(
     listed = {prefix: list(bucket.list(prefix)) for prefix in {fixed_part(p) for p in patterns.values()}}
     for target, pattern in patterns.items():
         for entry in listed[fixed_part(pattern)]:
-            if takes(pattern, entry.key):
+            if matches(pattern, entry.key):
                 found.setdefault(entry.key, (entry, []))[1].append(target)
                 if is_uncommitted(pattern, entry.key):
                     passed_over.add(entry.key)
@@ -198,20 +198,20 @@ def find_objects(
 
 
 def find_object(uri: str) -> RawObject:
-    """Return one object by its whole name; `InputError` if it is not there."""
+    """Return one object by its URI; `InputError` if it is missing."""
     key = _checked_key(uri)
     bucket = open_bucket(uri)
     return RawObject(bucket, bucket.find(key), targets=())
 
 
 def names_below(folder: str) -> list[str]:
-    """Return the names of a few objects and folders right below `scheme://bucket/prefix/`: one page of them."""
+    """Return the first page of the names of objects and folders directly below `scheme://bucket/prefix/`."""
     _, _, prefix = split_uri(folder)
     return open_bucket(folder).names_below(prefix)
 
 
 def _checked_key(uri: str) -> str:
-    """Return the key of a URI, of which each part is there and the bucket is one."""
+    """Return the key of a URI; raises `ConfigurationError` without bucket or key, or with wildcards in the bucket."""
     scheme, bucket, key = split_uri(uri)
     if not bucket or not key or fixed_part(bucket) != bucket or "{" in bucket:
         raise ConfigurationError(f"{uri!r}: expected {scheme}://bucket/key, the bucket without wildcards and fields")

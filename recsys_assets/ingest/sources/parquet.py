@@ -1,4 +1,4 @@
-"""Raw events in Parquet files, read row group by row group as the JSON lines that ingest judges."""
+"""Raw events in Parquet files, read one row group after another and converted to the JSON lines that ingest judges."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -15,32 +15,32 @@ import pyarrow.parquet as pq
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.arrow_rows import check_types, is_string, lines_of_batch
-from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 from recsys_assets.ingest.sources.source import FoundInput
-from recsys_assets.ingest.sources.streams import PieceStream, StoredBytes, Unpacked
+from recsys_assets.ingest.sources.streams import PieceStream, StoredBytes, UnpackLimit
 from recsys_assets.settings.inputs import RawSettings
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH_ROWS = 1 << 15
-_BATCH_BYTES = 64_000_000  # of decoded values that become lines at a time
-_BUFFER_BYTES = 1 << 20  # of each column that is read: a row group may be larger than memory
+_BATCH_BYTES = 64_000_000  # of decoded values that are converted to lines at a time
+_BUFFER_BYTES = 1 << 20  # per column: a row group may be larger than memory
 
 
 class SeekableBytes(StoredBytes, Protocol):
-    """Stored bytes that are read here and there; `digest` and the whole `size` are known from the beginning."""
+    """Stored bytes with random access; `digest` and the whole `size` are known from the beginning."""
 
     def seekable(self) -> bool:
         """Return True."""
         ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place."""
+        """Set the position of the next read and return it."""
         ...
 
 
 class Seekable(FoundInput, Protocol):
-    """A found input whose stored bytes may be read here and there."""
+    """A found input whose stored bytes allow random access."""
 
     def open_seekable(self) -> SeekableBytes:
         """Return the stored bytes; raises `InputError` naming the input if it cannot be opened."""
@@ -49,19 +49,19 @@ class Seekable(FoundInput, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ParquetInput:
-    """One Parquet file or object of a day, and by which columns it is read."""
+    """One Parquet file or object of a day, with the settings that map its columns."""
 
     place: Seekable
     settings: RawSettings
 
     @property
     def name(self) -> str:
-        """What people call the file."""
+        """The name of the file in messages."""
         return self.place.name
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The targets that the file was named for."""
+        """The targets that the file serves."""
         return tuple(self.place.targets)
 
     def open(self) -> "ParquetStream":
@@ -69,29 +69,29 @@ class ParquetInput:
         return ParquetStream(self.place.open_seekable(), name=self.name, settings=self.settings)
 
     def digest(self) -> str:
-        """Return the mark of the file's bytes."""
+        """Return the digest of the file's bytes."""
         return self.place.digest()
 
     def appearance(self) -> str:
-        """Return what changes when the file may have changed."""
+        """Return a text that changes whenever the file may have changed."""
         return self.place.appearance()
 
     def touched_at(self) -> datetime:
-        """Return when the file last changed."""
+        """Return the time of the file's last change."""
         return self.place.touched_at()
 
 
 class ParquetStream:
-    """The `RawStream` of a Parquet file: memory for some thousand rows, whatever the size of its row groups.
+    """The `RawStream` of a Parquet file, in the memory of some thousand rows, whatever the size of its row groups.
 
-    Raises `InputError` naming the file if it is no whole Parquet file, lacks a column, or has one of a wrong type.
+    Raises `InputError` naming the file if it is not a complete Parquet file, lacks a column, or has a wrong type.
     """
 
     def __init__(self, stored: SeekableBytes, *, name: str, settings: RawSettings) -> None:
         self._name = name
         self._stored = stored
         self._settings = settings
-        self._unpacked = Unpacked(name)
+        self._unpacked = UnpackLimit(name)
         self._lines = PieceStream(self._read())
 
     @property
@@ -101,11 +101,11 @@ class ParquetStream:
 
     @property
     def digest(self) -> str:
-        """The mark of the file's bytes."""
+        """The digest of the file's bytes."""
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        """Fill the front of `buffer` with lines and return the number of bytes; 0 at the end."""
         return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:
@@ -130,9 +130,9 @@ class ParquetStream:
                     )
             stored = io.BufferedReader(self._stored, _BUFFER_BYTES)  # pyright: ignore[reportArgumentType] - a raw file
             plan = plan_read(stored, file.metadata, name=self._name, max_rows=_BATCH_ROWS, columns=columns)
-            stored.detach()  # closed, it would close the file too
+            stored.detach()  # closing it would also close the file
             check_types(file.schema_arrow, mapped, name=self._name, assume_utc=self._settings.assume_utc)
-            # Text as dictionaries: a value that stands in a million rows is held once, however long it is.
+            # Text as dictionaries: a long value that appears in a million rows is held once.
             file = pq.ParquetFile(
                 self._stored,
                 metadata=file.metadata,
@@ -142,12 +142,14 @@ class ParquetStream:
             )
             yield from self._batches(file, plan.rows, mapped)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{self._name} is no whole Parquet file: {error}; replace it and run again") from error
+            raise InputError(
+                f"{self._name} is not a complete Parquet file: {error}; replace it and run again"
+            ) from error
         if self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
 
-    def _batches(self, file: pq.ParquetFile, rows: int, mapped: Mapped) -> Iterator[bytes]:
-        """Yield the lines of some thousand rows at a time, of fewer where their values are long."""
+    def _batches(self, file: pq.ParquetFile, rows: int, mapped: ColumnMapping) -> Iterator[bytes]:
+        """Yield the lines of some thousand rows at a time, of fewer rows if their values are long."""
         columns = sorted(set(mapped.columns.values()))
         for batch in file.iter_batches(batch_size=rows, columns=columns, use_threads=False):
             pieces = max(1, -(-_unpacked_bytes(batch) // _BATCH_BYTES))
@@ -164,7 +166,7 @@ def _is_bytes(kind: Any) -> bool:
 
 
 def _unpacked_bytes(batch: Any) -> int:
-    """Return how many bytes the values of a batch take once each row holds its own."""
+    """Return the number of bytes of the values of a batch without dictionaries."""
     size = 0
     for column in batch.columns:
         if pa.types.is_dictionary(column.type) and _is_bytes(column.type.value_type):
@@ -176,9 +178,9 @@ def _unpacked_bytes(batch: Any) -> int:
 
 
 def hive_keys(name: str) -> Mapping[str, str | None]:
-    """Return the `key=value` segments of a path, as writers of partitioned tables leave their columns out of files.
+    """Return the `key=value` segments of a path: writers of partitioned tables omit these columns from the files.
 
-    Hive's name of the partition of null is None.
+    Hive's name of the null partition becomes None.
     """
     pairs = (segment.split("=", 1) for segment in name.split("/")[:-1] if "=" in segment)
     return {unquote(key): None if value == _HIVE_NULL else unquote(value) for key, value in pairs}

@@ -1,4 +1,4 @@
-"""Page headers of Parquet: what a column unpacks to by its pages, for a footer may say anything."""
+"""Page headers of Parquet: the unpacked size of a column according to its pages, because footers are not reliable."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -10,12 +10,12 @@ from recsys_assets.errors import InputError, LimitExceededError
 
 _SUSPECT_BYTES: Final = 256_000_000
 _SUSPECT_RATIO: Final = 200
-_BATCH_BYTES: Final = 32_000_000  # of values that are unpacked at a time, by the worst that a page allows
+_BATCH_BYTES: Final = 32_000_000  # of values that are unpacked at a time, in the worst case that a page allows
 _HEADER_BYTES: Final = (1 << 12, 1 << 24)  # a header is some 50 bytes, unless its statistics are long
-_DELTAS: Final = {6, 7}  # encodings of text by lengths, and by what each value shares with the one before it
+_DELTAS: Final = {6, 7}  # encodings of text as lengths, and as prefixes shared with the previous value
 _TEXT: Final = "BYTE_ARRAY"
-_SIZE, _PACKED = 2, 3  # fields of a page's header
-_DATA_HEADERS: Final = {5: (1, 2), 8: (1, 4)}  # by version: the fields of values and encoding
+_SIZE, _PACKED = 2, 3  # field numbers in a page header
+_DATA_HEADERS: Final = {5: (1, 2), 8: (1, 4)}  # per version of the data header: field numbers of values and encoding
 _VALUE_BYTES, _LEVEL_BYTES = 4, 8
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = {1: True, 2: False}, 3, {4, 5, 6}, 7, 8, {9, 10}, 12
 
@@ -30,7 +30,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How a file is read in bounded memory: rows at a time, and the columns (by path) whose values are held once."""
+    """Plan to read a file in bounded memory: rows per batch, and the columns (by path) to read as dictionaries."""
 
     rows: int
     dictionaries: tuple[str, ...]
@@ -39,10 +39,10 @@ class ReadPlan:
 def plan_read(
     stored: BufferedIOBase, metadata: Any, *, name: str, max_rows: int, columns: Collection[str] | None = None
 ) -> ReadPlan:
-    """Return how to read the columns (None: all) by the pages that they have.
+    """Return the plan to read the columns (None: all), according to their pages.
 
-    Raises `LimitExceededError` for a column that unpacks to so many times its size that no data does, `InputError` for
-    one whose pages are none.
+    Raises `LimitExceededError` for a column that unpacks to an implausible multiple of its size, `InputError` for a
+    column with an invalid page.
     """
     rows, prefixed, texts = max_rows, set[str](), dict[str, None]()
     for group in range(metadata.num_row_groups):
@@ -64,9 +64,10 @@ def plan_read(
 
 
 def _check_size(pages: Sequence[_Page], chunk: Any, *, is_repeated: bool, name: str) -> None:
-    """Raise `LimitExceededError` for a column chunk that unpacks to more than any data does.
+    """Raise `LimitExceededError` for a column chunk that unpacks to more than real data does.
 
-    A list may hold any number of values in one row: where each may repeat the one before it, all may be as long.
+    A list may hold any number of values in one row. With delta encoding each may repeat the one before it, so that all
+    may be as long as the page.
     """
     unpacked = 0
     for page in pages:
@@ -85,7 +86,7 @@ def _check_size(pages: Sequence[_Page], chunk: Any, *, is_repeated: bool, name: 
 
 
 def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
-    """Yield the pages of a column chunk, each known by its header alone."""
+    """Yield the pages of a column chunk, reading only their headers; raises `InputError` for an invalid one."""
     starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
     place = min(start for start in starts if start)
     end = place + chunk.total_compressed_size
@@ -93,7 +94,7 @@ def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
         header = _header(stored, place, end)
         if header is None:
             raise InputError(
-                f"{name} is no whole Parquet file: column {chunk.path_in_schema} has a page that is none; replace it"
+                f"{name} is not a complete Parquet file: column {chunk.path_in_schema} has an invalid page; replace it"
             )
         page, size = header
         yield page
@@ -101,10 +102,10 @@ def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
 
 
 def _header(stored: BufferedIOBase, place: int, end: int) -> tuple[_Page, int] | None:
-    """Return a page by its header, and the header's size; None if it is none."""
+    """Return a page from its header, and the header's size in bytes; None if the header is invalid."""
     for most in _HEADER_BYTES:
         stored.seek(place)
-        compact = _Compact(stored.read(min(most, end - place)))
+        compact = _CompactReader(stored.read(min(most, end - place)))
         with suppress(IndexError, KeyError, TypeError, ValueError, RecursionError):
             return _page(compact.struct()), compact.place
     return None
@@ -120,15 +121,15 @@ def _page(fields: dict[int, Any]) -> _Page:
     return _Page(unpacked, packed, 0, 0)
 
 
-class _Compact:
-    """Thrift's compact protocol, as far as page headers use it."""
+class _CompactReader:
+    """Reader of Thrift's compact protocol, as far as page headers use it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.place = 0
 
     def struct(self) -> dict[int, Any]:
-        """Return the fields of the struct that begins here, by number."""
+        """Return the fields, by number, of the struct that begins at the current position."""
         fields: dict[int, Any] = {}
         number = 0
         while head := self._byte():
@@ -147,7 +148,7 @@ class _Compact:
             return self.struct()
         if kind in _LISTS:
             head = self._byte()
-            size = head >> 4 if head >> 4 != 15 else self._varint()  # noqa: PLR2004 - as the protocol has it
+            size = head >> 4 if head >> 4 != 15 else self._varint()  # noqa: PLR2004 - defined by the protocol
             return [self._value(head & 15) for _ in range(min(size, len(self._data)))]
         if kind not in {_DOUBLE, _BINARY}:
             raise ValueError(kind)

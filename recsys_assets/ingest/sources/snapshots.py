@@ -1,4 +1,4 @@
-"""Tables of lakes that keep versions (Delta, Iceberg): a day's rows of one snapshot, as a raw input."""
+"""Versioned lake tables (Delta, Iceberg): the rows of a day in one snapshot, as a raw input."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ import pyarrow as pa
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, is_string
-from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings
 
@@ -22,9 +22,9 @@ _PINNED = re.compile(r"(?P<place>.+)@(?P<version>\d+)")
 
 @dataclass(frozen=True, slots=True)
 class DayRows:
-    """Which rows of a table are a day's: those whose instant is in it, and, if such a column is named, whose day is.
+    """Condition for the rows of a day: by the column `ts` of timestamps, and by the column of days if configured.
 
-    `ts` is None where instants are text: then the column of days decides alone.
+    `ts` is None where timestamps are text: then only the column of days decides.
     """
 
     day: date
@@ -35,18 +35,18 @@ class DayRows:
 
     @property
     def start(self) -> datetime:
-        """The first instant of the day."""
+        """The first moment of the day, in UTC."""
         return datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC)
 
     @property
     def end(self) -> datetime:
-        """The first instant after the day."""
+        """The first moment after the day, in UTC."""
         return self.start + timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file of a snapshot that may hold rows of the day; `mark` changes with what counts of it."""
+    """A file of a snapshot that may hold rows of the day; `mark` changes with its content and its deletes."""
 
     mark: str
     touched_at: datetime
@@ -59,11 +59,11 @@ class TableSnapshot(Protocol):
     schema: Any
 
     def files(self, rows: DayRows) -> Sequence[DataFile]:
-        """Return the files that may hold such rows, by what the table knows of each; none of them is read."""
+        """Return the files that may hold such rows, according to the table's metadata; no file is read."""
         ...
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Yield such rows, without those that were deleted, batch by batch, in an order that is always the same."""
+        """Yield such rows without deleted ones, batch by batch, always in the same order."""
         ...
 
     def translated(self, name: str) -> AbstractContextManager[None]:
@@ -71,21 +71,21 @@ class TableSnapshot(Protocol):
         ...
 
 
-Opened = Callable[[str, int | None], TableSnapshot]
+SnapshotOpener = Callable[[str, int | None], TableSnapshot]
 
 
 class SnapshotInput:
     """The rows of one day in a snapshot, of all targets; row N, from 1, is line N.
 
-    It stays the snapshot that was found, whatever is committed meanwhile. `digest` says which files and deletes of
-    the table hold the day: commits to other days leave it.
+    Later commits do not change the snapshot that is read. `digest` identifies the files and deletes of the table that
+    hold the day: commits to other days do not change it.
     """
 
     def __init__(
         self,
         snapshot: TableSnapshot,
         rows: DayRows,
-        mapped: Mapped,
+        mapped: ColumnMapping,
         *,
         name: str,
         targets: Sequence[Target],
@@ -114,23 +114,23 @@ class SnapshotInput:
         )
 
     def digest(self) -> str:
-        """Return a mark of the files and deletes that the day consists of; nothing of them is read."""
+        """Return a digest of the marks of the day's files and deletes, without reading them."""
         return hashlib.sha256("\n".join(sorted(file.mark for file in self.files)).encode()).hexdigest()
 
     def appearance(self) -> str:
-        """Return name and mark: the table's log is as cheap as anything."""
+        """Return name and digest: nothing is cheaper than the table's log."""
         return f"{self.name} {self.digest()}"
 
     def touched_at(self) -> datetime:
-        """Return when the newest of the files was committed."""
+        """Return the time at which the newest of the files was committed."""
         return max(file.touched_at for file in self.files)
 
 
-def find_day(settings: Settings, day: date, *, scheme: str, opened: Opened) -> list[SnapshotInput]:
-    """Return the rows of a day in the newest snapshot, or in the pinned one (`...@version`); none if no file has any.
+def find_day(settings: Settings, day: date, *, scheme: str, opened: SnapshotOpener) -> list[SnapshotInput]:
+    """Return one input with a day's rows of the newest or pinned (`...@version`) snapshot; empty if no file has any.
 
-    Raises `InputError` for a table that is not there or lacks a column, `StoreUnavailableError` if its store does not
-    answer.
+    Raises `InputError` for a table that is missing or lacks a column, `StoreUnavailableError` if its store does not
+    answer, `ConfigurationError` for a wrong `raw.day_column`.
     """
     raw = settings.raw
     place = raw.exposures.removeprefix(scheme)
@@ -151,7 +151,7 @@ def _day_rows(raw: RawSettings, schema: Any, ts: str, day: date, *, name: str) -
     is_instant = pa.types.is_timestamp(kind)
     if not is_instant and raw.day_column is None:
         raise InputError(
-            f"{name}: column {ts!r} holds {kind}, which no day can be chosen by: name the column of days in "
+            f"{name}: column {ts!r} holds {kind}, by which no day can be selected: set the column of days in "
             "raw.day_column, or write timestamps"
         )
     value = None if raw.day_column is None else _day_value(raw.day_column, schema, day, name=name)
@@ -159,7 +159,7 @@ def _day_rows(raw: RawSettings, schema: Any, ts: str, day: date, *, name: str) -
 
 
 def _day_value(column: str, schema: Any, day: date, *, name: str) -> date | str | int:
-    """Return the day as the column of days spells it."""
+    """Return the day as a value of the type of the column of days."""
     if column not in schema.names:
         raise ConfigurationError(f"{name} has no column {column!r} (raw.day_column), it has {', '.join(schema.names)}")
     kind = schema.field(column).type

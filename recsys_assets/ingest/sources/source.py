@@ -1,4 +1,4 @@
-"""Interface of a raw input, wherever it is stored, and the inputs that were found and cannot be read."""
+"""Interfaces of raw inputs and their streams, for every source, and the input that was found and cannot be read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from recsys_assets.identity import Target
 class RawStream(Protocol):
     """Decompressed bytes, read once, from the beginning to the end.
 
-    `size` and `digest` describe the input as stored (perhaps compressed), and are known once `readinto` returned 0.
+    `size` and `digest` describe the input as stored (perhaps compressed). They are final once `readinto` returned 0.
     """
 
     @property
@@ -23,14 +23,14 @@ class RawStream(Protocol):
 
     @property
     def digest(self) -> str:
-        """The identity of this content: hex SHA-256 of a file's bytes, or the mark that its store keeps."""
+        """Identity of the content: hex SHA-256 of a file's bytes, or the mark that its store keeps."""
         ...
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` and return how many bytes; 0 at the end.
+        """Fill the front of `buffer` and return the number of bytes; 0 at the end.
 
         Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read;
-        `StoreUnavailableError` if what holds it does not answer any more.
+        `StoreUnavailableError` if its store no longer answers.
         """
         ...
 
@@ -46,12 +46,12 @@ class RawInput(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it; stands in quarantine and in records of lineage."""
+        """Name of the input in messages, in quarantine and in lineage."""
         ...
 
     @property
     def targets(self) -> Sequence[Target]:
-        """The targets that it was named for; events of all others in it are foreign."""
+        """The targets that it serves; its events of all other targets are foreign."""
         ...
 
     def open(self) -> RawStream:
@@ -60,34 +60,34 @@ class RawInput(Protocol):
 
 
 class FoundInput(RawInput, Protocol):
-    """A raw input that a source has found, with marks that show whether it is the one that was read before."""
+    """A raw input that a source has found, with marks that show whether it changed since it was read."""
 
     def digest(self) -> str:
-        """Return what `RawStream.digest` is once all is read; a source reads no more for it than it must."""
+        """Return the value that `RawStream.digest` has at the end; a source reads no more for it than necessary."""
         ...
 
     def appearance(self) -> str:
-        """Return what changes whenever the content may have changed, at the least cost that the source knows."""
+        """Return a text that changes whenever the content may have changed, at the least cost for the source."""
         ...
 
     def touched_at(self) -> datetime:
-        """Return when the input last changed, by the clock of what holds it."""
+        """Return the time of the input's last change, by the clock of its store."""
         ...
 
 
 @runtime_checkable
 class Versioned(Protocol):
-    """An input of a table that keeps versions."""
+    """An input of a versioned table."""
 
     @property
     def version(self) -> str:
-        """The version that is read, as its format counts them."""
+        """The version that is read, as the table's format names it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenInput:
-    """A file, folder or link that cannot be read; `message` names it, what was found and the next step."""
+    """A file, folder or link that cannot be read; `message` names it, the fault and the next step."""
 
     name: str
     targets: tuple[Target, ...]
@@ -102,7 +102,7 @@ class BrokenInput:
         raise InputError(self.message)
 
     def digest(self) -> str:
-        """Return nothing: what cannot be read equals nothing that was read before."""
+        """Return an empty text, which differs from the digest of everything that was read before."""
         return ""
 
     def appearance(self) -> str:
@@ -110,5 +110,5 @@ class BrokenInput:
         return f"{self.name} {self.message}"
 
     def touched_at(self) -> datetime:
-        """Return the epoch: waiting does not change it."""
+        """Return the epoch, because waiting does not repair the input."""
         return datetime.fromtimestamp(0, tz=UTC)

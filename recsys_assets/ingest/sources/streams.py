@@ -1,4 +1,4 @@
-"""Stored bytes as a stream of bounded memory, decompressed by the form that they begin with."""
+"""Streams of stored bytes in bounded memory, decompressed according to their first bytes."""
 
 import hashlib
 import os
@@ -11,24 +11,24 @@ from typing import Any, Protocol, Self
 from recsys_assets.errors import InputError, LimitExceededError, MissingInputError
 from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
-_MAX_RATIO = 1000  # more than any text with content compresses to; gzip reaches no more
+_MAX_RATIO = 1000  # above the compression ratio of any real text; also the maximum of gzip
 _FREE_BYTES = 64_000_000
-# What is whole, and not read: by the words of the library that says so.
+# Remedies for files that are complete but unsupported, by a part of the library's error message.
 _REMEDIES = {
     "requires too much memory": "its window is larger than 128 MB: compress it again without --long or --ultra,",
-    "Dictionary mismatch": "it was compressed with a dictionary, which is not read: compress it again without",
+    "Dictionary mismatch": "it was compressed with a dictionary, which is not supported: compress it again without one",
 }
 
 
 class PieceStream:
-    """Pieces one behind the other, each asked for when the one before is used up."""
+    """Stream over pieces of bytes; the next piece is read when the one before is used up."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = memoryview(b"")
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` and return how many bytes; 0 at the end."""
+        """Fill the front of `buffer` and return the number of bytes; 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -40,15 +40,15 @@ class PieceStream:
         return count
 
 
-class Unpacked:
-    """The count of what a file was unpacked to, which refuses one that unpacks to so much that no data does."""
+class UnpackLimit:
+    """Limit of the unpacked size of a file, which refuses one that unpacks to an implausible multiple of its size."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._size = 0
 
     def add(self, count: int, *, stored: int) -> None:
-        """Count bytes that came of `stored` bytes; raises `LimitExceededError` naming the file."""
+        """Add `count` bytes, unpacked from `stored` bytes so far; raises `LimitExceededError` naming the file."""
         self._size += count
         if self._size > max(_FREE_BYTES, _MAX_RATIO * stored):
             raise LimitExceededError(
@@ -64,7 +64,7 @@ class StoredBytes(Protocol):
 
     @property
     def digest(self) -> str:
-        """The identity of these bytes."""
+        """Identity of these bytes."""
         ...
 
     @property
@@ -73,51 +73,52 @@ class StoredBytes(Protocol):
         ...
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the front of `buffer` and return how many bytes; 0 at the end."""
+        """Fill the front of `buffer` and return the number of bytes; 0 at the end."""
         ...
 
     def changed(self) -> bool:
-        """Whether what is stored is not, or not any more, what was read."""
+        """Return whether the stored bytes differ from those that were read."""
         ...
 
     def close(self) -> None:
-        """Let go of the file or the connection."""
+        """Close the file or the connection."""
         ...
 
 
 class DecodedStream:
     """The `RawStream` of stored bytes: plain, gzip, zstd, bz2 or xz (each also of several members), whatever the name.
 
-    What the bytes begin with decides (`forms`); a name counts only where they do not say. Zip archives, Parquet, UTF-16
-    and other forms without lines are `InputError`s that name the input and the form, and so are truncated and corrupt
-    compressed data, trailing garbage, and bytes that changed while they were read. No bytes are an empty stream.
+    The first bytes decide the format (`forms`); the name counts only where they do not. `readinto` raises `InputError`
+    naming the input and the format for zip archives, Parquet, UTF-16 and other formats without lines. It also raises it
+    for truncated and corrupt compressed data, trailing garbage, and bytes that changed while they were read. An input
+    without bytes is an empty stream.
     """
 
     def __init__(self, stored: StoredBytes, *, name: str) -> None:
         self._name = name
         self._stored = stored
         self._codec: str | None = None
-        self._bytes: Any = None  # opened when it is first read, for its form is read from the bytes
+        self._bytes: Any = None  # opened by the first read, because the format is recognised from the bytes
         self._faults: tuple[type[Exception], ...] = (OSError,)
-        self._unpacked = Unpacked(name)
-        self._head = b""  # decompressed bytes that were looked at and not handed out yet
+        self._unpacked = UnpackLimit(name)
+        self._head = b""  # decompressed bytes that were examined and not returned yet
 
     def _open(self) -> Any:
-        """Recognise the form and return the decompressed stream; raises `InputError` for one that is refused."""
-        import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs, opens none, and must not wait for Arrow
+        """Recognise the format and return the decompressed stream; raises `InputError` for a refused format."""
+        import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs without opening them, and must not wait for Arrow
 
         self._faults = (OSError, pa.ArrowException)
         rest = _ArrowFile(self._stored)
         rest.head = _read_some(rest.read, HEAD_BYTES)
         self._codec = codec_of(rest.head, name=self._name)
-        # Arrow's stream, because it distinguishes a truncated stream from a finished one; zstandard's reader does not.
+        # Arrow's stream distinguishes a truncated stream from a finished one; zstandard's reader does not.
         if self._codec is None:
             self._bytes = rest
         elif self._codec == "xz":
             self._bytes = PieceStream(iter(XzPieces(rest)))
         else:
             self._bytes = pa.CompressedInputStream(pa.PythonFile(rest, mode="r"), self._codec)
-        self._head = _first_of(self._bytes)
+        self._head = _read_head(self._bytes)
         check_text(self._head, name=self._name)
         return self._bytes
 
@@ -128,11 +129,11 @@ class DecodedStream:
 
     @property
     def digest(self) -> str:
-        """The identity of the bytes read, as stored."""
+        """Identity of the bytes read, as stored."""
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with decompressed bytes and return how many; 0 at the end."""
+        """Fill the front of `buffer` with decompressed bytes and return their number; 0 at the end."""
         try:
             stream = self._bytes or self._open()
             if self._head:
@@ -141,8 +142,8 @@ class DecodedStream:
                 return count
             count = stream.readinto(buffer)
         except self._faults as error:
-            what = f"is no whole {self._codec} file" if self._codec else "cannot be read"
-            remedy = next((cure for sign, cure in _REMEDIES.items() if sign in str(error)), "repair or replace it")
+            what = f"is not a complete {self._codec} file" if self._codec else "cannot be read"
+            remedy = next((cure for part, cure in _REMEDIES.items() if part in str(error)), "repair or replace it")
             raise InputError(f"{self._name} {what}: {error}; {remedy} and run the day again") from error
         if not count and self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
@@ -166,7 +167,7 @@ class FileStream(DecodedStream):
         try:
             stored = _HashingFile(path)
         except FileNotFoundError as error:
-            raise MissingInputError(f"{name} is not there: put it there, or name another place") from error
+            raise MissingInputError(f"{name} is missing: put it there, or configure another path") from error
         except OSError as error:
             raise InputError(
                 f"{name} cannot be opened: {error.strerror}; give the right to read it and run again"
@@ -175,7 +176,7 @@ class FileStream(DecodedStream):
 
 
 class SeekableFile(FileIO):
-    """A file on disk that is read here and there, and knows its hash and size from the beginning.
+    """A file on disk with random access, whose hash and size are known from the beginning.
 
     Raises `InputError` naming it if it cannot be opened.
     """
@@ -193,13 +194,13 @@ class SeekableFile(FileIO):
         self.seek(0)
 
     def changed(self) -> bool:
-        """Whether the file is not, by size and time of change, the one that was hashed."""
+        """Return whether size or time of change differ from the file that was hashed."""
         now = os.fstat(self.fileno())
         return (now.st_size, now.st_mtime_ns) != (self.size, self._opened.st_mtime_ns)
 
 
-def _first_of(stream: Any) -> bytes:
-    """Return the first decompressed bytes."""
+def _read_head(stream: Any) -> bytes:
+    """Return the first decompressed bytes, at most `HEAD_BYTES`."""
     data = bytearray(HEAD_BYTES)
     done = 0
     while done < len(data) and (count := stream.readinto(memoryview(data)[done:])):
@@ -216,7 +217,7 @@ def _read_some(read: Callable[[int], bytes], size: int) -> bytes:
 
 
 class _ArrowFile:
-    """Stored bytes in the form in which Arrow asks for them, behind a `head` that was read before."""
+    """Adapter of stored bytes to the file interface of Arrow; `head` was read before and is returned first."""
 
     def __init__(self, stored: StoredBytes) -> None:
         self._stored = stored
@@ -246,7 +247,7 @@ class _ArrowFile:
 
 
 class _HashingFile:
-    """An unbuffered file that hashes what is read from it, and knows whether it changed since it was opened."""
+    """An unbuffered file that hashes the bytes read, and detects a change since it was opened."""
 
     def __init__(self, path: Path) -> None:
         self._file = FileIO(path)
@@ -269,7 +270,7 @@ class _HashingFile:
         return count
 
     def changed(self) -> bool:
-        """Whether the file is not, by size and time of change, the one that was opened and read."""
+        """Return whether size or time of change differ from the file that was opened and read."""
         now = os.fstat(self._file.fileno())
         return (now.st_size, now.st_mtime_ns) != (self.size, self._opened.st_mtime_ns)
 

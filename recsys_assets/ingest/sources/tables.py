@@ -1,4 +1,4 @@
-"""Raw events in a PostgreSQL table: a day's rows of one target, streamed from one snapshot as lines."""
+"""Raw events in a PostgreSQL table: the rows of one target and day, streamed from one snapshot as lines."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +12,7 @@ from psycopg import IsolationLevel, sql
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.columns import Mapped, map_columns
+from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
 from recsys_assets.ingest.sources.streams import PieceStream
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json, table_name, tenant_id
@@ -38,7 +38,7 @@ _COLUMNS = """
 SCHEME = "postgresql:"
 VARIABLE = "RECSYS_RAW_DATABASE_URL"
 _BATCH_ROWS = 5_000
-# Blind to the order of rows, which a database does not keep, and computed where they lie.
+# Independent of the order of rows, which a database does not keep, and computed by the database.
 _STATE = """
     SELECT count(*), coalesce(sum(octet_length(line)), 0)::bigint,
         coalesce(sum(hashtextextended(line, 0)::numeric), 0)::text, max(instant)
@@ -48,10 +48,10 @@ _STATE = """
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """What to ask a database for the events of one target and day.
+    """Queries for the events of one target and day.
 
-    `lines` selects (line, instant), one row an event, in no order; `tenant_exists` says whether the table holds any
-    row of the tenant, of whatever day. `rows` are the table's rows that the lines are made of, as `e`.
+    `lines` selects (line, instant), one row per event, unsorted. `tenant_exists` selects whether the table holds any
+    row of the tenant, of any day. `rows` is the FROM clause, as `e`, with the conditions of the rows of the lines.
     """
 
     lines: sql.Composed
@@ -60,12 +60,12 @@ class EventQuery:
 
 
 def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day: date) -> EventQuery:
-    """Return the queries of a target and day, once table, columns, their types and the tenant are known to be there.
+    """Return the queries of a target and day, after checking that table, columns, their types and the tenant exist.
 
-    A row whose `raw.nested` column holds no list of items is one line without an item, which the rules refuse.
+    A row whose `raw.nested` column does not hold a list of items is one line without an item, which the rules refuse.
 
-    Raises `ConfigurationError` for a table that is missing, `InputError` for a column that is missing or of a wrong
-    type, and for a tenant that the table of tenants does not hold.
+    Raises `ConfigurationError` for a missing table, `InputError` for a column that is missing or of a wrong type, and
+    for a tenant that is not in the table of tenants.
     """
     found = _read_columns(connection, table)
     mapped = map_columns(_with_tenant_id(raw), {*found, *_names_in_items(raw)}, name=f"table {table}", known={})
@@ -92,7 +92,7 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
 
 
 def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
-    """Return type and category of each column of the table; of a domain, those of what it is based on."""
+    """Return type and category of each column of the table; of a domain, those of its base type."""
     name = table_name(table).as_string(connection)
     found = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
     if not found:
@@ -113,7 +113,7 @@ def _names_in_items(raw: RawSettings) -> tuple[str, ...]:
 def _value(
     field: str, column: str, found: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
 ) -> sql.Composable:
-    """Return the value of a field as JSON carries it; raises `InputError` for a type that cannot be it."""
+    """Return the expression of a field's JSON value; raises `InputError` for an unsupported type."""
     if raw.nested and field in _OF_ITEMS:
         return sql.SQL("item -> {}").format(column)
     kind, category = found[column]
@@ -134,7 +134,7 @@ def _value(
 def _line(
     constants: Mapping[str, str | None], fields: Mapping[str, sql.Composable], raw: RawSettings
 ) -> sql.Composable:
-    """Return the JSON text of an event; of a row without a list of items, one that shows what it has instead."""
+    """Return the expression of an event's JSON text; for a row without a list of items it also holds that column."""
     pairs: list[sql.Composable] = [sql.SQL("'v', 1")]
     pairs += [sql.SQL("{}, {}::text").format(name, value) for name, value in constants.items()]
     pairs += [sql.SQL("{}, {}").format(name, value) for name, value in fields.items()]
@@ -147,7 +147,7 @@ def _line(
 
 
 def _items(raw: RawSettings) -> sql.Composable:
-    """Return what makes one row of each item; of a row without a list of items, one row whose item is null."""
+    """Return the join that makes one row of each item; a row without a list of items becomes one with a null item."""
     if raw.nested is None:
         return sql.SQL("")
     return sql.SQL(
@@ -160,8 +160,10 @@ def _has_items(nested: str) -> sql.Composable:
     return sql.SQL("coalesce(jsonb_typeof({}::jsonb -> 'items') = 'array', false)").format(_column(nested))
 
 
-def _is(field: str, mapped: Mapped, name: Any, found: Mapping[str, tuple[str, str]], blanks: str) -> sql.Composable:
-    """Return the condition that a row is of this tenant or surface, by the rule of JSON lines: blanks are trimmed."""
+def _is(
+    field: str, mapped: ColumnMapping, name: Any, found: Mapping[str, tuple[str, str]], blanks: str
+) -> sql.Composable:
+    """Return the condition that a row is of this tenant or surface; blanks are trimmed as for JSON lines."""
     if field in mapped.constants:
         return sql.Literal(mapped.constants[field] == name)
     column = mapped.columns[field]
@@ -171,13 +173,13 @@ def _is(field: str, mapped: Mapped, name: Any, found: Mapping[str, tuple[str, st
 
 
 def _blanks(connection: Any) -> str:
-    """Return what is trimmed, as far as the encoding of the database has it."""
+    """Return the characters that are trimmed, as far as the encoding of the database supports them."""
     is_unicode = connection.info.parameter_status("server_encoding") == "UTF8"
     return WHITE_SPACE if is_unicode else "".join(char for char in WHITE_SPACE if char.isascii())
 
 
 def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
-    """Return the condition that a row is of this UTC day, so that an index on the time is of use."""
+    """Return the condition that a row is of this UTC day, in a form for which an index on the time can be used."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     bounds = (start, start + timedelta(days=1))
     first, after = bounds if found[column][0] == _ZONED else (bound.replace(tzinfo=None) for bound in bounds)
@@ -190,7 +192,7 @@ def _column(name: str) -> sql.Composable:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What a day's rows of a target are at one instant."""
+    """State of a target's rows of a day in one snapshot; `newest` is the time of the newest event."""
 
     rows: int
     size: int
@@ -209,19 +211,19 @@ class TableInput:
         self.targets: Sequence[Target] = (target,)
 
     def open(self) -> "TableStream":
-        """Return the rows as lines; the database is asked when they are read."""
+        """Return the rows as lines; the query runs when they are read."""
         return TableStream(self._raw, self._target, self._day, name=self.name)
 
     def digest(self) -> str:
-        """Return a mark of the rows' content that the database computes; no row is sent."""
+        """Return a digest of the rows' content that the database computes; no row is sent."""
         return self._state.digest
 
     def appearance(self) -> str:
-        """Return name and mark: a table has no cheaper sign of change."""
+        """Return name and digest: a table has no cheaper sign of change."""
         return f"{self.name} {self._state.digest}"
 
     def touched_at(self) -> datetime:
-        """Return the newest event's time, or the day's beginning if there is none."""
+        """Return the newest event's time, or the start of the day without events."""
         newest = self._state.newest
         start = datetime(self._day.year, self._day.month, self._day.day, tzinfo=UTC)
         return start if newest is None else newest.replace(tzinfo=UTC) if newest.tzinfo is None else newest
@@ -233,10 +235,10 @@ class TableInput:
 
 
 class TableStream:
-    """The `RawStream` of a `TableInput`: one read-only snapshot, a server-side cursor, memory for one batch.
+    """The `RawStream` of a `TableInput`: one read-only snapshot, a server-side cursor, the memory of one batch.
 
-    Raises `StoreUnavailableError` (down, too slow, broken off), `ConfigurationError` (URL, table, rights), `InputError`
-    (columns, tenant).
+    Raises `StoreUnavailableError` (down, too slow, disconnected), `ConfigurationError` (URL, table, rights) or
+    `InputError` (columns, tenant).
     """
 
     def __init__(self, raw: RawSettings, target: Target, day: date, *, name: str) -> None:
@@ -250,7 +252,7 @@ class TableStream:
         self.digest = ""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        """Fill the front of `buffer` with lines and return the number of bytes; 0 at the end."""
         return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:
@@ -274,26 +276,26 @@ class TableStream:
 
 
 def find_tables(settings: Settings, day: date) -> list[TableInput]:
-    """Return one input for each target; raises `ConfigurationError` if `raw.exposures` names no table."""
+    """Return one input per target; raises `ConfigurationError` if `raw.exposures` does not name a table."""
     table_name(settings.raw.exposures.removeprefix(SCHEME))
     return [TableInput(settings.raw, row.target, day) for row in settings.targets]
 
 
 def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tuple[EventQuery, _State]:
-    """Begin a snapshot that nothing can be written in; return what to ask in it, and what the day's rows are."""
+    """Begin a read-only snapshot; return the queries, and the state of the day's rows."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     begin_transaction(connection, statement_timeout_seconds=raw.statement_timeout_seconds)
     query = day_query(connection, raw, raw.exposures.removeprefix(SCHEME), target, day)
     rows, size, mark, newest = connection.execute(sql.SQL(_STATE).format(query.lines)).fetchone()
     if not rows and raw.tenants is None and not connection.execute(query.tenant_exists).fetchone()[0]:
-        raise InputError(f"{raw.exposures} has no row of tenant {target.tenant!r}, of whatever day: check the name")
+        raise InputError(f"{raw.exposures} has no row of tenant {target.tenant!r}, of any day: check the name")
     return query, _State(rows, size, f"rows:{rows}:{mark}", newest)
 
 
 @contextmanager
 def _connected(raw: RawSettings, target: Target, day: date, *, name: str) -> Generator[Any]:
-    """Yield a connection; an error for data that the database cannot read names the first row that holds such."""
+    """Yield a connection; the error for data that the database cannot read names the first such row."""
     try:
         with connected(VARIABLE, what=name) as connection:
             yield connection
@@ -301,11 +303,11 @@ def _connected(raw: RawSettings, target: Target, day: date, *, name: str) -> Gen
         row = _unreadable_row(raw, target, day, name=name) if raw.nested else None
         if row is None:
             raise
-        raise InputError(f"{error} (the first such row: {row})") from None  # details repeat the data
+        raise InputError(f"{error} (the first such row: {row})") from None  # the cause repeats the data
 
 
 def _unreadable_row(raw: RawSettings, target: Target, day: date, *, name: str) -> str | None:
-    """Return the key of the day's first row whose nested column is no JSON that the database can give; or None."""
+    """Return the key of the day's first row whose nested column is not JSON that the database can return, else None."""
     table = raw.exposures.removeprefix(SCHEME)
     with suppress(RecsysAssetsError), connected(VARIABLE, what=name) as connection:
         rows = day_query(connection, raw, table, target, day).rows

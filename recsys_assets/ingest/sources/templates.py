@@ -1,4 +1,4 @@
-"""The path template of the configuration, and the names that its glob passes over as no data yet or not any more."""
+"""Path template of the configuration, and the names of unfinished and outdated files that its glob skips."""
 
 import glob
 import re
@@ -11,11 +11,11 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.ingest.sources.forms import bare_name
 
 _FIELDS = ("day", "tenant", "surface")
-# Days that differ in the day, the month and the year: a template that maps two of them to one pattern mixes days.
+# Days that differ in day, month and year: a template that maps two of them to the same pattern mixes days.
 _PROBES = (date(2026, 1, 1), date(2026, 1, 2), date(2026, 2, 1), date(2027, 1, 1))
 _WILDCARD = re.compile(r"[*?[]")
 _ESCAPED = re.compile(r"\[[*?[]\]")
-# Endings that programs give to what is not whole yet, to what it was before, and to what is said about it.
+# Endings that programs give to unfinished files, to earlier versions, and to checksums and markers.
 _ENDING = re.compile(
     r"(~|#|\.(tmp|temp|part|partial|filepart|crdownload|opdownload|download|aria2|bak|backup|old|orig|save|sw[opx]|swap|"
     r"inprogress|in-progress|uploading|upload|copying|writing|incomplete|lock|lck|crc|md5|sha\d+|(sha\d*|md5|)sums?|blake\w+|"
@@ -23,17 +23,20 @@ _ENDING = re.compile(
     r"rpm(save|new|orig)|dpkg-\w+|ucf-\w+|gstmp|dtapart|xltmp|aspera-ckpt|lftp-pget-status|goutputstream|sync-conflict|sb)"
     r"([-._](?=[\w-]*\d)[\w-]+|\d+)?|\._copying_|[-_](bak|backup|tmp|temp|old|orig)\d*)$"
 )
-# The same before the ending of the form, as in events.tmp.jsonl.
+# The same endings before the extension, as in events.tmp.jsonl.
 _INFIX = re.compile(r"\.(tmp|temp|bak|backup|partial|filepart|inprogress|uploading|incomplete)\.[a-z]\w*$")
 
 
 def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
-    """Return the glob pattern of one target and day; names stand in it literally, whatever wildcards they hold."""
+    """Return the glob pattern of one target and day; wildcards in tenant and surface are escaped."""
     return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
 
 
 def check_template(template: str, *, key: str = "raw.exposures") -> None:
-    """Raise `ConfigurationError` if the template cannot be expanded, or if it maps different days to one pattern."""
+    """Raise `ConfigurationError` if the template cannot be expanded, or maps different days to one pattern.
+
+    `key` is the configuration key of the template.
+    """
     try:
         fields = [(name, spec, conv) for _, name, spec, conv in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
@@ -45,11 +48,11 @@ def check_template(template: str, *, key: str = "raw.exposures") -> None:
             )
     patterns = {expand(template, probe, tenant="t", surface="s") for probe in _PROBES}
     if len(patterns) < len(_PROBES):
-        raise ConfigurationError(f"{key} is {template!r}: it names one file for several days; add {{day}}")
+        raise ConfigurationError(f"{key} is {template!r}: it gives several days the same file; add {{day}}")
 
 
 def fixed_part(pattern: str) -> str:
-    """Return what every name that the pattern takes begins with."""
+    """Return the part before the first wildcard, with which every matching name begins."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
 
 
@@ -63,11 +66,11 @@ def unescape(segment: str) -> str:
     return _ESCAPED.sub(lambda found: found[0][1], segment)
 
 
-def takes(pattern: str, key: str) -> bool:
-    """Return whether a glob takes the key of an object, with the meaning that it has over paths of files.
+def matches(pattern: str, key: str) -> bool:
+    """Return whether the key of an object matches a glob, by the same rules as the paths of files.
 
-    `*`, `?` and `[...]` stay within a segment, `**` stands for any number of segments. That a name is hidden is no
-    matter here: `is_uncommitted` passes it over, and says so.
+    `*`, `?` and `[...]` match within a segment, `**` matches any number of segments. Hidden names match too:
+    `is_uncommitted` skips them, so that they can be reported.
     """
     return _match(pattern.split("/"), key.split("/"))
 
@@ -82,11 +85,11 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def is_uncommitted(pattern: str, name: str) -> bool:
-    """Return whether a file or folder that a glob takes is passed over all the same, by the convention of every lake.
+    """Return whether a file or folder that matches a glob is skipped, by the conventions of data lakes.
 
-    Passed over are files and folders that begin with `.` or `_` (but folders of a partition, `_column=value`), and
-    files that end as backups, unfinished uploads, checksums and marks do, whatever their case and compression. What
-    the pattern itself spells, as a whole segment or as its beginning or ending, is asked for and taken.
+    Skipped are files and folders that begin with `.` or `_` (except partition folders, `_column=value`), and files
+    with an ending of backups, unfinished uploads, checksums and markers, in any case and compression. A name is not
+    skipped for a part that the pattern itself spells: a whole segment, or its beginning or ending.
     """
     asked = [segment if has_wildcard(segment) else unescape(segment) for segment in pattern.split("/")]
     *folders, last = name.rstrip("/").split("/")
@@ -96,9 +99,9 @@ def is_uncommitted(pattern: str, name: str) -> bool:
 
 
 def _is_hidden(folder: str, asked: Sequence[str]) -> bool:
-    if folder in asked or folder in {".", ".."} or (folder.startswith(".") and _spelt(".", asked)):
+    if folder in asked or folder in {".", ".."} or (folder.startswith(".") and _is_spelled_out(".", asked)):
         return False
-    return folder.startswith(".") or (folder.startswith("_") and "=" not in folder and not _spelt("_", asked))
+    return folder.startswith(".") or (folder.startswith("_") and "=" not in folder and not _is_spelled_out("_", asked))
 
 
 def _is_unfinished(name: str, asked: Sequence[str]) -> bool:
@@ -110,6 +113,6 @@ def _is_unfinished(name: str, asked: Sequence[str]) -> bool:
     return ending is not None and not bare_name(asked[-1]).endswith(ending[0])
 
 
-def _spelt(first: str, asked: Sequence[str]) -> bool:
-    """Return whether a segment with wildcards begins with this very character."""
+def _is_spelled_out(first: str, asked: Sequence[str]) -> bool:
+    """Return whether a folder segment with wildcards begins with exactly this character."""
     return any(segment.startswith(first) and has_wildcard(segment) for segment in asked[:-1])

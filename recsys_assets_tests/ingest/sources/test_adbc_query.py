@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
-from recsys_assets.ingest.sources.adbc_query import called, redacted
+from recsys_assets.ingest.sources.adbc_query import redacted, use_configured_names
 from recsys_assets.ingest.sources.arrow_rows import check_types, lines_of_batch
 from recsys_assets.ingest.sources.columns import map_columns
 from recsys_assets.settings.inputs import RawSettings
@@ -80,7 +80,9 @@ def test_rows_that_change_while_they_are_read_are_an_error(warehouse):
     warehouse.put("a", "b")
     (found,) = warehouse.inputs()
     warehouse.put("c")
-    with pytest.raises(InputError, match=r"adbc:query/2026-01-05 gave other rows than a moment before: run the day"):
+    with pytest.raises(
+        InputError, match=r"adbc:query/2026-01-05 returned different rows when it ran again: run the day"
+    ):
         read(found.open())
 
 

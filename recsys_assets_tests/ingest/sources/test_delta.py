@@ -120,7 +120,7 @@ def test_a_column_of_days_chooses_rows_of_which_the_instants_are_text(shop, spel
         text = pa.array(["2026-01-05T10:00:00Z"])
         write_deltalake(shop.folder / "lake", table.set_column(0, "ts", text), mode="append", partition_by=["day"])
     assert shop.items(day_column="day")[0] == {HOME: ["a"]}
-    with pytest.raises(InputError, match=r"name the column of days in raw\.day_column"):
+    with pytest.raises(InputError, match=r"set the column of days in raw\.day_column"):
         shop.inputs()
 
 
@@ -253,5 +253,5 @@ def test_a_table_in_a_bucket_is_read_as_one_in_a_folder(shop, s3_server, monkeyp
     assert shop.items(f"delta:{place}@2")[0] == {HOME: ["a", "b", "c"]}
     (found,) = shop.inputs(f"delta:{place}")
     assert (found.name, found.version) == (f"delta:{place}/{DAY}", "version 3")
-    with pytest.raises(InputError, match="is no Delta table that is there"):
+    with pytest.raises(InputError, match="does not exist as a Delta table"):
         shop.inputs(f"delta:{place}-not-there")

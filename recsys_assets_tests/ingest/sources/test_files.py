@@ -89,9 +89,9 @@ def test_an_absolute_template_is_taken_as_it_stands(tmp_path):
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        pytest.param("raw/*.jsonl", "one file for several days", id="no day"),
-        pytest.param("{day:%Y-%m}.jsonl", "one file for several days", id="month only"),
-        pytest.param("{day:%d}.jsonl", "one file for several days", id="day of the month only"),
+        pytest.param("raw/*.jsonl", "gives several days the same file", id="no day"),
+        pytest.param("{day:%Y-%m}.jsonl", "gives several days the same file", id="month only"),
+        pytest.param("{day:%d}.jsonl", "gives several days the same file", id="day of the month only"),
         pytest.param("{day}/{kind}.jsonl", "unknown field 'kind'", id="unknown field"),
         pytest.param("{day}/{}.jsonl", "unknown field ''", id="no name"),
         pytest.param("{day!r}.jsonl", "unknown field 'day'", id="conversion"),
@@ -147,7 +147,7 @@ def test_a_dangling_link_is_an_error_that_names_it(tmp_path, template):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "2026-01-01.jsonl").symlink_to("/not-mounted/a.jsonl")
     (file,) = find_files(settings(tmp_path, template, HOME), DAY)
-    assert "raw/2026-01-01.jsonl is a link to what is not there" in broken(file)
+    assert "raw/2026-01-01.jsonl is a link whose target is missing" in broken(file)
 
 
 def test_a_linked_folder_that_is_not_mounted_is_an_error_at_any_depth(tmp_path):

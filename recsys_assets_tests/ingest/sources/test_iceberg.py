@@ -183,7 +183,7 @@ def test_a_column_of_days_chooses_rows_of_which_the_instants_are_text(lake, spel
     for value, item in ((spelled, "a"), (other, "b")):
         lake.append(rows(item, day=value).set_column(0, "ts", pa.array(["2026-01-05T10:00:00Z"])))
     assert lake.items(day_column="day")[0] == {HOME: ["a"]}
-    with pytest.raises(InputError, match=r"name the column of days in raw\.day_column"):
+    with pytest.raises(InputError, match=r"set the column of days in raw\.day_column"):
         lake.inputs()
 
 

@@ -243,7 +243,7 @@ def test_a_damaged_file_makes_the_day_unreadable_and_is_named(tmp_path, damage):
     write(path, [{**ROW, "item_id": f"i{n}"} for n in range(2000)])
     path.write_bytes(damage(path.read_bytes()))
     report = judge(find_inputs(settings(tmp_path), DAY))[2]
-    assert f"{DAY}.parquet is no whole Parquet file" in report.files[0].error
+    assert f"{DAY}.parquet is not a complete Parquet file" in report.files[0].error
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path):  # F29

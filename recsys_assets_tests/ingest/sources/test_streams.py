@@ -64,7 +64,7 @@ def test_an_empty_file_is_an_empty_stream(tmp_path, name, packed):
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, name, damage):
     (tmp_path / name).write_bytes(damage(STORED[name]))
     stream = FileStream(tmp_path / name, name=f"raw/{name}")
-    with pytest.raises(InputError, match=f"raw/{name} is no whole (gzip|zstd) file"):
+    with pytest.raises(InputError, match=f"raw/{name} is not a complete (gzip|zstd) file"):
         read(stream)
 
 
@@ -91,7 +91,7 @@ def test_a_file_rewritten_in_place_while_it_is_read_is_refused(tmp_path):  # F29
 
 
 def test_a_file_that_is_gone_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(InputError, match=r"raw/a.jsonl is not there"):
+    with pytest.raises(InputError, match=r"raw/a.jsonl is missing"):
         FileStream(tmp_path / "a.jsonl", name="raw/a.jsonl")
 
 
