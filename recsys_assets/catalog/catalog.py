@@ -96,17 +96,17 @@ def read_catalog(
     sizes: Counter[Reason] = Counter()  # bytes of bad rows
     unpacked = _Unpacked(name)
     with open_stream(name) as stream:
-        for found in _READERS[suffixes[-1]](_pieces(stream, unpacked, form), name, form):
-            if isinstance(found, pl.DataFrame):
-                kept += [_frame(rows), found]
+        for item in _READERS[suffixes[-1]](_pieces(stream, unpacked, form), name, form):
+            if isinstance(item, pl.DataFrame):
+                kept += [_frame(rows), item]
                 rows = []
-            elif isinstance(found.row, LineFault):
-                _check_one_file(name, found)
-                faults[found.row.reason] += 1
-                sizes[found.row.reason] += len(found.text)
-                rejects += [_reject(name, found, found.row)] if len(rejects) < MAX_KEPT else []
+            elif isinstance(item.row, LineFault):
+                _check_one_file(name, item)
+                faults[item.row.reason] += 1
+                sizes[item.row.reason] += len(item.text)
+                rejects += [_reject(name, item, item.row)] if len(rejects) < MAX_KEPT else []
             else:
-                rows.append(found.row)
+                rows.append(item.row)
         taken = pl.concat([*kept, _frame(rows)])
         good_bytes = unpacked.size - sizes.total()
         bad, bad_bytes = (sum(counts[reason] for reason in LINE_HIDING_REASONS) for counts in (faults, sizes))
@@ -114,10 +114,10 @@ def read_catalog(
         return Catalog(taken, stream.digest, stream.size, dict(+faults), tuple(rejects))
 
 
-def _check_one_file(name: str, found: CatalogLine) -> None:
+def _check_one_file(name: str, bad_row: CatalogLine) -> None:
     """Raise `InputError` if another file that was appended to this one begins in a bad row."""
-    if form := appended_form(found.text, is_json=False):
-        where = f"catalog {name}: line {found.line:,}"
+    if form := appended_form(bad_row.text, is_json=False):
+        where = f"catalog {name}: line {bad_row.line:,}"
         raise InputError(f"{where} is not text, but the beginning of {form}: store the two as separate files")
 
 
@@ -188,6 +188,6 @@ def _frame(rows: Sequence[CatalogRow]) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=dict(SCHEMA))
 
 
-def _reject(name: str, found: CatalogLine, fault: LineFault) -> Reject:
-    text, escaped = show_line(found.text)
-    return Reject(name, found.line, fault.reason, fault.detail, len(found.text), text, escaped=escaped)
+def _reject(name: str, bad_row: CatalogLine, fault: LineFault) -> Reject:
+    text, escaped = show_line(bad_row.text)
+    return Reject(name, bad_row.line, fault.reason, fault.detail, len(bad_row.text), text, escaped=escaped)

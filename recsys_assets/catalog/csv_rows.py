@@ -181,14 +181,14 @@ def _rows(lines: Iterator[bytes], delimiter: str, skipped: int) -> Iterator[tupl
 
 def _read_header(header: list[str], name: str) -> list[str | None]:
     """Return the field of each column (None: ignored); raises `InputError` without one column of items and of tags."""
-    found = [_NAMES.get(trim(cell).lower()) for cell in header]
+    header_fields = [_NAMES.get(trim(cell).lower()) for cell in header]
     for needed, allowed in (("item_id", "item_id, itemid or id"), ("tags", "tags or tag_list")):
-        if found.count(needed) != 1:
+        if header_fields.count(needed) != 1:
             raise InputError(
                 f"catalog {name}: expected one column {allowed} in the header, found {header}; correct it, or set "
                 "raw.catalog_delimiter to the character that separates its cells"
             )
-    return found
+    return header_fields
 
 
 def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -> dict[str, Any]:

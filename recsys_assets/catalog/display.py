@@ -44,7 +44,7 @@ def read_displays(
     `title`, `image_url` and `url` are optional columns. A row that cannot be read is skipped, because gates judge the
     catalog. Raises `InputError` if the catalog cannot be opened, or read to its end.
     """
-    found: dict[str | None, dict[str, Display]] = {}
+    displays: dict[str | None, dict[str, Display]] = {}
     count = 0
     with open_stream(path) as stream:
         text = io.TextIOWrapper(io.BufferedReader(_Reader(stream)), encoding, errors="replace", newline="")
@@ -52,9 +52,9 @@ def read_displays(
         for row in rows:
             display = Display(_text(row.title), _web(row.image_url), _web(row.url))
             if display != _NOTHING and count < MAX_ITEMS:
-                found.setdefault((row.namespace or "").strip() or None, {})[row.item_id.strip()] = display
+                displays.setdefault((row.namespace or "").strip() or None, {})[row.item_id.strip()] = display
                 count += 1
-    return found
+    return displays
 
 
 class _Reader(io.RawIOBase):
@@ -113,6 +113,6 @@ def _web(value: str | None) -> str | None:
     return url if url.startswith(_WEB) and len(url) <= _MAX_URL and url.isprintable() else None
 
 
-def displays_of(found: Mapping[str | None, Mapping[str, Display]], surface: str) -> dict[str, Display]:
+def displays_of(displays: Mapping[str | None, Mapping[str, Display]], surface: str) -> dict[str, Display]:
     """Return the display data of one surface by item: its own rows override those of every surface."""
-    return {**found.get(None, {}), **found.get(surface, {})}
+    return {**displays.get(None, {}), **displays.get(surface, {})}

@@ -92,14 +92,14 @@ class GcsClient:
         with closing(reply):
             raise GcsRefusedError(reply.status_code, reply.text)
 
-    def pages(self, bucket: str, **asked: str) -> Iterator[Mapping[str, Any]]:
+    def pages(self, bucket: str, **params: str) -> Iterator[Mapping[str, Any]]:
         """Yield the pages of a listing."""
         while True:
-            page = self.ask("GET", object_path(bucket), params=asked).json()
+            page = self.ask("GET", object_path(bucket), params=params).json()
             yield page
             if "nextPageToken" not in page:
                 return
-            asked["pageToken"] = page["nextPageToken"]
+            params["pageToken"] = page["nextPageToken"]
 
 
 def object_path(bucket: str, name: str = "", *, upload: bool = False) -> str:
@@ -137,8 +137,8 @@ class GcsBucket(Bucket):
         """Return the bytes from `start` to `end` under `ifGenerationMatch`."""
         # Without gzip accepted, the server unpacks objects with `Content-Encoding: gzip`, and then ignores ranges.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-{end - 1}"} if end else {})
-        asked = {"alt": "media", "ifGenerationMatch": mark}
-        reply = self._client.ask("GET", object_path(self.name, key), params=asked, headers=headers, stream=True)
+        params = {"alt": "media", "ifGenerationMatch": mark}
+        reply = self._client.ask("GET", object_path(self.name, key), params=params, headers=headers, stream=True)
         length = reply.headers.get("Content-Length")
         if length is not None and int(length) != end - start:
             reply.close()
@@ -150,8 +150,8 @@ class GcsBucket(Bucket):
             yield from map(_entry, page.get("items", ()))
 
     def _below(self, prefix: str) -> list[str]:
-        asked = {"prefix": prefix, "delimiter": "/", "fields": "items(name),prefixes,nextPageToken"}
-        page = next(self._client.pages(self.name, **asked))
+        params = {"prefix": prefix, "delimiter": "/", "fields": "items(name),prefixes,nextPageToken"}
+        page = next(self._client.pages(self.name, **params))
         return [item["name"] for item in page.get("items", ())] + list(page.get("prefixes", ()))
 
     def _head(self, key: str) -> BucketEntry:

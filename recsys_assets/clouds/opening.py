@@ -12,15 +12,15 @@ SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # for messages
 _STARTS: Final = tuple(f"{scheme}://" for scheme in EXTRAS)
 
 
-def is_in_cloud(place: str) -> bool:
+def is_in_cloud(path: str) -> bool:
     """Return whether a path is the URI of a bucket, or of an object in one."""
-    return place.startswith(_STARTS)
+    return path.startswith(_STARTS)
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
     """Return the scheme, the bucket and the key of a URI; the key is empty if the URI has none."""
-    scheme, _, place = uri.partition("://")
-    bucket, _, key = place.partition("/")
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
     return scheme, bucket, key
 
 

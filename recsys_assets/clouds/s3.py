@@ -112,12 +112,12 @@ class S3Bucket(Bucket):
 
     def _below(self, prefix: str) -> list[str]:
         page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, Delimiter="/")
-        found = [entry["Key"] for entry in page.get("Contents", ())]
-        return found + [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+        names = [entry["Key"] for entry in page.get("Contents", ())]
+        return names + [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
 
     def _head(self, key: str) -> BucketEntry:
-        found = self._client.head_object(Bucket=self.name, Key=key)
-        return _entry(key, found["ContentLength"], found)
+        head = self._client.head_object(Bucket=self.name, Key=key)
+        return _entry(key, head["ContentLength"], head)
 
 
 def list_objects(client: Any, *, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:

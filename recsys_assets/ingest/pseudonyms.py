@@ -37,17 +37,17 @@ class UserKey:
         return hmac.digest(self.secret, user_id.encode(), "sha256").hex()
 
 
-def read_user_key(place: str) -> UserKey:
+def read_user_key(location: str) -> UserKey:
     """Return the key in `env:NAME`, an environment variable, or `file:PATH`, without the white space around it.
 
     The text itself is the key: hexadecimal digits are not decoded. Raises `ConfigurationError` if there is no key or it
     is too short; the message names the location, never its content.
     """
-    secret = _secret(place).strip()
+    secret = _secret(location).strip()
     try:
         return UserKey(secret)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{place}: {error}") from None
+        raise ConfigurationError(f"{location}: {error}") from None
 
 
 def hash_user_id(user_id: str, key: UserKey) -> str:
@@ -62,15 +62,15 @@ def hash_user_id(user_id: str, key: UserKey) -> str:
     return key.hash(trimmed)
 
 
-def _secret(place: str) -> bytes:
-    if place.startswith(_ENVIRONMENT):
-        name = place.removeprefix(_ENVIRONMENT)
-        found = os.environ.get(name)
-        if found is None:
+def _secret(location: str) -> bytes:
+    if location.startswith(_ENVIRONMENT):
+        name = location.removeprefix(_ENVIRONMENT)
+        text = os.environ.get(name)
+        if text is None:
             raise ConfigurationError(f"raw.user_key: ${name} is not set: put the key there, the one of the days before")
-        return os.fsencode(found)
-    if place.startswith(_FILE):
-        path = Path(place.removeprefix(_FILE))
+        return os.fsencode(text)
+    if location.startswith(_FILE):
+        path = Path(location.removeprefix(_FILE))
         try:
             return path.read_bytes()
         except OSError as error:

@@ -131,11 +131,11 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def table_name(place: str) -> "sql.Identifier":
+def table_name(name: str) -> "sql.Identifier":
     """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
-    parts = place.split(".")
+    parts = name.split(".")
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
-        raise ConfigurationError(f"{place!r} is not the name of a table: expected table or schema.table")
+        raise ConfigurationError(f"{name!r} is not the name of a table: expected table or schema.table")
     from psycopg import sql  # noqa: PLC0415 - see `require_driver`
 
     return sql.Identifier(*parts)

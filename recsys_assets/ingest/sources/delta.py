@@ -23,17 +23,17 @@ _TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may be truncated 
 def find_delta(settings: Settings, day: date) -> list[SnapshotInput]:
     """Return the rows of a day in the table of `raw.exposures`; raises as `find_day`."""
     return find_day(
-        settings, day, scheme=SCHEME, opened=lambda place, version: DeltaSnapshot(settings.resolve(place), version)
+        settings, day, scheme=SCHEME, opened=lambda path, version: DeltaSnapshot(settings.resolve(path), version)
     )
 
 
 class DeltaSnapshot:
     """One version of a Delta table: the requested one, else the newest."""
 
-    def __init__(self, place: str, version: int | None) -> None:
-        library = _library(place)
-        with self.translated(f"{SCHEME}{place}"):
-            self._table = library.DeltaTable(place, version=version, storage_options=_options(place))
+    def __init__(self, path: str, version: int | None) -> None:
+        library = _library(path)
+        with self.translated(f"{SCHEME}{path}"):
+            self._table = library.DeltaTable(path, version=version, storage_options=_options(path))
             self._builder = library.QueryBuilder(_SESSION).register("events", self._table)
             fields = self._table.schema().fields
             # The schema of query results: logical names of columns, and Arrow types.
@@ -48,11 +48,11 @@ class DeltaSnapshot:
         actions: Any = pa.table(self._table.get_add_actions(flatten=True))
         taken = [action for action in actions.to_pylist() if self._may_hold(action, rows)]
         deletes = self._deletes() if taken else {}
-        found: list[DataFile] = []
+        data_files: list[DataFile] = []
         for action in taken:
             mark = f"{action['path']} {action['size_bytes']} {deletes.get(action['path'].rpartition('/')[2], '')}"
-            found.append(DataFile(mark, datetime.fromtimestamp(action["modification_time"] / 1000, tz=UTC)))
-        return found
+            data_files.append(DataFile(mark, datetime.fromtimestamp(action["modification_time"] / 1000, tz=UTC)))
+        return data_files
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
         """Return the batches of the rows, read by one query."""
@@ -90,28 +90,28 @@ class DeltaSnapshot:
     def _deletes(self) -> dict[str, str]:
         """Return a digest of the deletion vector of each file that has one, by the file's name."""
         vectors: Any = pa.table(self._table.deletion_vectors())
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for batch in vectors.to_batches(max_chunksize=1):
             name = str(batch["filepath"][0]).rpartition("/")[2]
             kept = batch["selection_vector"][0].values
-            data = found.get(name, "").encode() + kept.cast(pa.int8()).to_numpy().tobytes()
-            found[name] = hashlib.sha256(data).hexdigest()
-        return found
+            data = digests.get(name, "").encode() + kept.cast(pa.int8()).to_numpy().tobytes()
+            digests[name] = hashlib.sha256(data).hexdigest()
+        return digests
 
 
-def _library(what: str) -> Any:
+def _library(label: str) -> Any:
     """Return deltalake; imported only here, because it is optional."""
     try:
         import deltalake  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigurationError(f"{what}: needs deltalake: pip install 'recsys-assets[delta]'") from error
+        raise ConfigurationError(f"{label}: needs deltalake: pip install 'recsys-assets[delta]'") from error
     return deltalake
 
 
-def _options(place: str) -> dict[str, str] | None:
+def _options(path: str) -> dict[str, str] | None:
     """Return the storage option that allows an http:// endpoint, which the environment alone does not permit."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    return {"AWS_ALLOW_HTTP": "true"} if place.startswith("s3://") and endpoint.startswith("http://") else None
+    return {"AWS_ALLOW_HTTP": "true"} if path.startswith("s3://") and endpoint.startswith("http://") else None
 
 
 def _condition(rows: DayRows) -> str:

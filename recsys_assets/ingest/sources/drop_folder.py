@@ -27,49 +27,49 @@ def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template
     settings_for_target = settings.model_copy(
         update={"targets": (row,), "raw": settings.raw.model_copy(update={"exposures": template})}
     )
-    found: Sequence[Seekable]
+    files: Sequence[Seekable]
     if is_in_cloud(template):
         from recsys_assets.ingest.sources.objects import find_objects  # noqa: PLC0415 - folders need no cloud client
 
-        found = find_objects(settings_for_target, day)
+        files = find_objects(settings_for_target, day)
     elif "://" in template:
         raise ConfigurationError(f"{key} is {template!r}: expected a path, or {SCHEMES} and bucket/key")
     else:
-        found = find_files(settings_for_target, day)
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found)
-        raise InputError(f"{key} matches {len(found)} files for {row.target} {day}: {names}; keep only one")
-    return found[0] if found else None
+        files = find_files(settings_for_target, day)
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise InputError(f"{key} matches {len(files)} files for {row.target} {day}: {names}; keep only one")
+    return files[0] if files else None
 
 
-def named_file(place: str) -> "Seekable":
+def named_file(path_or_uri: str) -> "Seekable":
     """Return one file by its path, or one object by its URI; `InputError` if it is missing."""
-    if is_in_cloud(place):
+    if is_in_cloud(path_or_uri):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 
-        return find_object(place)
-    path = Path(place)
+        return find_object(path_or_uri)
+    path = Path(path_or_uri)
     if not path.is_file():
-        raise InputError(f"file {place} is missing: put it there, or give another path")
+        raise InputError(f"file {path_or_uri} is missing: put it there, or give another path")
     return RawFile(path.name, path, path.stat().st_size, ())
 
 
-def read_whole(place: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
+def read_whole(file: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
     """Return a file's bytes as stored, and the digest that its source gives.
 
     Raises `LimitExceededError`, before anything is read, if it is larger than `max_bytes`; `InputError` if it changes
     while it is read. `key` is the configuration section that the message names.
     """
-    stored = place.open_seekable()
+    stored = file.open_seekable()
     try:
         if stored.size > max_bytes:
-            raise LimitExceededError(f"{place.name} has {stored.size:,} bytes, {key}.max_bytes allows {max_bytes:,}")
+            raise LimitExceededError(f"{file.name} has {stored.size:,} bytes, {key}.max_bytes allows {max_bytes:,}")
         data = bytearray(stored.size)
         done = 0
         while done < len(data) and (count := stored.readinto(memoryview(data)[done:])):
             done += count
         if done < len(data) or stored.changed():
-            raise InputError(f"{place.name} changed while it was read: drop files whole, by renaming them into place")
+            raise InputError(f"{file.name} changed while it was read: drop files whole, by renaming them into place")
         return bytes(data), stored.digest
     finally:
         stored.close()

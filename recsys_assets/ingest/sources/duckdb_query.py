@@ -148,10 +148,10 @@ def untranslated() -> Generator[None]:
     yield
 
 
-def _library(what: str) -> Any:
+def _library(label: str) -> Any:
     """Return duckdb; imported only here, because it is optional."""
     try:
         import duckdb  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigurationError(f"{what}: needs duckdb: pip install 'recsys-assets[duckdb]'") from error
+        raise ConfigurationError(f"{label}: needs duckdb: pip install 'recsys-assets[duckdb]'") from error
     return duckdb

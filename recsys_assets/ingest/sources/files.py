@@ -63,13 +63,17 @@ class _GlobWalk:
         for name in self._names(prefix):
             if isinstance(name, Entry):
                 continue  # `below` has yielded it
-            place = self.folder / prefix / name
-            if not place.is_dir():
-                dangling = place.is_symlink() and not place.exists() and not is_uncommitted(self.pattern, prefix + name)
+            full_path = self.folder / prefix / name
+            if not full_path.is_dir():
+                dangling = (
+                    full_path.is_symlink()
+                    and not full_path.exists()
+                    and not is_uncommitted(self.pattern, prefix + name)
+                )
                 yield from [_dangling_link(prefix + name)] if dangling else []
             elif is_uncommitted(self.pattern, f"{prefix}{name}/"):
                 yield Entry(_shown(f"{prefix}{name}/"), skipped=True)
-            elif os.path.realpath(place) not in here:  # a link to a folder above would recurse without end
+            elif os.path.realpath(full_path) not in here:  # a link to a folder above would recurse without end
                 yield from self._any_depth(f"{prefix}{name}/", rest, here)
 
     def _step(self, path: str, rest: Sequence[str], *, listed: bool = False) -> Iterator[Entry]:
@@ -92,7 +96,7 @@ class _GlobWalk:
                 yield Entry(_shown(path), skipped=True)
             return
         try:
-            found = (self.folder / path).stat()
+            status = (self.folder / path).stat()
         except FileNotFoundError:
             if (self.folder / path).is_symlink():
                 yield _dangling_link(path)
@@ -104,14 +108,14 @@ class _GlobWalk:
         except OSError as error:
             yield Entry(_shown(path), fault=f"{_shown(path)} cannot be examined: {error.strerror}; repair it")
             return
-        if not stat.S_ISDIR(found.st_mode):
-            yield _entry(path, found)
+        if not stat.S_ISDIR(status.st_mode):
+            yield _entry(path, status)
 
     def _names(self, prefix: str) -> Sequence[str | Entry]:
         """Return the sorted names in a folder; one entry with the fault if it may not be listed."""
-        place = self.folder / prefix
+        full_folder = self.folder / prefix
         try:
-            return sorted(os.listdir(place))  # noqa: PTH208
+            return sorted(os.listdir(full_folder))  # noqa: PTH208
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -120,14 +124,14 @@ class _GlobWalk:
             return [Entry(name, fault=fault)]
 
 
-def _entry(path: str, found: os.stat_result) -> Entry:
+def _entry(path: str, status: os.stat_result) -> Entry:
     """Return the entry of an existing file, with a fault if it is not a regular file or its name is not UTF-8."""
     name = _shown(path)
-    if not stat.S_ISREG(found.st_mode):  # reading a pipe would block without end
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe would block without end
         return Entry(name, fault=f"{name} is a pipe, socket or device, expected a file: remove it")
     if name != path:
         return Entry(name, fault=f"the name of {name} is not UTF-8: rename the file")
-    return Entry(path, size=found.st_size)
+    return Entry(path, size=status.st_size)
 
 
 def _dangling_link(path: str) -> Entry:
@@ -168,10 +172,10 @@ class RawFile:
     def appearance(self) -> str:
         """Return name, size and time of the last change."""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError as error:
             return f"{self.name} {error.strerror}"
-        return f"{self.name} {found.st_size} {found.st_mtime_ns}"
+        return f"{self.name} {status.st_size} {status.st_mtime_ns}"
 
     def touched_at(self) -> datetime:
         """Return the time at which content or path of the file last changed, by the file system's clock.
@@ -197,15 +201,15 @@ def find_files(settings: Settings, day: date, *, skipped: list[str] | None = Non
     """
     template = settings.raw.exposures
     check_template(template)
-    found: dict[str, tuple[Entry, list[Target]]] = {}
+    matched: dict[str, tuple[Entry, list[Target]]] = {}
     for row in settings.targets:
         for entry in walk(expand(template, day, tenant=row.tenant, surface=row.surface), folder=settings.base):
-            _, targets = found.setdefault(entry.name, (entry, []))
+            _, targets = matched.setdefault(entry.name, (entry, []))
             if row.target not in targets:  # `**` may match the same name in several ways
                 targets.append(row.target)
     if skipped is not None:
-        skipped += sorted(name for name, (entry, _) in found.items() if entry.skipped)
-    taken = [pair for _, pair in sorted(found.items()) if not pair[0].skipped]
+        skipped += sorted(name for name, (entry, _) in matched.items() if entry.skipped)
+    taken = [pair for _, pair in sorted(matched.items()) if not pair[0].skipped]
     return [_input(entry, tuple(sorted(targets)), folder=settings.base) for entry, targets in taken]
 
 

@@ -34,7 +34,7 @@ _DUCKDB = "duckdb:"
 _ADBC = "adbc:"
 
 
-def reject_table_files(settings: Settings, places: "Sequence[Seekable]") -> "list[Seekable]":
+def reject_table_files(settings: Settings, files: "Sequence[Seekable]") -> "list[Seekable]":
     """Return the files and objects; those that may not be read as plain files are replaced by `BrokenInput`s.
 
     A Parquet file, or one that Spark wrote, below a folder with `_delta_log`, `metadata/*.metadata.json`, `.hoodie`,
@@ -43,32 +43,32 @@ def reject_table_files(settings: Settings, places: "Sequence[Seekable]") -> "lis
     counts only if the marker is in its folder or in one above.
     """
     mark = settings.raw.require_success
-    if mark is None and not any(_may_be_of_a_table(place.name) for place in places):
-        return list(places)
+    if mark is None and not any(_may_be_of_a_table(file.name) for file in files):
+        return list(files)
     listed: Callable[[str], Sequence[str]] = cache(_lister(settings))
-    return [_reject_table_file(place, mark, listed) for place in places]
+    return [_reject_table_file(file, mark, listed) for file in files]
 
 
-def _reject_table_file(place: "Seekable", mark: str | None, listed: Callable[[str], Sequence[str]]) -> "Seekable":
-    if isinstance(place, BrokenInput):
-        return place
-    folders = _folders(place.name)
-    if _may_be_of_a_table(place.name):
+def _reject_table_file(file: "Seekable", mark: str | None, listed: Callable[[str], Sequence[str]]) -> "Seekable":
+    if isinstance(file, BrokenInput):
+        return file
+    folders = _folders(file.name)
+    if _may_be_of_a_table(file.name):
         for folder in folders:
             for table, inner, ending in _FORMATS:
                 if any(name.endswith(ending) for name in listed(f"{folder}{inner}/")):
                     return _refused(
-                        place,
-                        f"{place.name} belongs to the {table} table {folder or './'}, whose log says what counts: "
+                        file,
+                        f"{file.name} belongs to the {table} table {folder or './'}, whose log says what counts: "
                         f"{_remedy(table, folder or './')}",
                     )
     if mark is not None and not any(mark in listed(folder) for folder in folders):
         return _refused(
-            place,
-            f"{place.name} has no {mark} in its folder or above (raw.require_success): run the day again once the job "
+            file,
+            f"{file.name} has no {mark} in its folder or above (raw.require_success): run the day again once the job "
             f"that writes it has finished",
         )
-    return place
+    return file
 
 
 def _remedy(table: str, folder: str) -> str:
@@ -81,8 +81,8 @@ def _may_be_of_a_table(name: str) -> bool:
     return name.lower().endswith(_PARQUET) or name.rpartition("/")[2].startswith(_BY_SPARK)
 
 
-def _refused(place: "Seekable", message: str) -> BrokenInput:
-    return BrokenInput(place.name, tuple(place.targets), message)
+def _refused(file: "Seekable", message: str) -> BrokenInput:
+    return BrokenInput(file.name, tuple(file.targets), message)
 
 
 def _folders(name: str) -> list[str]:
@@ -97,9 +97,9 @@ def _lister(settings: Settings) -> Callable[[str], Sequence[str]]:
     """Return a function that lists the names in a folder; a missing folder has none."""
 
     def of_folder(folder: str) -> Sequence[str]:
-        place = Path(settings.base / folder)
+        path = Path(settings.base / folder)
         try:
-            return [entry.name for entry in place.iterdir()] or [""]
+            return [entry.name for entry in path.iterdir()] or [""]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError:
@@ -145,14 +145,14 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
         from recsys_assets.ingest.sources.adbc_query import find_adbc  # noqa: PLC0415
 
         return find_adbc(settings, day)
-    found = {place.name: place for place in _places(settings, day, skipped)}
-    for distance in range(1, settings.raw.spill_days + 1 if found else 1):
+    files = {file.name: file for file in _find_stored(settings, day, skipped)}
+    for distance in range(1, settings.raw.spill_days + 1 if files else 1):
         for other in (day - timedelta(days=distance), day + timedelta(days=distance)):
-            found |= {place.name: place for place in _places(settings, other, skipped) if place.name not in found}
-    return [_by_form(settings, place) for place in reject_table_files(settings, list(found.values()))]
+            files |= {file.name: file for file in _find_stored(settings, other, skipped) if file.name not in files}
+    return [_by_format(settings, file) for file in reject_table_files(settings, list(files.values()))]
 
 
-def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequence[Seekable]":
+def _find_stored(settings: Settings, day: date, skipped: list[str] | None) -> "Sequence[Seekable]":
     exposures = settings.raw.exposures
     if is_in_cloud(exposures):
         # Imported only here: files in a folder need no cloud client.
@@ -167,19 +167,19 @@ def _places(settings: Settings, day: date, skipped: list[str] | None) -> "Sequen
     return find_files(settings, day, skipped=skipped)
 
 
-def _by_form(settings: Settings, place: "Seekable") -> FoundInput:
+def _by_format(settings: Settings, file: "Seekable") -> FoundInput:
     """Return the input in the form that its name says; line-only callers do not import Arrow or Polars."""
-    if not place.name.lower().endswith(_PARQUET):
-        return place
+    if not file.name.lower().endswith(_PARQUET):
+        return file
     from recsys_assets.ingest.sources.parquet import ParquetInput  # noqa: PLC0415
 
-    return ParquetInput(place, settings.raw)
+    return ParquetInput(file, settings.raw)
 
 
-def open_stream(place: str) -> RawStream:
+def open_stream(path_or_uri: str) -> RawStream:
     """Return the decompressed bytes of one file, or of one object by its URI; `InputError` if it is missing."""
-    if is_in_cloud(place):
+    if is_in_cloud(path_or_uri):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 
-        return find_object(place).open()
-    return FileStream(Path(place), name=place)
+        return find_object(path_or_uri).open()
+    return FileStream(Path(path_or_uri), name=path_or_uri)

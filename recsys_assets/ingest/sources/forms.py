@@ -83,9 +83,9 @@ def bare_name(name: str) -> str:
 
 def check_text(head: bytes, *, name: str) -> None:
     """Raise `InputError` naming the file if its decompressed content does not begin like UTF-8 text."""
-    found = _refused_form(head)
-    if found:
-        what, remedy = found
+    refused = _refused_form(head)
+    if refused:
+        what, remedy = refused
         raise InputError(f"{name} holds {what}, expected lines of UTF-8 text: {remedy}, and run the day again")
 
 
@@ -112,10 +112,10 @@ def appended_form(line: bytes, *, is_json: bool = True) -> str | None:
 
     A row of CSV has no end mark: with `is_json` false the beginning may be anywhere in the line.
     """
-    found = (_BEHIND_OBJECT if is_json else _ANYWHERE).search(line)
-    if not found or not _BINARY.search(line):
+    match = (_BEHIND_OBJECT if is_json else _ANYWHERE).search(line)
+    if not match or not _BINARY.search(line):
         return None
-    return _COMPRESSED.get(found[1]) or _REFUSED[found[1]][0]
+    return _COMPRESSED.get(match[1]) or _REFUSED[match[1]][0]
 
 
 def guess_form(head: bytes) -> str:

@@ -29,29 +29,29 @@ class IcebergSnapshot:
     environment.
     """
 
-    def __init__(self, place: str, snapshot: int | None) -> None:
-        _library(place)
-        catalog, _, table = place.rpartition("/")
-        with self.translated(f"{SCHEME}{place}"):
-            self._table = _catalog(catalog or _CATALOG, place).load_table(table)
+    def __init__(self, identifier: str, snapshot: int | None) -> None:
+        _library(identifier)
+        catalog, _, table = identifier.rpartition("/")
+        with self.translated(f"{SCHEME}{identifier}"):
+            self._table = _catalog(catalog or _CATALOG, identifier).load_table(table)
             self._requested = snapshot  # None: the newest of the loaded metadata, with the current names of columns
             current = self._table.current_snapshot()
-            found = self._table.snapshot_by_id(snapshot) if snapshot else current
-            if snapshot and found is None:
-                raise InputError(f"{SCHEME}{place} has no snapshot {snapshot}: it expired, or is of another table")
+            selected = self._table.snapshot_by_id(snapshot) if snapshot else current
+            if snapshot and selected is None:
+                raise InputError(f"{SCHEME}{identifier} has no snapshot {snapshot}: it expired, or is of another table")
             self._projected = self._table.scan(snapshot_id=snapshot).projection()
             self.schema: Any = self._projected.as_arrow()
-        self.version = f"snapshot {found.snapshot_id}" if found else "no snapshot"
+        self.version = f"snapshot {selected.snapshot_id}" if selected else "no snapshot"
 
     def files(self, rows: DayRows) -> list[DataFile]:
         """Return the files whose partition values and statistics allow such rows, each with its deletes in the mark."""
-        found: list[DataFile] = []
+        data_files: list[DataFile] = []
         for task in self._table.scan(row_filter=_filter(rows), snapshot_id=self._requested).plan_files():
             marks = ((file.file_path, file.file_size_in_bytes, file.record_count) for file in task.delete_files)
             deletes = sorted(" ".join(map(str, parts)) for parts in marks)
             mark = " ".join([task.file.file_path, str(task.file.file_size_in_bytes), *deletes])
-            found.append(DataFile(mark, self._newest(task.file, rows)))
-        return found
+            data_files.append(DataFile(mark, self._newest(task.file, rows)))
+        return data_files
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
         """Yield the batches of one file after another; the library's own reader holds many whole files at once."""
@@ -108,7 +108,7 @@ def _filter(rows: DayRows) -> Any:
     return chosen
 
 
-def _catalog(name: str, place: str) -> Any:
+def _catalog(name: str, identifier: str) -> Any:
     from pyiceberg.catalog import load_catalog  # noqa: PLC0415
     from pyiceberg.utils.config import Config  # noqa: PLC0415
 
@@ -118,17 +118,17 @@ def _catalog(name: str, place: str) -> Any:
     except ValueError as error:
         variable = f"PYICEBERG_CATALOG__{name.upper()}__URI"
         raise ConfigurationError(
-            f"{SCHEME}{place}: catalog {name!r} is not configured ({_first_line(error)}): configure it in "
+            f"{SCHEME}{identifier}: catalog {name!r} is not configured ({_first_line(error)}): configure it in "
             f".pyiceberg.yaml, or by ${variable}"
         ) from error
 
 
-def _library(what: str) -> Any:
+def _library(label: str) -> Any:
     """Return pyiceberg's module of errors; imported only here, because pyiceberg is optional."""
     try:
         from pyiceberg import exceptions  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigurationError(f"{what}: needs pyiceberg: pip install 'recsys-assets[iceberg]'") from error
+        raise ConfigurationError(f"{label}: needs pyiceberg: pip install 'recsys-assets[iceberg]'") from error
     return exceptions
 
 

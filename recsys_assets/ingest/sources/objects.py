@@ -182,18 +182,18 @@ def find_objects(
     check_template(template)
     bucket = opener(uri)
     patterns = {row.target: expand(template, day, tenant=row.tenant, surface=row.surface) for row in settings.targets}
-    found: dict[str, tuple[BucketEntry, list[Target]]] = {}
+    matched: dict[str, tuple[BucketEntry, list[Target]]] = {}
     passed_over: set[str] = set()
     listed = {prefix: list(bucket.list(prefix)) for prefix in {fixed_part(p) for p in patterns.values()}}
     for target, pattern in patterns.items():
         for entry in listed[fixed_part(pattern)]:
             if matches(pattern, entry.key):
-                found.setdefault(entry.key, (entry, []))[1].append(target)
+                matched.setdefault(entry.key, (entry, []))[1].append(target)
                 if is_uncommitted(pattern, entry.key):
                     passed_over.add(entry.key)
     if skipped is not None:
         skipped += [bucket.uri(key) for key in sorted(passed_over)]
-    taken = [pair for key, pair in sorted(found.items()) if key not in passed_over]
+    taken = [pair for key, pair in sorted(matched.items()) if key not in passed_over]
     return [RawObject(bucket, entry, tuple(sorted(targets))) for entry, targets in taken]
 
 

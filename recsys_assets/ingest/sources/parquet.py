@@ -51,34 +51,34 @@ class Seekable(FoundInput, Protocol):
 class ParquetInput:
     """One Parquet file or object of a day, with the settings that map its columns."""
 
-    place: Seekable
+    file: Seekable
     settings: RawSettings
 
     @property
     def name(self) -> str:
         """The name of the file in messages."""
-        return self.place.name
+        return self.file.name
 
     @property
     def targets(self) -> tuple[Target, ...]:
         """The targets that the file serves."""
-        return tuple(self.place.targets)
+        return tuple(self.file.targets)
 
     def open(self) -> "ParquetStream":
         """Return the rows as lines; row N, from 1, is line N."""
-        return ParquetStream(self.place.open_seekable(), name=self.name, settings=self.settings)
+        return ParquetStream(self.file.open_seekable(), name=self.name, settings=self.settings)
 
     def digest(self) -> str:
         """Return the digest of the file's bytes."""
-        return self.place.digest()
+        return self.file.digest()
 
     def appearance(self) -> str:
         """Return a text that changes whenever the file may have changed."""
-        return self.place.appearance()
+        return self.file.appearance()
 
     def touched_at(self) -> datetime:
         """Return the time of the file's last change."""
-        return self.place.touched_at()
+        return self.file.touched_at()
 
 
 class ParquetStream:

@@ -88,26 +88,26 @@ def _check_size(pages: Sequence[_Page], chunk: Any, *, is_repeated: bool, name: 
 def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
     """Yield the pages of a column chunk, reading only their headers; raises `InputError` for an invalid one."""
     starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
-    place = min(start for start in starts if start)
-    end = place + chunk.total_compressed_size
-    while place < end:
-        header = _header(stored, place, end)
+    position = min(start for start in starts if start)
+    end = position + chunk.total_compressed_size
+    while position < end:
+        header = _header(stored, position, end)
         if header is None:
             raise InputError(
                 f"{name} is not a complete Parquet file: column {chunk.path_in_schema} has an invalid page; replace it"
             )
         page, size = header
         yield page
-        place += size + page.packed
+        position += size + page.packed
 
 
-def _header(stored: BufferedIOBase, place: int, end: int) -> tuple[_Page, int] | None:
+def _header(stored: BufferedIOBase, position: int, end: int) -> tuple[_Page, int] | None:
     """Return a page from its header, and the header's size in bytes; None if the header is invalid."""
     for most in _HEADER_BYTES:
-        stored.seek(place)
-        compact = _CompactReader(stored.read(min(most, end - place)))
+        stored.seek(position)
+        compact = _CompactReader(stored.read(min(most, end - position)))
         with suppress(IndexError, KeyError, TypeError, ValueError, RecursionError):
-            return _page(compact.struct()), compact.place
+            return _page(compact.struct()), compact.position
     return None
 
 
@@ -126,7 +126,7 @@ class _CompactReader:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self.place = 0
+        self.position = 0
 
     def struct(self) -> dict[int, Any]:
         """Return the fields, by number, of the struct that begins at the current position."""
@@ -153,13 +153,13 @@ class _CompactReader:
         if kind not in {_DOUBLE, _BINARY}:
             raise ValueError(kind)
         size = 8 if kind == _DOUBLE else self._varint()
-        self.place += size
-        if self.place > len(self._data):
-            raise IndexError(self.place)
+        self.position += size
+        if self.position > len(self._data):
+            raise IndexError(self.position)
         return None
 
     def _byte(self) -> int:
-        self.place += 1
+        self.position += 1
         return self._data[self.place - 1]
 
     def _varint(self) -> int:

@@ -67,19 +67,19 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
     Raises `ConfigurationError` for a missing table, `InputError` for a column that is missing or of a wrong type, and
     for a tenant that is not in the table of tenants.
     """
-    found = _read_columns(connection, table)
-    mapped = map_columns(_with_tenant_id(raw), {*found, *_names_in_items(raw)}, name=f"table {table}", known={})
+    column_types = _read_columns(connection, table)
+    mapped = map_columns(_with_tenant_id(raw), {*column_types, *_names_in_items(raw)}, name=f"table {table}", known={})
     fields = {
-        field: _value(field, column, found, raw, table)
+        field: _value(field, column, column_types, raw, table)
         for field, column in mapped.columns.items()
         if field not in {"tenant", "surface"}
     }
     rows = sql.SQL("FROM {} AS e").format(table_name(table))
     tenant = tenant_id(connection, raw.tenants, target.tenant) if raw.tenants else target.tenant
     blanks = _blanks(connection)
-    of_tenant = _is("tenant", mapped, tenant, found, blanks)
-    of_surface = _is("surface", mapped, target.surface, found, blanks)
-    chosen = [_of_day(mapped.columns["ts"], found, day), of_tenant, of_surface]
+    of_tenant = _is("tenant", mapped, tenant, column_types, blanks)
+    of_surface = _is("surface", mapped, target.surface, column_types, blanks)
+    chosen = [_of_day(mapped.columns["ts"], column_types, day), of_tenant, of_surface]
     lines = sql.SQL("SELECT {line} AS line, {at} AS instant {rows} {items} WHERE {chosen}").format(
         line=_line({**mapped.constants, "tenant": target.tenant, "surface": target.surface}, fields, raw),
         at=_column(mapped.columns["ts"]),
@@ -94,10 +94,10 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
 def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
     """Return type and category of each column of the table; of a domain, those of its base type."""
     name = table_name(table).as_string(connection)
-    found = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
-    if not found:
+    column_types = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
+    if not column_types:
         raise ConfigurationError(f"there is no table {table} in the database, or this user may not see it")
-    return found
+    return column_types
 
 
 def _with_tenant_id(raw: RawSettings) -> RawSettings:
@@ -111,12 +111,12 @@ def _names_in_items(raw: RawSettings) -> tuple[str, ...]:
 
 
 def _value(
-    field: str, column: str, found: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
+    field: str, column: str, column_types: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
 ) -> sql.Composable:
     """Return the expression of a field's JSON value; raises `InputError` for an unsupported type."""
     if raw.nested and field in _OF_ITEMS:
         return sql.SQL("item -> {}").format(column)
-    kind, category = found[column]
+    kind, category = column_types[column]
     if field == "ts" and kind == _ZONED:
         return sql.SQL("to_char({} AT TIME ZONE 'UTC', {})").format(_column(column), _INSTANT)
     if field == "ts" and kind == _ZONELESS and raw.assume_utc:
@@ -161,13 +161,13 @@ def _has_items(nested: str) -> sql.Composable:
 
 
 def _is(
-    field: str, mapped: ColumnMapping, name: Any, found: Mapping[str, tuple[str, str]], blanks: str
+    field: str, mapped: ColumnMapping, name: Any, column_types: Mapping[str, tuple[str, str]], blanks: str
 ) -> sql.Composable:
     """Return the condition that a row is of this tenant or surface; blanks are trimmed as for JSON lines."""
     if field in mapped.constants:
         return sql.Literal(mapped.constants[field] == name)
     column = mapped.columns[field]
-    if found[column][1] not in _TEXT_CATEGORIES:
+    if column_types[column][1] not in _TEXT_CATEGORIES:
         return sql.SQL("{} = {}").format(_column(column), name)
     return sql.SQL("btrim({}::text, {}) = {}").format(_column(column), blanks, name)
 
@@ -178,11 +178,11 @@ def _blanks(connection: Any) -> str:
     return WHITE_SPACE if is_unicode else "".join(char for char in WHITE_SPACE if char.isascii())
 
 
-def _of_day(column: str, found: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
+def _of_day(column: str, column_types: Mapping[str, tuple[str, str]], day: date) -> sql.Composable:
     """Return the condition that a row is of this UTC day, in a form for which an index on the time can be used."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     bounds = (start, start + timedelta(days=1))
-    first, after = bounds if found[column][0] == _ZONED else (bound.replace(tzinfo=None) for bound in bounds)
+    first, after = bounds if column_types[column][0] == _ZONED else (bound.replace(tzinfo=None) for bound in bounds)
     return sql.SQL("{at} >= {first} AND {at} < {after}").format(at=_column(column), first=first, after=after)
 
 

@@ -91,28 +91,30 @@ def is_uncommitted(pattern: str, name: str) -> bool:
     with an ending of backups, unfinished uploads, checksums and markers, in any case and compression. A name is not
     skipped for a part that the pattern itself spells: a whole segment, or its beginning or ending.
     """
-    asked = [segment if has_wildcard(segment) else unescape(segment) for segment in pattern.split("/")]
+    segments = [segment if has_wildcard(segment) else unescape(segment) for segment in pattern.split("/")]
     *folders, last = name.rstrip("/").split("/")
     if name.endswith("/"):
-        return any(_is_hidden(folder, asked) for folder in (*folders, last))
-    return any(_is_hidden(folder, asked) for folder in folders) or _is_unfinished(last, asked)
+        return any(_is_hidden(folder, segments) for folder in (*folders, last))
+    return any(_is_hidden(folder, segments) for folder in folders) or _is_unfinished(last, segments)
 
 
-def _is_hidden(folder: str, asked: Sequence[str]) -> bool:
-    if folder in asked or folder in {".", ".."} or (folder.startswith(".") and _is_spelled_out(".", asked)):
+def _is_hidden(folder: str, segments: Sequence[str]) -> bool:
+    if folder in segments or folder in {".", ".."} or (folder.startswith(".") and _is_spelled_out(".", segments)):
         return False
-    return folder.startswith(".") or (folder.startswith("_") and "=" not in folder and not _is_spelled_out("_", asked))
+    return folder.startswith(".") or (
+        folder.startswith("_") and "=" not in folder and not _is_spelled_out("_", segments)
+    )
 
 
-def _is_unfinished(name: str, asked: Sequence[str]) -> bool:
-    if not has_wildcard(asked[-1]):
+def _is_unfinished(name: str, segments: Sequence[str]) -> bool:
+    if not has_wildcard(segments[-1]):
         return False
-    if name[0] in "._#" and not asked[-1].startswith(name[0]):
+    if name[0] in "._#" and not segments[-1].startswith(name[0]):
         return True
     ending = _ENDING.search(bare_name(name)) or _INFIX.search(bare_name(name))
-    return ending is not None and not bare_name(asked[-1]).endswith(ending[0])
+    return ending is not None and not bare_name(segments[-1]).endswith(ending[0])
 
 
-def _is_spelled_out(first: str, asked: Sequence[str]) -> bool:
+def _is_spelled_out(first: str, segments: Sequence[str]) -> bool:
     """Return whether a folder segment with wildcards begins with exactly this character."""
-    return any(segment.startswith(first) and has_wildcard(segment) for segment in asked[:-1])
+    return any(segment.startswith(first) and has_wildcard(segment) for segment in segments[:-1])

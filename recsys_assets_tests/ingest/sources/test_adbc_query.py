@@ -223,7 +223,7 @@ def event_of(columns, *, assume_utc=False, **changes):
     fields = {name: (kind, value) for name, kind, value in columns} | changes
     raw = RawSettings()
     batch = pa.record_batch({name: pa.array([value], kind) for name, (kind, value) in fields.items()})
-    batch = batch.rename_columns(called(raw, batch.schema.names))
+    batch = batch.rename_columns(use_configured_names(raw, batch.schema.names))
     mapped = map_columns(raw, batch.schema.names, name="query", known={})
     check_types(batch.schema, mapped, name="query", assume_utc=assume_utc)
     return json.loads(lines_of_batch(batch, mapped, name="query", assume_utc=assume_utc))
@@ -269,5 +269,5 @@ def test_a_type_of_a_warehouse_that_is_no_field_is_named(columns, changed, messa
 
 def test_columns_keep_their_names_where_they_differ_in_case_alone():
     raw = RawSettings(columns={"item_id": "Sku"})
-    assert called(raw, ["SKU", "TS", "Other"]) == ["Sku", "ts", "Other"]
-    assert called(raw, ["SKU", "sku", "ts", "TS"]) == ["SKU", "sku", "ts", "TS"]
+    assert use_configured_names(raw, ["SKU", "TS", "Other"]) == ["Sku", "ts", "Other"]
+    assert use_configured_names(raw, ["SKU", "sku", "ts", "TS"]) == ["SKU", "sku", "ts", "TS"]
