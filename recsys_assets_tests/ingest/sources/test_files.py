@@ -170,7 +170,7 @@ def test_links_are_followed_and_one_to_a_folder_above_ends(tmp_path):
 def test_a_name_that_is_no_text_is_an_error_that_shows_its_bytes(tmp_path):
     (tmp_path / os.fsdecode(b"2026-01-01-caf\xe9.jsonl")).write_bytes(b"{}")
     (file,) = find_files(settings(tmp_path, "{day}*.jsonl", HOME), DAY)
-    assert "2026-01-01-caf\\xe9.jsonl is no UTF-8: rename" in broken(file)
+    assert "2026-01-01-caf\\xe9.jsonl is not UTF-8: rename" in broken(file)
 
 
 UNCOMMITTED = [
