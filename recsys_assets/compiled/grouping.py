@@ -1,17 +1,17 @@
-"""Events put together by session or user: counted and dealt out in two passes, without a sort; compiled."""
+"""Grouping of events by session or user in two passes (count, distribute) without a sort; compiled."""
 
 import numpy as np
 
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, read_only
 
-NOBODY = -1  # in `places`: rows of this group are not wanted
+UNWANTED = -1  # in `places`: drop the rows of this group
 
 
 def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = None) -> Numbers:
-    """Return how often each code below `size` stands in `codes`; others are passed over.
+    """Return the number of occurrences of each code below `size` in `codes` (int64); larger codes are ignored.
 
-    `repeats`: as how many each row counts; one if there are none.
+    `repeats` are the weights of the rows; 1 each if it is absent or empty.
     """
     counts = np.zeros(size, np.int64)
     _count(read_only(codes), read_only(np.empty(0, np.uint32) if repeats is None else repeats), counts)
@@ -19,9 +19,10 @@ def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = No
 
 
 def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
-    """Return `values` group by group, those of one group in the order in which they stood.
+    """Return `values` (uint32) by group; the values of a group keep their order.
 
-    `places[group]` is where a group's first value goes, or `NOBODY`; it is used up. `size` is how many are wanted.
+    `places[group]` is the index of the group's first value in the result, or `UNWANTED`; it is modified. `size` is the
+    length of the result. Groups beyond the end of `places` are dropped.
     """
     dealt = np.empty(size, np.uint32)
     _deal(read_only(groups), read_only(values), places, dealt)

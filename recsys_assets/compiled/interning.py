@@ -1,13 +1,13 @@
-"""Distinct byte strings to codes in order of appearance: open hash tables, compiled.
+"""Mapping of distinct byte strings to codes in order of appearance, by open-addressing hash tables; compiled.
 
-States of a slot: empty (0), or taken by a code; a taken slot is never freed but by `clear`, so that probing from a
-hash's home slot onwards meets every string with that hash before the first empty slot. A lookup therefore ends at an
-equal string (its code) or at an empty slot (`_add`). The table doubles once more than half of its slots are taken, so
-an empty slot always exists and the loop ends.
+Invariant of probing: a slot is empty (0) or taken by a code, and only `clear` frees a taken slot. So probing from the
+home slot of a hash finds every string with that hash before the first empty slot, and a lookup ends at an equal string
+(its code) or at an empty slot (`_add`). The table doubles once more than half of its slots are taken. So an empty slot
+always exists, and the loop terminates.
 
-Bounds. `slot & mask` is among the slots in use, and the mask never exceeds the slots that exist: they are at least
-twice the capacity in codes, and `_add` answers `FULL` at that capacity, or when the text would not fit with the padding
-that copying by vectors may overwrite. A refused string changes nothing.
+Bounds: `slot & mask` is a slot in use, and the mask never exceeds the existing slots, which are at least twice the
+capacity in codes. `_add` returns `FULL` at that capacity, or if the text would not fit with the padding that copying by
+vectors may overwrite. A rejected string changes nothing.
 """
 
 from typing import NamedTuple
@@ -28,12 +28,13 @@ _HALF = np.uint64(32)
 
 
 class Tables(NamedTuple):
-    """Distinct strings in one or more tables: the first index of each array but `text` is the table.
+    """Distinct strings in one or more tables; the first index of every array except `text` is the table.
 
-    `slots` hold half a hash (high) and code + 1 (low), or 0 where empty; `spans[table, code]` is where a string starts
-    in `text`, how long it is, and its half hash; `state` holds the number of codes, the mask of the slots in use (a
-    table begins small, so that it stays in the cache, and doubles), and, for table 0, the bytes of `text` in use.
-    Strings are copied to `text` when they are new, so that comparing with them stays in the cache too.
+    - `slots`: the upper half of the hash (high bits) and code + 1 (low bits), or 0 if empty.
+    - `spans[table, code]`: start of the string in `text`, its length, and its half hash.
+    - `state`: number of codes, mask of the slots in use and, for table 0, the bytes of `text` in use. A table starts
+      small, so that it fits into the processor's cache, and doubles.
+    - `text`: copies of the distinct strings, so that comparisons stay in the cache too.
     """
 
     slots: NDArray[np.uint64]
@@ -43,7 +44,7 @@ class Tables(NamedTuple):
 
 
 def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
-    """Return empty tables for `capacity` strings each, of `text_bytes` together; they take memory as they fill."""
+    """Return `count` empty tables for `capacity` strings each, of `text_bytes` in total; memory grows as they fill."""
     slots = max(_FIRST_SLOTS, 1 << (2 * capacity - 1).bit_length())
     return Tables(
         fresh_zeros((count, slots), np.uint64),
@@ -54,7 +55,7 @@ def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
 
 
 def grown(tables: Tables, *, capacity: int, text_bytes: int) -> Tables:
-    """Return one table with the strings of `tables`, under the same codes, and with room for more."""
+    """Return a table with the strings and codes of table 0 of `tables`, and with a larger capacity."""
     new = new_tables(1, capacity=capacity, text_bytes=text_bytes)
     count, _, size = tables.state[0].tolist()
     new.spans[0, :count] = tables.spans[0, :count]
@@ -67,7 +68,7 @@ def grown(tables: Tables, *, capacity: int, text_bytes: int) -> Tables:
 
 @compiled
 def clear(tables: Tables) -> None:
-    """Forget every string."""
+    """Remove all strings from all tables."""
     for table in range(len(tables.state)):
         for slot in range(tables.state[table, _MASK] + 1):
             tables.slots[table, slot] = 0
@@ -78,32 +79,32 @@ def clear(tables: Tables) -> None:
 
 @inlined
 def intern(tables: Tables, table: int, data: Bytes, start: int, length: int) -> int:
-    """Return the code of `data[start : start + length]`, a new one for a new string; `FULL` if there is no room."""
-    mark = hash_bytes(data, start, length) >> _HALF
+    """Return the code of `data[start : start + length]`, a new one for a new string; `FULL` if no space is left."""
+    half_hash = hash_bytes(data, start, length) >> _HALF
     mask = tables.state[table, _MASK]
-    slot = np.int64(mark) & mask
+    slot = np.int64(half_hash) & mask
     while tables.slots[table, slot] != 0:
-        found = tables.slots[table, slot]
-        code = np.int64(found & _LOW) - 1
-        same = found >> _HALF == mark and tables.spans[table, code, 1] == length
+        entry = tables.slots[table, slot]
+        code = np.int64(entry & _LOW) - 1
+        same = entry >> _HALF == half_hash and tables.spans[table, code, 1] == length
         if same and equal_bytes(data, start, tables.text, tables.spans[table, code, 0], length):
             return int(code)
         slot = (slot + 1) & mask
-    return _add(tables, table, data, start, length, mark, slot)
+    return _add(tables, table, data, start, length, half_hash, slot)
 
 
 @compiled
-def _add(tables: Tables, table: int, data: Bytes, start: int, length: int, mark: np.uint64, slot: int) -> int:
+def _add(tables: Tables, table: int, data: Bytes, start: int, length: int, half_hash: np.uint64, slot: int) -> int:
     code = tables.state[table, _COUNT]
-    place = tables.state[0, _TEXT]
-    if code == tables.spans.shape[1] or place + length + 2 * PADDING > len(tables.text):
+    position = tables.state[0, _TEXT]
+    if code == tables.spans.shape[1] or position + length + 2 * PADDING > len(tables.text):
         return FULL
-    copy_bytes(data, start, tables.text, place, length)
-    tables.state[0, _TEXT] = place + length
-    tables.spans[table, code, 0] = place
+    copy_bytes(data, start, tables.text, position, length)
+    tables.state[0, _TEXT] = position + length
+    tables.spans[table, code, 0] = position
     tables.spans[table, code, 1] = length
-    tables.spans[table, code, 2] = mark
-    tables.slots[table, slot] = mark << _HALF | np.uint64(code + 1)
+    tables.spans[table, code, 2] = half_hash
+    tables.slots[table, slot] = half_hash << _HALF | np.uint64(code + 1)
     tables.state[table, _COUNT] = code + 1
     if 2 * code > tables.state[table, _MASK]:
         _double(tables, table)
@@ -121,11 +122,11 @@ def _double(tables: Tables, table: int) -> None:
 
 @compiled
 def _fill(tables: Tables, table: int) -> None:
-    """Put every code into the slots, which are empty."""
+    """Insert every code into the slots, which must be empty."""
     mask = tables.state[table, _MASK]
     for code in range(tables.state[table, _COUNT]):
-        mark = np.uint64(tables.spans[table, code, 2])
-        slot = np.int64(mark) & mask
+        half_hash = np.uint64(tables.spans[table, code, 2])
+        slot = np.int64(half_hash) & mask
         while tables.slots[table, slot] != 0:
             slot = (slot + 1) & mask
-        tables.slots[table, slot] = mark << _HALF | np.uint64(code + 1)
+        tables.slots[table, slot] = half_hash << _HALF | np.uint64(code + 1)

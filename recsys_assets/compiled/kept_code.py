@@ -1,8 +1,9 @@
-"""Files of machine code that numba made, so that later processes call it without importing numba.
+"""Cache files of machine code that numba compiled, so that later processes can call it without importing numba.
 
-A file holds one function for arguments of one form (`native_calls.Form`) and nothing that it would have to look up. Its
-first line is the SHA-256 of the rest; the second names what it was made of: sources, versions, processor, settings.
-What is damaged, or was made of anything else, is passed over, and written again when numba has compiled the function.
+A file contains one function for arguments of one form (`native_calls.Form`), without unresolved symbols other than
+those of the C library. Its first line is the SHA-256 of the rest. The second line is a JSON header with the digest of
+everything that the code depends on: sources, versions, processor and settings. A damaged file, or one with another
+digest, is ignored, and written again when numba has compiled the function.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ from recsys_assets.compiled.native_calls import Form, NativeFunction, NativeResu
 
 _FOLDER = "NUMBA_CACHE_DIR"
 _SWITCH = "NUMBA_DISABLE_JIT"
-# What object code may leave to the process: in the C library of every interpreter, and all that ours calls for.
+# Symbols that object code may leave to the process: the C library of every interpreter has them.
 _KNOWN_SYMBOLS = frozenset({"bcmp", "memcmp", "memcpy", "memmove", "memset", "sqrt"})
-_SYMBOL_TABLE = 2  # the type of a section of ELF
+_SYMBOL_TABLE = 2  # section type of ELF (SHT_SYMTAB)
 
 
 class _KeptHeader(msgspec.Struct, frozen=True):
-    """The second line of a file."""
+    """The second line of a cache file."""
 
     made_of: str
     symbol: str
@@ -36,7 +37,7 @@ class _KeptHeader(msgspec.Struct, frozen=True):
 
 
 class KeptFunction(NamedTuple):
-    """A function for arguments of one form, as it is kept on disk: `made_of` is the digest of all it depends on."""
+    """Cache entry of a function for arguments of one form; `made_of` is the digest of all that the code depends on."""
 
     function: Callable[..., Any]
     form: Form
@@ -44,7 +45,7 @@ class KeptFunction(NamedTuple):
 
     @classmethod
     def of(cls, function: Callable[..., Any], form: Form, sources: str) -> "KeptFunction | None":
-        """Return a function that was made of sources with this digest; None where numba is to decide by itself."""
+        """Return the entry for `sources`, the digest of the sources; None if only numba may run the function."""
         machine = _machine()
         if machine is None:
             return None
@@ -52,19 +53,19 @@ class KeptFunction(NamedTuple):
         return cls(function, form, hashlib.sha256("\0".join(parts).encode()).hexdigest())
 
     def load(self) -> NativeFunction | None:
-        """Return the function from the first folder that has it as it was written, None if none has."""
+        """Return the function from the first folder with a valid file, None if there is none."""
         for folder in self._folders():
             with suppress(OSError, msgspec.MsgspecError):
-                if (found := self._checked((folder / self._name).read_bytes())) is not None:
-                    return found
+                if (function := self._decode((folder / self._name).read_bytes())) is not None:
+                    return function
         return None
 
     def keep(self, overload: Any) -> None:
-        """Write what numba compiled into the first folder that takes it, unless it needs more than itself."""
-        made = _object_code(overload, self.form)
-        if made is None or _result(self.function, made[1].layout) is None:
+        """Write the code of `overload` to the first writable folder, unless it has unresolved symbols."""
+        compiled = _object_code(overload, self.form)
+        if compiled is None or _result(self.function, compiled[1].layout) is None:
             return
-        code, header = made
+        code, header = compiled
         rest = msgspec.json.encode(msgspec.structs.replace(header, made_of=self.made_of)) + b"\n" + code
         for folder in self._folders():
             with suppress(OSError):
@@ -73,13 +74,13 @@ class KeptFunction(NamedTuple):
 
     @property
     def _name(self) -> str:
-        """The same for all states of the sources, so that new code takes the place of old."""
+        """File name, which does not depend on the sources, so that new code replaces old code."""
         function = self.function
         digest = hashlib.sha256(f"{self.form}\0{_machine()}".encode()).hexdigest()
         return f"{function.__module__}.{function.__qualname__}.{digest[:16]}.code"
 
     def _folders(self) -> Iterator[Path]:
-        """Yield where numba keeps its own: where it is set to, else beside the sources, else with the user's files."""
+        """Yield the cache folders in numba's order: the configured one, or else next to the sources and the user's."""
         if chosen := os.environ.get(_FOLDER):
             yield Path(chosen, "recsys_assets")
             return
@@ -88,7 +89,7 @@ class KeptFunction(NamedTuple):
         if Path(home).is_absolute():
             yield Path(home, "recsys_assets")
 
-    def _checked(self, content: bytes) -> NativeFunction | None:
+    def _decode(self, content: bytes) -> NativeFunction | None:
         digest, _, rest = content.partition(b"\n")
         if digest != hashlib.sha256(rest).hexdigest().encode():
             return None
@@ -102,11 +103,10 @@ class KeptFunction(NamedTuple):
 
 @cache
 def _machine() -> str | None:
-    """Return what code is made for and by: processor, LLVM, numba and its settings; None where it alone is to call.
+    """Return the versions of Python, LLVM and numba, the processor and numba's settings; None to disable this cache.
 
-    It alone does where NUMBA_DISABLE_JIT is set, to 0 too: so both ways can be compared.
-
-    numba's version is read from its file: to import it is what is saved.
+    It is disabled if numba is missing or NUMBA_DISABLE_JIT is set, even to 0, so that both ways can be compared. The
+    version of numba is read from its file, because the purpose of this cache is not to import numba.
     """
     from llvmlite import __version__, binding  # noqa: PLC0415 - late, as in `native_calls`
 
@@ -121,18 +121,19 @@ def _machine() -> str | None:
 
 
 def _result(function: Callable[..., Any], layout: str) -> NativeResult | None:
-    """Return how a result of this layout is handed out; None if it is not what the function is annotated with."""
+    """Return the conversion of results with this layout; None if it does not match the function's annotation."""
     if len(layout) <= 1:
         return NativeResult(layout, None)
-    made = function.__annotations__.get("return")
-    fields = getattr(made, "_fields", ())
-    return NativeResult(layout, cast("Any", made)._make) if len(fields) == len(layout) else None
+    returned = function.__annotations__.get("return")
+    fields = getattr(returned, "_fields", ())
+    return NativeResult(layout, cast("Any", returned)._make) if len(fields) == len(layout) else None
 
 
 def _object_code(overload: Any, form: Form) -> tuple[bytes, _KeptHeader] | None:
-    """Return an overload as object code for itself alone; None if it calls what only numba has, or passes more.
+    """Return an overload as self-contained object code; None if it calls functions of numba or has other arguments.
 
-    From the code that numba has optimised, without what lets Python call it: that needs the interpreter and numba.
+    It is made from the code that numba optimised, without the wrapper for calls from Python, which needs the
+    interpreter and numba.
     """
     from llvmlite import binding  # noqa: PLC0415 - late, as in `native_calls`
 
@@ -146,20 +147,20 @@ def _object_code(overload: Any, form: Form) -> tuple[bytes, _KeptHeader] | None:
     passes = binding.create_new_module_pass_manager()
     passes.add_global_dead_code_eliminate_pass()
     passes.run(module, binding.create_pass_builder(machine, binding.PipelineTuningOptions()))
-    taken = [_type(argument.type) for argument in module.get_function(symbol).arguments]
-    if layout is None or taken != ["ptr", "ptr", *llvm_types(form)]:
+    parameters = [_type(argument.type) for argument in module.get_function(symbol).arguments]
+    if layout is None or parameters != ["ptr", "ptr", *llvm_types(form)]:
         return None
     code = machine.emit_object(module)
     missing = _undefined(code)
     return (code, _KeptHeader("", symbol, layout)) if missing is not None and missing <= _KNOWN_SYMBOLS else None
 
 
-def _type(found: Any) -> str:
-    return "ptr" if found.is_pointer else str(found)
+def _type(llvm_type: Any) -> str:
+    return "ptr" if llvm_type.is_pointer else str(llvm_type)
 
 
 def _layout(returned: Any) -> str | None:
-    """Return the fields of a type of numba as `struct` has them; None of one that is not made of whole numbers."""
+    """Return the `struct` format of a numba type; None if it does not consist of integers or a bool."""
     letters = {"none": "", "int64": "q", "uint64": "Q", "bool": "?"}
     if str(returned) in letters:
         return letters[str(returned)]
@@ -168,7 +169,7 @@ def _layout(returned: Any) -> str | None:
 
 
 def _undefined(code: bytes) -> set[str] | None:
-    """Return the symbols that an object file of ELF, 64 bits, leaves to others; None of any other file."""
+    """Return the undefined symbols of a little-endian 64-bit ELF object file; None for any other file."""
     if code[:6] != b"\x7fELF\x02\x01":
         return None
     start, size, count = *struct.unpack_from("<Q", code, 40), *struct.unpack_from("<HH", code, 58)
@@ -184,7 +185,7 @@ def _undefined(code: bytes) -> set[str] | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Put a file into its place whole: others may write it at the same time, and read it."""
+    """Write a file atomically, because other processes may read and write it concurrently."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     try:

@@ -1,9 +1,9 @@
-"""Calls of machine code by numba's calling convention, without numba: arguments as words, results from a buffer.
+"""Calls of machine code by numba's calling convention, without importing numba.
 
 The convention (`CPUCallConv` of numba): a function takes the address for its result, the address for a description of
-an error, then every argument as words, an array as seven or more of them and a tuple as those of its members; it
-returns a status. `llvmlite`, numba's own binding to LLVM, loads the code in a tenth of the time that numba
-takes to import.
+an error, and then every argument as machine words. An array is passed as seven or more words, a tuple as the words of
+its members. The function returns a status. `llvmlite`, numba's own binding to LLVM, loads the code in a tenth of the
+time that importing numba takes.
 """
 
 import ctypes
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Form = tuple[str, ...]  # types of arguments, tuples taken apart: code is compiled for one form
+Form = tuple[str, ...]  # types of the arguments, with flattened tuples; code is compiled for one form
 
-_DONE, _NOTHING_RETURNED = 0, -2  # states; others stand for errors
+_DONE, _NOTHING_RETURNED = 0, -2  # statuses; all others are errors
 _BOUND = 1 << 63
-_PLAIN = "biufmM"  # kinds of dtypes without parts
-_WORDS: dict[str, tuple[Any, str]] = {  # of numbers: how each is passed, and its type in LLVM
+_PLAIN = "biufmM"  # `dtype.kind` of scalar types
+_WORDS: dict[str, tuple[Any, str]] = {  # by dtype: the type in ctypes and in LLVM
     "<i8": (ctypes.c_int64, "i64"),
     "<u8": (ctypes.c_uint64, "i64"),
     "<u4": (ctypes.c_uint32, "i32"),
@@ -32,20 +32,20 @@ _LENGTH = (ctypes.c_int64, "i64")
 
 
 class NativeResult(NamedTuple):
-    """What a function returns: `layout` of its fields as `struct` has it, and the class of a named tuple of them."""
+    """Result type of a function: the `struct` format of its fields, and the constructor if it is a named tuple."""
 
     layout: str
     made: Callable[[Sequence[Any]], Any] | None
 
 
 class _ErrorRecord(ctypes.Structure):
-    """What an error's description points to: its class and arguments, pickled when the function was compiled."""
+    """Description of an error: its class and arguments, pickled when the function was compiled."""
 
     _fields_ = (("pickled", ctypes.c_void_p), ("size", ctypes.c_int32))
 
 
 def flatten(value: Any, form: list[str], words: list[Any]) -> bool:
-    """Add the types of an argument to `form` and its value to `words`; return whether it can be passed so."""
+    """Append the types of an argument to `form` and its value to `words`; return whether it can be passed."""
     kind = type(value)
     if kind is np.ndarray:
         return _flatten_array(value, form, words)
@@ -63,7 +63,7 @@ def flatten(value: Any, form: list[str], words: list[Any]) -> bool:
 
 
 def _flatten_array(array: NDArray[Any], form: list[str], words: list[Any]) -> bool:
-    """Add an array: two words for what owns it, which code that counts no references never looks at, then its own."""
+    """Append an array: two unused words for its owner (code without reference counts ignores them), then its own."""
     flags = array.flags
     layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
     form.append(f"{layout}{array.ndim}{'w' if flags.writeable else 'r'}{array.dtype.str}")
@@ -72,24 +72,24 @@ def _flatten_array(array: NDArray[Any], form: list[str], words: list[Any]) -> bo
 
 
 def llvm_types(form: Form) -> list[str]:
-    """Return the types in LLVM of the words of a form, by which compiled code is compared with what is passed."""
-    return [name for _, name in _passed(form)]
+    """Return the LLVM types of the words of a form, to compare them with the parameters of compiled code."""
+    return [name for _, name in _parameters(form)]
 
 
-def _passed(form: Form) -> list[tuple[Any, str]]:
-    passed: list[tuple[Any, str]] = []
+def _parameters(form: Form) -> list[tuple[Any, str]]:
+    parameters: list[tuple[Any, str]] = []
     for part in form:
         if part in _WORDS:
-            passed.append(_WORDS[part])
+            parameters.append(_WORDS[part])
         elif part[0] in "CFA" and part[1:2].isdigit():
-            passed += (_POINTER, _POINTER, _LENGTH, _LENGTH, _POINTER, *[_LENGTH] * (2 * int(part[1])))
-    return passed
+            parameters += (_POINTER, _POINTER, _LENGTH, _LENGTH, _POINTER, *[_LENGTH] * (2 * int(part[1])))
+    return parameters
 
 
 @cache
 def engine() -> Any:
-    """Return the engine that holds what was loaded; nothing is ever taken out of it."""
-    from llvmlite import binding  # noqa: PLC0415 - 60 milliseconds, for those who compute something
+    """Return the LLVM engine with the loaded code, which is never unloaded."""
+    from llvmlite import binding  # noqa: PLC0415 - takes 60 ms, only for processes that compute
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
@@ -98,39 +98,39 @@ def engine() -> Any:
 
 
 class NativeFunction:
-    """Machine code for arguments of one form; called with their words, while the caller holds the arguments."""
+    """Machine code for arguments of one form; the caller must keep the arguments alive during a call."""
 
     def __init__(self, code: bytes, symbol: str, form: Form, result: NativeResult) -> None:
-        """Load object code in which nothing is missing: LLVM ends the process where a symbol is unknown."""
+        """Load object code; all its symbols must be known, because LLVM aborts the process otherwise."""
         from llvmlite import binding  # noqa: PLC0415 - as above
 
         engine().add_object_file(binding.ObjectFileRef.from_data(code))
         engine().finalize_object()
-        kinds = [ctypes.c_void_p, ctypes.c_void_p, *(kind for kind, _ in _passed(form))]
-        # Calls of this type let other threads go on meanwhile.
+        kinds = [ctypes.c_void_p, ctypes.c_void_p, *(kind for kind, _ in _parameters(form))]
+        # Calls of this type release the interpreter's lock.
         self._call = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(engine().get_function_address(symbol))
         self._fields = struct.Struct(f"={result.layout}")
-        self._made = result.made
+        self._construct = result.made
 
     def __call__(self, words: Sequence[Any]) -> Any:
-        """Return the result; raise what the function raised, as numba does."""
-        found = ctypes.create_string_buffer(max(8, self._fields.size))
+        """Return the result for the words of the arguments; raises the errors of the function, as numba does."""
+        buffer = ctypes.create_string_buffer(max(8, self._fields.size))
         error = ctypes.POINTER(_ErrorRecord)()
-        status = self._call(ctypes.addressof(found), ctypes.addressof(error), *words)
+        status = self._call(ctypes.addressof(buffer), ctypes.addressof(error), *words)
         if status not in {_DONE, _NOTHING_RETURNED}:
             raise _error(status, error)
-        fields = self._fields.unpack_from(found)
-        if self._made is not None:
-            return self._made(fields)
+        fields = self._fields.unpack_from(buffer)
+        if self._construct is not None:
+            return self._construct(fields)
         return fields[0] if fields else None
 
 
 def _error(status: int, error: Any) -> BaseException:
-    """Return the error that a function ended with."""
+    """Return the exception that a function raised."""
     from numba import cloudpickle  # noqa: PLC0415 - as above
 
     if status < 0 or not error:
-        return SystemError(f"compiled code ended with status {status}")
+        return SystemError(f"compiled code returned the status {status}")
     record = error.contents
     kind, arguments, _ = cloudpickle.loads(ctypes.string_at(record.pickled, record.size))
     return kind(*arguments)

@@ -1,4 +1,4 @@
-"""The best of many, in total order: value descending, then code ascending, which is the order of ids; compiled."""
+"""Top-k selection in a total order: value descending, then code ascending, which is the order of ids; compiled."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from recsys_assets.compiled.strings import Codes, Numbers
 
 
 class Best(NamedTuple):
-    """A heap of the best met so far, its root the worst of them; as many as the arrays are long are kept."""
+    """A heap of the best entries so far, whose root is the worst of them; the length of the arrays is its capacity."""
 
     values: Numbers
     codes: Codes
@@ -15,7 +15,7 @@ class Best(NamedTuple):
 
 @inlined
 def offer(best: Best, size: int, value: int, code: int) -> int:
-    """Keep a value if it is among the best; return how many are kept now."""
+    """Keep an entry if it is among the best; return the new size of the heap."""
     if size < len(best.values):
         _rise(best, size, value, code)
         return size + 1
@@ -26,7 +26,7 @@ def offer(best: Best, size: int, value: int, code: int) -> int:
 
 @inlined
 def drain(best: Best, size: int, values: Numbers, codes: Codes, at: int) -> None:
-    """Write what is kept to `values` and `codes` from `at` on, best first, and leave the heap empty."""
+    """Write the kept entries to `values` and `codes` from index `at` on, best first, and empty the heap."""
     for left in range(size - 1, -1, -1):
         values[at + left] = best.values[0]
         codes[at + left] = best.codes[0]
@@ -34,24 +34,24 @@ def drain(best: Best, size: int, values: Numbers, codes: Codes, at: int) -> None
 
 
 @inlined
-def _rise(best: Best, place: int, value: int, code: int) -> None:
-    """Put an entry at a free place at the end, and move better ones above it down."""
-    while place > 0:
-        parent = (place - 1) >> 1
+def _rise(best: Best, position: int, value: int, code: int) -> None:
+    """Insert an entry at the free position at the end, and move better entries above it down."""
+    while position > 0:
+        parent = (position - 1) >> 1
         parent_value, parent_code = best.values[parent], best.codes[parent]
         if parent_value < value or (parent_value == value and parent_code >= code):
             break
-        best.values[place], best.codes[place] = parent_value, parent_code
-        place = parent
-    best.values[place], best.codes[place] = value, code
+        best.values[position], best.codes[position] = parent_value, parent_code
+        position = parent
+    best.values[position], best.codes[position] = value, code
 
 
 @inlined
 def _sink(best: Best, size: int, value: int, code: int) -> None:
-    """Put an entry in the root's place in a heap of `size`, and move worse ones below it up."""
-    place = 0
-    while 2 * place + 1 < size:
-        child = 2 * place + 1
+    """Replace the root of a heap of `size` by an entry, and move worse entries below it up."""
+    position = 0
+    while 2 * position + 1 < size:
+        child = 2 * position + 1
         other = child + 1
         if other < size and (
             best.values[other] < best.values[child]
@@ -61,6 +61,6 @@ def _sink(best: Best, size: int, value: int, code: int) -> None:
         child_value, child_code = best.values[child], best.codes[child]
         if value < child_value or (value == child_value and code >= child_code):
             break
-        best.values[place], best.codes[place] = child_value, child_code
-        place = child
-    best.values[place], best.codes[place] = value, code
+        best.values[position], best.codes[position] = child_value, child_code
+        position = child
+    best.values[position], best.codes[position] = value, code

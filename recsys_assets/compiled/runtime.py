@@ -1,4 +1,4 @@
-"""Compilation of functions: without the interpreter's lock, once for each state of the sources, kept beside them."""
+"""Compilation of functions by numba: without the interpreter's lock, cached on disk per state of the sources."""
 
 import hashlib
 import sys
@@ -18,40 +18,40 @@ from recsys_assets.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# `_nrt=False`: without counting references, which took two thirds of the time. Sound because functions compiled so
-# allocate no array, and their callers hold every array that they pass until they return.
-_LOCK = RLock()  # two threads may call the same code first
+# `_nrt=False` disables reference counting, which took two thirds of the time. This is sound because these functions do
+# not allocate arrays, and their callers keep every array alive until they return.
+_LOCK = RLock()  # two threads may make the first call of the same code
 _STARTED = time.time()
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
 def compiled(function: F) -> F:
-    """Return `function` compiled at its first call; it must allocate nothing: results go into arrays passed in."""
-    return cast("F", _Entry(lambda: _kept(function, {}), function))
+    """Return `function`, compiled at its first call; it must not allocate: results go into arrays passed to it."""
+    return cast("F", _Entry(lambda: _compile(function, {}), function))
 
 
 def inlined(function: F) -> F:
-    """Return `function` compiled into each caller: for the small ones, where a call costs more than the work."""
-    return cast("F", _Later(lambda: _kept(function, {"forceinline": True}), function))
+    """Return `function`, inlined into each compiled caller; for small ones, where a call costs more than the work."""
+    return cast("F", _LazyCompiled(lambda: _compile(function, {"forceinline": True}), function))
 
 
 def borrowed(module: str, name: str) -> Any:
-    """Return what compiled code calls as `name` of a module that is imported when it is first needed."""
-    return _Later(lambda: getattr(import_module(module), name), None)
+    """Return a placeholder for `name` of `module`, which is imported when compiled code first needs it."""
+    return _LazyCompiled(lambda: getattr(import_module(module), name), None)
 
 
-class _Later:
-    """Compiled code that is made ready when it is first called: numba takes a second to import, most of a start.
+class _LazyCompiled:
+    """Placeholder of compiled code, which is compiled at its first call: importing numba takes a second at startup.
 
-    Until then the globals of compiled functions hold such placeholders for one another; numba must see what they stand
-    for, so whoever is made ready first puts the real ones into its place.
+    Until then, the globals of compiled functions are such placeholders. numba must see the real functions, so the first
+    one that is compiled replaces the placeholders in its globals.
     """
 
     def __init__(self, make: Callable[[], Any], function: Callable[..., Any] | None) -> None:
         self._make = make
         self._function = function
-        self._found: Any = None  # what stands under the lock, before all that it calls does
-        self._made: Any = None
+        self._resolving: Any = None  # the code, before all that it calls is ready; only used under the lock
+        self._ready: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         return self.ready()(*arguments)
@@ -60,32 +60,32 @@ class _Later:
         return getattr(self.ready(), name)
 
     def ready(self) -> Any:
-        """Return the code; all that it calls is ready then too."""
-        if self._made is None:
+        """Return the code, after all that it calls is ready too."""
+        if self._ready is None:
             with _LOCK:
-                self._made = self.resolved()
-        return self._made
+                self._ready = self.resolved()
+        return self._ready
 
     def resolved(self) -> Any:
-        """Return the code, and put it and all that it calls into their places; only under the lock."""
-        if self._found is None:
-            self._found = self._make()
+        """Return the code, and replace the placeholders of all that it calls; only under the lock."""
+        if self._resolving is None:
+            self._resolving = self._make()
             names = self._function.__code__.co_names if self._function else ()
-            known: dict[str, Any] = self._function.__globals__ if self._function else {}
+            module: dict[str, Any] = self._function.__globals__ if self._function else {}
             for name in names:
-                if isinstance(called := known.get(name), _Later):
-                    known[name] = called.resolved()
-        return self._found
+                if isinstance(called := module.get(name), _LazyCompiled):
+                    module[name] = called.resolved()
+        return self._resolving
 
 
-class _Entry(_Later):
-    """Compiled code that is called from Python: as machine code where an earlier process kept it, else by numba."""
+class _Entry(_LazyCompiled):
+    """Compiled code that Python calls: as machine code that an earlier process cached, or else by numba."""
 
     def __init__(self, make: Callable[[], Any], function: Callable[..., Any]) -> None:
         super().__init__(make, function)
-        self._written = function
-        self._native: dict[Form, NativeFunction | None] = {}  # None: numba has it
-        self._kept: dict[Form, KeptFunction | None] = {}  # what is to be kept when numba has made it
+        self._source = function
+        self._native: dict[Form, NativeFunction | None] = {}  # None: numba runs it
+        self._kept: dict[Form, KeptFunction | None] = {}  # to be written once numba has compiled it
 
     def __call__(self, *arguments: Any) -> Any:
         form: list[str] = []
@@ -104,55 +104,56 @@ class _Entry(_Later):
         result = super().__call__(*arguments)
         if (kept := self._kept.pop(key, None)) is not None:
             with _LOCK:
-                from numba import typeof  # noqa: PLC0415 - see `_Later`
+                from numba import typeof  # noqa: PLC0415 - see `_LazyCompiled`
 
                 kept.keep(self.ready().overloads[tuple(map(typeof, arguments))])
         return result
 
     def _kept_function(self, form: Form) -> KeptFunction | None:
-        folders = _folders_of(self._written)
-        return None if _changed_since_start(folders) else KeptFunction.of(self._written, form, _digest(folders))
+        folders = _folders_of(self._source)
+        return None if _changed_since_start(folders) else KeptFunction.of(self._source, form, _digest(folders))
 
 
 @cache
 def _import_numba() -> None:
-    """Import numba without scipy.linalg, which it loads only to see whether it is there: as long as itself.
+    """Import numba without scipy.linalg, which takes as long as numba itself and is only imported to see if it exists.
 
-    An empty module stands for what it looks at, and is gone again when numba is there: compiled code that does need
-    linear algebra makes numba import the true one.
+    An empty module replaces it during the import and is removed afterwards. Compiled code that needs linear algebra
+    makes numba import the real one.
     """
-    looked_at = "scipy.linalg.cython_blas"
-    stands_in = looked_at not in sys.modules and find_spec("scipy") is not None
-    if stands_in:
-        sys.modules[looked_at] = ModuleType(looked_at)
+    probed = "scipy.linalg.cython_blas"
+    replaced = probed not in sys.modules and find_spec("scipy") is not None
+    if replaced:
+        sys.modules[probed] = ModuleType(probed)
     try:
-        import_module("numba.np.arraymath")  # this is what looks
+        import_module("numba.np.arraymath")  # the module that probes
     finally:
-        if stands_in:
-            del sys.modules[looked_at]
+        if replaced:
+            del sys.modules[probed]
 
 
-def _kept(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    """Tie compiled code that is kept on disk to the sources of all it may call, not of its own module alone.
+def _compile(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Compile by numba, with its cache on disk tied to the sources of all that the code may call.
 
-    numba looks at the module of the function only, and would go on running what it called before that was changed.
+    By itself, numba only checks the module of the function, so it would keep running outdated versions of called
+    functions. Raises `ConfigurationError` if NUMBA_DISABLE_JIT is set.
     """
     _import_numba()
-    from numba import config, njit  # noqa: PLC0415 - see `_Later`
+    from numba import config, njit  # noqa: PLC0415 - see `_LazyCompiled`
 
-    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue] - numba makes it at import
+    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue] - numba sets it at import
         raise ConfigurationError(
-            "NUMBA_DISABLE_JIT is set, so that nothing is compiled: a day takes hundreds of times as long; unset it"
+            "NUMBA_DISABLE_JIT is set, so nothing is compiled and a day takes hundreds of times as long: unset it"
         )
     folders = _folders_of(function)
     if _changed_since_start(folders):
         return njit(**{**_OPTIONS, "cache": False}, **options)(function)
     dispatcher: Any = njit(**_OPTIONS, **options)(function)
     digest = _digest(folders)
-    kept = dispatcher._cache._cache_file  # noqa: SLF001 - numba has no way
-    kept._source_stamp = digest  # noqa: SLF001
-    # Compared before anything is unpickled: what other sources kept may name classes that are gone.
-    kept._version = f"{kept._version} {digest}"  # noqa: SLF001
+    file = dispatcher._cache._cache_file  # noqa: SLF001 - numba has no public access
+    file._source_stamp = digest  # noqa: SLF001
+    # Compared before unpickling: entries of other sources may refer to classes that no longer exist.
+    file._version = f"{file._version} {digest}"  # noqa: SLF001
     return dispatcher
 
 
@@ -161,7 +162,7 @@ def _folders_of(function: Callable[..., Any]) -> tuple[Path, ...]:
 
 
 def _changed_since_start(folders: tuple[Path, ...]) -> bool:
-    """Return whether sources are newer than this process: what it has loaded must not be kept under their digest."""
+    """Return whether sources are newer than this process, whose loaded code must not be cached under their digest."""
     return any(file.stat().st_ctime > _STARTED for file in _sources(folders))
 
 

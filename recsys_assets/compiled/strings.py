@@ -1,4 +1,4 @@
-"""Strings as one run of UTF-8 with offsets, and the array types of codes and numbers that compiled code takes."""
+"""Strings as contiguous UTF-8 with offsets, and the array types of codes and numbers for compiled code."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.uint32]
 Numbers = NDArray[np.int64]
-PADDING = 32  # bytes behind the last string, so that compiled code may load whole words and vectors
+PADDING = 32  # bytes after the last string, so that compiled code may load whole words and vectors
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strings:
-    """Strings as one run of UTF-8: string `n` is `data[offsets[n] : offsets[n + 1]]`.
+    """Strings as contiguous UTF-8: string `n` is `data[offsets[n] : offsets[n + 1]]`.
 
-    `data`: uint8, with at least `PADDING` bytes behind the last string; `offsets`: int64, one more than strings.
+    `data` (uint8) has at least `PADDING` bytes after the last string. `offsets` (int64) has one element more than there
+    are strings.
     """
 
     data: NDArray[np.uint8]
@@ -25,7 +26,7 @@ class Strings:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Strings":
-        """Return `texts` in their order."""
+        """Encode `texts`, in their order."""
         encoded = [text.encode() for text in texts]
         data = np.frombuffer(b"".join(encoded) + bytes(PADDING), np.uint8)
         return cls(data, offsets_of(np.fromiter(map(len, encoded), np.int64, len(encoded))))
@@ -34,21 +35,21 @@ class Strings:
         return len(self.offsets) - 1
 
     def texts(self) -> list[str]:
-        """Return the strings as Python has them."""
+        """Return the strings as Python strings."""
         return [self.data[start:end].tobytes().decode() for start, end in pairwise(self.offsets.tolist())]
 
 
 def offsets_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return where strings of these lengths start when they lie one behind the other, and where the last one ends."""
+    """Return the offsets (int64) of consecutive strings or lists of these lengths, and the end of the last one."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
 
 def read_only(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that is not to be written to: compiled code is made for one of the two.
+    """Return a read-only view, because code is compiled separately for read-only and writable arrays.
 
-    Polars gives a column of one chunk so, and of several chunks a copy that may be written to.
+    Polars returns a read-only array for a column with one chunk, and a writable copy for one with several chunks.
     """
     view = values.view()
     view.flags.writeable = False

@@ -1,7 +1,7 @@
-"""The machine's widest loads for compiled code: 8 bytes as a word to hash, 32 as a vector to search, compare and copy.
+"""Wide loads for compiled code: words of 8 bytes to hash, and vectors of 32 bytes to search, compare and copy.
 
-Every array that is passed must have `part.PADDING` readable bytes behind the last position asked for. Words are
-little-endian, as on every machine that numba compiles for.
+Every array must have `strings.PADDING` readable bytes after the last position that is used. Words are little-endian, as
+on every machine that numba compiles for.
 """
 
 from typing import Any
@@ -19,19 +19,19 @@ _MULTIPLIER = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio: spreads 
 _HALF = np.uint64(32)
 _WIDTH = 32  # of a vector, in bytes
 
-_VECTORS = "recsys_assets.compiled.simd"
-byte_at: Any = borrowed(_VECTORS, "byte_at")
-load_word: Any = borrowed(_VECTORS, "load_word")
-find_special: Any = borrowed(_VECTORS, "find_special")
-find_newlines: Any = borrowed(_VECTORS, "find_newlines")
-lowest_bit: Any = borrowed(_VECTORS, "lowest_bit")
-matching_bytes: Any = borrowed(_VECTORS, "matching_bytes")
-copy_vector: Any = borrowed(_VECTORS, "copy_vector")
+_INTRINSICS = "recsys_assets.compiled.intrinsics"
+byte_at: Any = borrowed(_INTRINSICS, "byte_at")
+load_word: Any = borrowed(_INTRINSICS, "load_word")
+find_special: Any = borrowed(_INTRINSICS, "find_special")
+find_newlines: Any = borrowed(_INTRINSICS, "find_newlines")
+lowest_bit: Any = borrowed(_INTRINSICS, "lowest_bit")
+matching_bytes: Any = borrowed(_INTRINSICS, "matching_bytes")
+copy_vector: Any = borrowed(_INTRINSICS, "copy_vector")
 
 
 @inlined
 def hash_bytes(data: Bytes, start: int, length: int) -> np.uint64:
-    """Return 64 well-mixed bits of `data[start : start + length]`, the same for the same bytes on every run."""
+    """Return a 64-bit hash of `data[start : start + length]`; equal bytes have the same hash in every process."""
     mixed = np.uint64(length) * _MULTIPLIER
     offset = 0
     while offset < length:
@@ -44,7 +44,7 @@ def hash_bytes(data: Bytes, start: int, length: int) -> np.uint64:
 
 @inlined
 def equal_bytes(first: Bytes, start: int, second: Bytes, other_start: int, length: int) -> bool:
-    """Return whether two spans of `length` bytes are the same."""
+    """Return whether two spans of `length` bytes are equal."""
     offset = 0
     while offset < length:
         same = matching_bytes(first, start + offset, second, other_start + offset)
@@ -56,7 +56,7 @@ def equal_bytes(first: Bytes, start: int, second: Bytes, other_start: int, lengt
 
 @inlined
 def copy_bytes(source: Bytes, start: int, target: Bytes, position: int, length: int) -> None:
-    """Copy a span; up to a vector's width of bytes behind its end in `target` is overwritten too."""
+    """Copy a span; up to 32 bytes after its end in `target` are overwritten too."""
     offset = 0
     while offset < length:
         copy_vector(source, start + offset, target, position + offset)

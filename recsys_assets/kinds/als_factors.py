@@ -1,4 +1,4 @@
-"""Factors by alternating least squares: a vector per user and item, whose products say who may like what."""
+"""Alternating least squares: a vector per user and item, whose dot product predicts how likely a user likes an item."""
 
 from importlib import import_module
 from importlib.metadata import version as installed
@@ -24,20 +24,24 @@ from recsys_assets.kinds.user_lists import sum_users
 USER, ITEM = "user_id", "item_id"
 
 _LIMITED = Lock()
-_START: Final = 0.01  # the largest number that the factors begin with, as in the library
-_THREADS: Final = 2  # users are split among them, each computed by one alone: their number changes no bit
+_START: Final = 0.01  # upper bound of the initial factors, as in the library
+_THREADS: Final = 2  # each user is computed by one thread, so their number does not change any bit
 
 
 class AlsParams(WeightedParams):
-    """Parameters of factors."""
+    """Parameters of the kind `als_factors`."""
 
-    factors: int = Field(default=32, ge=1, le=1024, description="numbers in each vector")
-    iterations: int = Field(default=15, ge=1, le=1000, description="rounds of users, then items")
-    regularization: float = Field(default=0.01, gt=0, description="pull of all factors towards 0")
-    alpha: float = Field(default=10.0, gt=0, description="confidence in an item of a user, per unit of weight")
-    seed: int = Field(default=1, ge=0, lt=2**32, description="of the factors that the first round begins with")
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most users are kept")
-    max_bytes: int = Field(default=100_000_000, ge=1, description="largest blob; over it nothing is built")
+    factors: int = Field(default=32, ge=1, le=1024, description="length of each vector")
+    iterations: int = Field(
+        default=15, ge=1, le=1000, description="alternations: each updates all users, then all items"
+    )
+    regularization: float = Field(default=0.01, gt=0, description="L2 penalty on all factors")
+    alpha: float = Field(default=10.0, gt=0, description="confidence in a user's item per unit of weight")
+    seed: int = Field(default=1, ge=0, lt=2**32, description="random seed of the initial factors")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; those with the most users are kept")
+    max_bytes: int = Field(
+        default=100_000_000, ge=1, description="maximum bytes of the blob; a larger one is not built"
+    )
 
     @property
     def promise(self) -> Promise:
@@ -46,15 +50,16 @@ class AlsParams(WeightedParams):
 
 
 def factorise(events: Events, params: AlsParams) -> KernelOutput:
-    """Return a vector per named user and item: the product of two says how likely the user is to like the item.
+    """Return a vector per identified user and per item; their dot product predicts how likely the user likes the item.
 
     Reads `user_id`, `item_id` and `event`. A user's confidence in an item is `alpha` times the sum of the weights of
-    their events with it (the score of `implicit`, and cut as there). Tables: `user_id` and `item_id`, float32, each
-    vector `factors` long. Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008, solved
-    by conjugate gradients in the library `implicit`.
+    their events with it, which is the score of `implicit`, with the same cuts. Tables: `user_id` and `item_id`, each
+    with float32 vectors of length `factors`. Method: Hu, Koren, Volinsky, "Collaborative filtering for implicit
+    feedback datasets", 2008, solved by conjugate gradients in the library `implicit`.
 
-    The same events give the same bytes on the same processor and libraries, whatever the threads; another processor
-    may round otherwise, so that here a version names a build. The numbers say which: `library`, `blas`.
+    The same events give the same bytes on the same processor and libraries, with any number of threads. Another
+    processor may round differently, so the version of this kind depends on the build. The facts `library` and `blas`
+    record it.
 
     Raises `ConfigurationError` if the library is not installed.
     """
@@ -73,7 +78,7 @@ def factorise(events: Events, params: AlsParams) -> KernelOutput:
 
 
 def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:
-    """Return the users and items that are kept, and the confidences of the ones in the others as a sparse matrix."""
+    """Return the kept users and items (codes, uint32), and their confidences as a sparse float32 matrix."""
     sparse = _library("scipy.sparse")
     counts = count_codes(rows.members, size=len(rows.member_ids))
     best = np.argsort(-counts, kind="stable")[: params.max_items]
@@ -83,21 +88,21 @@ def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:
     kept = places[rows.members] >= 0
     lists = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))[kept]
     lengths = np.bincount(lists, minlength=len(rows))
-    named = np.flatnonzero(lengths)
+    users = np.flatnonzero(lengths)
     confidences = (rows.values[kept] * (params.alpha / WEIGHT_SCALE)).astype(np.float32)
-    shape = (len(named), len(items))
-    matrix = sparse.csr_matrix((confidences, places[rows.members[kept]], offsets_of(lengths[named])), shape)
-    return rows.keys[named], items, matrix
+    shape = (len(users), len(items))
+    matrix = sparse.csr_matrix((confidences, places[rows.members[kept]], offsets_of(lengths[users])), shape)
+    return rows.keys[users], items, matrix
 
 
 def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
-    """Return the factors of rows and columns, computed so that threads change nothing of them."""
+    """Return the factors of rows and columns; they do not depend on the number of threads."""
     random = np.random.Generator(np.random.PCG64(params.seed))
     first, second = (_START * random.random((count, params.factors), np.float32) for count in matrix.shape)
     if not matrix.nnz:
         return first, second
-    solver = _library("implicit.cpu.als")  # before the limit, which reaches only the libraries that are loaded
-    # Sums are split by threads there. The limit is the process's: of two at once, the first to end would lift both.
+    solver = _library("implicit.cpu.als")  # before the limit, which only applies to loaded libraries
+    # BLAS splits sums by threads. The limit is per process: of two concurrent ones, the first to end would lift both.
     with _LIMITED, _library("threadpoolctl").threadpool_limits(limits=1, user_api="blas"):
         model = solver.AlternatingLeastSquares(
             factors=params.factors,
@@ -111,22 +116,22 @@ def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
 
 
 def _libraries() -> dict[str, Scalar]:
-    """Return what computes: the library, and whose linear algebra on which sort of processor."""
+    """Return the versions of the library and of its BLAS, with the processor architecture that BLAS uses."""
     pools = _library("threadpoolctl").threadpool_info()
-    named = (
-        f"{one['internal_api']} {one['version']} {one.get('architecture')}"
-        for one in pools
-        if "blas" in one["user_api"]
+    libraries = (
+        f"{pool['internal_api']} {pool['version']} {pool.get('architecture')}"
+        for pool in pools
+        if "blas" in pool["user_api"]
     )
-    return {"library": f"implicit {installed('implicit')}", "blas": ", ".join(sorted(set(named)))}
+    return {"library": f"implicit {installed('implicit')}", "blas": ", ".join(sorted(set(libraries)))}
 
 
 def _library(name: str) -> Any:
-    """Import what only this kind needs, and takes a second."""
+    """Import a module that only this kind needs and that takes a second to import."""
     try:
         return import_module(name)
     except ImportError as error:
         raise ConfigurationError(
             f"als_factors needs {name.partition('.')[0]}, which cannot be imported ({error}): install "
-            "recsys-assets[als], or take als_factors out of artifacts.kinds"
+            "recsys-assets[als], or remove als_factors from artifacts.kinds"
         ) from error

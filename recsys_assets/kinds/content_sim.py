@@ -1,4 +1,4 @@
-"""Content similarity: the tags of each catalog item, by which services find items alike."""
+"""Content similarity: the tags of each catalog item, by which services find similar items."""
 
 import numpy as np
 import polars as pl
@@ -9,13 +9,13 @@ from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE
 from recsys_assets.kinds.params import KEY_BYTES, KindParams, Promise
 
-_TAG_BYTES = 13
+_TAG_BYTES = 13  # of a usual tag in JSON
 
 
 class ContentSimParams(KindParams):
-    """Parameters of content similarity."""
+    """Parameters of the kind `content_sim`."""
 
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the first by id are kept")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; the first by id are kept")
 
     @property
     def promise(self) -> Promise:
@@ -29,10 +29,12 @@ class ContentSimParams(KindParams):
 
 
 def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
-    """List each item's tags: trimmed, lower-cased, distinct in order, none empty; items by id.
+    """List the tags of each item, ordered by item id.
 
-    `catalog`: item_id String, tags List(String), in file order, rows of this surface only (`rows_of_surface`). Of
-    several rows with one id the last counts; items without tags are dropped; the first `max_items` by id are kept.
+    `catalog` has the columns `item_id` (String) and `tags` (List(String)), in file order, with only the rows of this
+    surface (`rows_of_surface`). Of several rows with the same id the last one counts. Tags are trimmed, lower-cased and
+    distinct, in their original order; empty ones are dropped. Items without tags are dropped, and the first
+    `max_items` by id are kept.
     """
     last = catalog.unique("item_id", keep="last").sort("item_id")
     tags = _clean(last)
@@ -40,7 +42,7 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
     kept = tags.filter(pl.col("item").is_in(items.head(params.max_items).implode()))
     tag_ids = kept["tag"].unique().sort()
     keys, lengths = np.unique(kept["item"].to_numpy(), return_counts=True)
-    found = Rows(
+    rows = Rows(
         shape=CONTENT_SIM_SHAPE,
         keys=np.arange(len(keys), dtype=np.uint32),
         offsets=np.cumsum([0, *lengths], dtype=np.int64),
@@ -55,7 +57,7 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
         "without_tags": len(last) - len(items),
     }
     numbers = facts | {"cut_items": len(items) - len(keys), "distinct_tags": len(tag_ids)}
-    return KernelOutput(found, Excluded(""), numbers)
+    return KernelOutput(rows, Excluded(""), numbers)
 
 
 def rows_of_surface(catalog: pl.DataFrame, surface: str) -> pl.DataFrame:
@@ -64,7 +66,7 @@ def rows_of_surface(catalog: pl.DataFrame, surface: str) -> pl.DataFrame:
 
 
 def _clean(catalog: pl.DataFrame) -> pl.DataFrame:
-    """Return `item` (row number) and `tag`: each row's tags in order, once each; every distinct text is read once."""
+    """Return `item` (row number, UInt32) and `tag` (String): the distinct tags of each row, in order."""
     raw = catalog.select("tags").with_row_index("item").explode("tags").drop_nulls("tags")
     texts = raw["tags"].unique()
     tags = pl.Series("tag", [lower(text.strip(WHITE_SPACE)) for text in texts], dtype=pl.String)
@@ -73,5 +75,5 @@ def _clean(catalog: pl.DataFrame) -> pl.DataFrame:
 
 
 def lower(text: str) -> str:
-    """Lower-case character by character, without context or expansion, as the contract's other writers do."""
+    """Lower-case each character by itself, without context rules or expansion, like all writers of this format."""
     return text.lower() if text.isascii() else "".join(char.lower()[:1] for char in text)

@@ -1,4 +1,4 @@
-"""The contract of every kind's rows or embeddings, judged on codes and dictionaries."""
+"""Contracts of the kinds' rows and vectors, checked on codes and dictionaries."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,22 +19,22 @@ from recsys_assets.kinds.params import KindParams, Promise
 
 Marks = NDArray[np.bool_]
 NOWHERE = -1
-_MARKS = frozenset({"distinct", "other", "answered", "place", "lower"})  # columns that rules need and people do not
+_MARKS = frozenset({"distinct", "other", "answered", "place", "lower"})  # columns of rules, hidden in samples
 
 
 def first_in_list(rows: Rows) -> Marks:
-    """Mark each member that did not stand in its list before."""
+    """Return a mask (bool) of the members that occur for the first time in their list."""
     marks = np.empty(len(rows.members), np.bool_)
     _mark_first(rows.offsets, rows.members, np.full(len(rows.member_ids), NOWHERE), marks)
     return marks
 
 
 def answered(rows: Rows, keys: Codes, members: Codes, *, lists_cut: bool, max_members: int) -> Marks:
-    """Mark each member whose own list has the same pair with the same value, unless a cut took it there.
+    """Return a mask of the members whose own list has the mirrored pair with the same value, or may have lost it.
 
-    `keys` and `members` are those of `rows` as codes of one dictionary. `lists_cut`: whether a member may have lost its
-    list; lists of `max_members` may have lost what ranks behind their last. Lists must be in order: they are searched
-    by halves.
+    `keys` and `members` are those of `rows` as codes of a common dictionary. `lists_cut` says whether the list of a
+    member may have been dropped. A list of `max_members` may have lost entries that rank after its last one. Lists must
+    be sorted best first, because they are searched by bisection.
     """
     size = int(max(keys.max(initial=0), members.max(initial=0))) + 1
     list_of = np.full(size, NOWHERE)
@@ -77,7 +77,7 @@ def _mark_answered(
 
 @inlined
 def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.int64, member: np.uint32) -> int:
-    """Return where an entry stands or would stand in a list that is in order."""
+    """Return the index at which an entry is, or would be inserted, in a sorted list."""
     while start < stop:
         middle = (start + stop) >> 1
         if values[middle] > value or (values[middle] == value and members[middle] < member):
@@ -88,12 +88,16 @@ def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.
 
 
 def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
-    """Return what breaks the contract of a kind built with these parameters, nothing if all holds.
+    """Return the violations of the contract of a kind with these parameters; empty if there are none.
 
-    Ids: not empty, trimmed; tags lower-case. Lists: keys ascend and stand once, no more lists than promised, none
-    longer than promised, none empty unless its shape says so. Members: distinct in their list, none its own neighbour,
-    values at least as promised, best first, ties by id (tags in any order), pairs equal from both sides
-    where no cut took one. Each finding has the exact count of offenders and a few of them with their ids.
+    - Ids are not empty and trimmed; tags are lower-case.
+    - Keys ascend and are distinct. The number and the length of lists are within the promised bounds. Lists are not
+      empty, unless the shape allows it.
+    - Members are distinct in their list, and no item is its own neighbour. Values have the promised minimum and are
+      sorted best first, ties by id (tags in any order). Pairs have the same value from both sides, unless a cut removed
+      one.
+
+    Each finding has the exact count of offending rows and a sample with their ids.
     """
     promise = params.promise
     findings = (*_check_ids(rows, promise), *_check_lists(rows, promise), *_check_members(rows, promise))
@@ -101,11 +105,11 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
 
 
 def check_ids(ids: pl.Series, *, role: str, lower_case: bool = False) -> tuple[Finding, ...]:
-    """Return what is wrong with a dictionary of ids: not empty, trimmed, ascending, and lower-case if they must be."""
+    """Return the violations of a dictionary of ids: not empty, trimmed, ascending and, if required, lower-case."""
     rules = [
         Rule(f"{role}_ids_not_empty", pl.col("id") != "", "ids are not empty"),
         Rule(f"{role}_ids_trimmed", pl.col("id").str.strip_chars(WHITE_SPACE) == pl.col("id"), "ids are trimmed"),
-        Rule(f"{role}_ids_ascend", _ascend("id"), "ids ascend, each once"),
+        Rule(f"{role}_ids_ascend", _ascend("id"), "ids ascend and are distinct"),
     ]
     frame, types = pl.DataFrame({"id": ids}), {"id": pl.String()}
     if lower_case:
@@ -121,11 +125,11 @@ def _check_ids(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
 
 
 def _check_lists(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
-    """Judge each list as a whole."""
+    """Check keys, number and lengths of lists."""
     lengths = np.diff(rows.offsets)
     keys = rows.keys if rows.shape.key else np.zeros(len(lengths), np.uint32)
     frame = pl.DataFrame({"place": np.arange(1, len(keys) + 1), "key": keys, "length": lengths})
-    rules = [Rule("keys_ascend", _ascend("key"), "keys ascend, each once")]
+    rules = [Rule("keys_ascend", _ascend("key"), "keys ascend and are distinct")]
     if promise.max_lists is not None:
         at_most = pl.col("place") <= promise.max_lists
         rules.append(Rule("lists", at_most, f"there are at most {promise.max_lists} lists"))
@@ -141,19 +145,19 @@ def _check_members(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
     lists = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.uint32), np.diff(rows.offsets))
     frame = pl.DataFrame({"list": lists, "member": rows.members, "value": rows.values, "distinct": first_in_list(rows)})
     types: Mapping[str, pl.DataType] = {"list": pl.UInt32(), "member": pl.UInt32(), "value": pl.Int64()}
-    rules = [Rule("members_distinct", pl.col("distinct"), "a member stands once in its list")]
+    rules = [Rule("members_distinct", pl.col("distinct"), "members are distinct in their list")]
     if rows.shape.value:
         least = promise.least / rows.shape.scale
         rules.append(Rule("values", pl.col("value") >= promise.least, f"values are at least {least:g}"))
-        rules.append(Rule("best_first", _best_first(), "members stand best first, ties by id"))
-    found = broken_rules(frame, {**types, "distinct": pl.Boolean()}, rules)
-    return found or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.others else ())
+        rules.append(Rule("best_first", _best_first(), "members are sorted best first, ties by id"))
+    findings = broken_rules(frame, {**types, "distinct": pl.Boolean()}, rules)
+    return findings or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.others else ())
 
 
 def _check_pairs(
     rows: Rows, promise: Promise, frame: pl.DataFrame, types: Mapping[str, pl.DataType]
 ) -> tuple[Finding, ...]:
-    """Judge members that are of the same sort as keys; lists must be in order."""
+    """Check members that have the same type of id as keys; lists must be sorted."""
     keys, members = _common_codes(rows)
     frame = frame.with_columns(other=pl.Series(keys[frame["list"].to_numpy()] != members))
     types = {**types, "other": pl.Boolean()}
@@ -168,16 +172,16 @@ def _check_pairs(
         )
         frame, types = frame.with_columns(answered=pl.Series(marks)), {**types, "answered": pl.Boolean()}
         mirrored = pl.col("answered") | ~pl.col("other")
-        rules.append(Rule("mirrored", mirrored, "a pair is equal from both sides"))
+        rules.append(Rule("mirrored", mirrored, "a pair has the same value from both sides"))
     return broken_rules(frame, types, rules)
 
 
 def _common_codes(rows: Rows) -> tuple[Codes, Codes]:
-    """Return keys and members as codes of one dictionary, in the order of the ids."""
+    """Return keys and members as codes of a common dictionary, in the order of the ids."""
     ids = pl.concat([rows.key_ids.rename("id"), rows.member_ids.rename("id")]).unique().sort()
-    known = pl.DataFrame({"id": ids}).with_row_index("code")
+    dictionary = pl.DataFrame({"id": ids}).with_row_index("code")
     keys, members = (
-        pl.DataFrame({"id": own}).join(known, on="id", how="left", maintain_order="left")["code"].to_numpy()
+        pl.DataFrame({"id": own}).join(dictionary, on="id", how="left", maintain_order="left")["code"].to_numpy()
         for own in (rows.key_ids, rows.member_ids)
     )
     return keys[rows.keys], members[rows.members]
@@ -195,7 +199,7 @@ def _best_first() -> pl.Expr:
 
 
 def _with_ids(finding: Finding, rows: Rows) -> Finding:
-    """Show ids instead of codes in the sample."""
+    """Return the finding with ids instead of codes in its sample."""
     return replace(finding, sample=tuple(_row_with_ids(row, rows) for row in finding.sample))
 
 
@@ -211,18 +215,18 @@ def _row_with_ids(row: Mapping[str, Scalar], rows: Rows) -> dict[str, Scalar]:
 
 
 def check_content(content: Rows | Vectors, params: KindParams) -> tuple[Finding, ...]:
-    """Return what breaks the contract of a kind built with these parameters, whatever its form."""
+    """Return the violations of the contract of a kind of rows or vectors with these parameters."""
     return check_rows(content, params) if isinstance(content, Rows) else check_vectors(content, params)
 
 
 def check_vectors(vectors: Vectors, params: KindParams) -> tuple[Finding, ...]:
-    """Return what breaks the contract of a kind of vectors built with these parameters, nothing if all holds.
+    """Return the violations of the contract of a kind of vectors with these parameters; empty if there are none.
 
-    Ids: not empty, trimmed, ascending, each once, no more than promised. Vectors: as long as promised, every number
-    finite. Each finding has the exact count of offenders and a few of them with their ids.
+    Ids are not empty, trimmed, ascending, distinct, and no more than promised. Vectors have the promised length, and
+    all their numbers are finite. Each finding has the exact count of offending rows and a sample with their ids.
     """
     findings = [_check_table(column, table, params.promise) for column, table in vectors.tables.items()]
-    return tuple(finding for found in findings for finding in found)
+    return tuple(finding for of_table in findings for finding in of_table)
 
 
 def _check_table(column: str, table: Table, promise: Promise) -> tuple[Finding, ...]:

@@ -1,4 +1,4 @@
-"""Co-occurrence: which items met in the same sessions, and in how many."""
+"""Co-occurrence: the items that occur in the same sessions as an item, with the number of these sessions."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Pro
 from recsys_assets.kinds.paths import Baskets, fill_baskets
 from recsys_assets.kinds.tallies import TODAY, ages_of, weights_by_age
 
-BLOCKS_PER_THREAD = 16  # small enough that no thread waits long for another's last one
+BLOCKS_PER_THREAD = 16  # enough that no thread waits long for the last block of another
 COOC_GRID: Final = TuningGrid(
     scores=(
         {"score": "count", "shrinkage": 0},
@@ -35,71 +35,79 @@ COOC_GRID: Final = TuningGrid(
     ),
     steps={"min_support": (1, 2), "window_days": (7, 14, 28), "half_life_days": (7, 14)},
 )
-MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, whose rows are laid out for `max_neighbors` each
+MAX_BLOCK_ITEMS = 4096  # bounds the memory of a block, which has space for `max_neighbors` per item
 
 _Block = tuple[Codes, Numbers, Codes, Numbers]  # items, lengths of their lists, neighbours, counts
 
 
 class CoocParams(EventParams):
-    """Parameters of co-occurrence."""
+    """Parameters of the kind `cooc`."""
 
-    min_support: int = Field(default=2, ge=1, description="fewest sessions in which two items met")
-    max_neighbors: int = Field(default=20, ge=1, description="a cut: the best neighbours of an item are kept")
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most sessions are kept")
-    max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
-    score: Score = Field(default=Score.COUNT, description="what ranks neighbours; all but count are whole millionths")
+    min_support: int = Field(default=2, ge=1, description="minimum sessions that two items share")
+    max_neighbors: int = Field(default=20, ge=1, description="maximum neighbours of an item; the best are kept")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; those with the most sessions are kept")
+    max_items_per_session: int = Field(
+        default=200, ge=2, description="maximum distinct items; longer sessions are excluded and counted"
+    )
+    score: Score = Field(
+        default=Score.COUNT,
+        description="number that ranks neighbours; cosine and jaccard are stored in whole millionths",
+    )
     shrinkage: int = Field(
-        default=0, ge=0, le=1_000_000, description="of n shared sessions a score counts n / (n + shrinkage)"
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="a score from n shared sessions is multiplied by n / (n + shrinkage); not with count",
     )
     half_life_days: int | None = Field(
         default=None,
         ge=1,
         le=3660,
-        description="a session so much older than the last day weighs half; counts in 1000ths",
+        description="age relative to the last day at which a session weighs half; counts are then in thousandths",
     )
 
     @property
     def scored(self) -> bool:
-        """Whether a pair's number is anything but its sessions."""
+        """Whether the value of a pair is a score or weighted count instead of a plain number of sessions."""
         return self.score is not Score.COUNT or self.half_life_days is not None
 
     @property
     def aged(self) -> bool:
-        """Whether it matters how old a day of the window is."""
+        """Whether the result depends on the age of the days."""
         return self.half_life_days is not None
 
     @property
     def native_only(self) -> str:
-        """Scores and ages, and the choice of events."""
+        """Names of the settings in use that only the native engine supports."""
         return " and ".join(filter(None, [super().native_only, "score and half_life_days" if self.scored else ""]))
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of an item with all the neighbours that it may have."""
+        """Bytes of an item with the maximum number of neighbours."""
         return KEY_BYTES + self.max_neighbors * MEMBER_BYTES
 
     @property
     def promise(self) -> Promise:
-        """Bounded lists of pairs with enough support."""
+        """Bounds of lists and values, and symmetry of pairs."""
         least = 1 if self.scored else self.min_support
         return Promise(max_lists=self.max_items, max_members=self.max_neighbors, least=least, others=True, pairs=True)
 
     @model_validator(mode="after")
     def _shrinkage_has_a_score(self) -> Self:
         if self.shrinkage and self.score is Score.COUNT:
-            raise ValueError("shrinkage means nothing to a count: choose another score, or leave it out")
+            raise ValueError("shrinkage has no effect on the score count: choose another score, or remove it")
         return self
 
 
 def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
-    """Count the sessions in which two items met, per item, most first; ties by id; `max_neighbors` of each are kept.
+    """List the best `max_neighbors` neighbours of each item by the number of shared sessions; ties by id.
 
-    Reads `session_id` and `item_id`; an item counts once per session. Pairs under `min_support` and items left without
-    neighbours are dropped. Past `max_items` items, those that stand in the most sessions are kept. Another `score`
-    takes the place of the count, as `similarity` says; with `half_life_days` a session weighs by its latest day.
+    Reads `session_id` and `item_id`; an item counts once per session. Pairs below `min_support` are dropped, and items
+    that have no neighbours. Of more than `max_items` items, those with the most sessions are kept. With another `score`
+    the values are those of `similarity`. With `half_life_days` a session is weighted by the age of its latest day.
 
-    Row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices", 1978) and a
-    heap of `max_neighbors`: pairs are never materialised, so memory does not grow with their number.
+    Method: row-wise sparse product with a dense accumulator (Gustavson, "Two fast algorithms for sparse matrices",
+    1978) and a heap of `max_neighbors`. Pairs are never materialised, so memory does not grow with their number.
     """
     baskets, sessions, left_out = fill_baskets(events, max_items=params.max_items_per_session)
     scoring = _scoring(events, baskets, sessions, params) if params.scored else None
@@ -118,7 +126,7 @@ def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
 
 
 def _scoring(events: Events, baskets: Baskets, sessions: Numbers, params: CoocParams) -> Scoring:
-    """Return how pairs are scored; a session over midnight is as old as its latest day."""
+    """Return the scoring of pairs; a session that spans midnight has the age of its latest day."""
     weights, unit = np.ones(len(sessions), np.int64), 1
     if params.half_life_days is not None:
         ages, unit = ages_of(events), TODAY
@@ -131,34 +139,34 @@ def _scoring(events: Events, baskets: Baskets, sessions: Numbers, params: CoocPa
 
 
 def _best_rows(baskets: Baskets, params: CoocParams, scoring: Scoring | None) -> _Block:
-    """Return the rows of the first `max_items` items with neighbours, items of the most sessions first.
+    """Return the rows of the first `max_items` items with neighbours, items with the most sessions first.
 
-    Rows past the cut are not even counted: as many items are tried as may still be kept, and more only if some of
-    them turn out to have no neighbours.
+    Rows beyond the cut are not computed: only as many items are tried as may still be kept, and further ones only if
+    some of these have no neighbours.
     """
     support = baskets.support
     order = np.argsort(-support, kind="stable").astype(np.uint32)
     order = order[: int(np.count_nonzero(support >= params.min_support))]
-    found: list[_Block] = []
+    blocks: list[_Block] = []
     missing = params.max_items
     while missing and len(order):
         tried, order = order[:missing], order[missing:]
         for block in _try_items(baskets, tried, params, scoring):
-            found.append(block)
+            blocks.append(block)
             missing -= len(block[0])
     return (
-        np.concatenate([np.empty(0, np.uint32), *(block[0] for block in found)]),
-        np.concatenate([np.empty(0, np.int64), *(block[1] for block in found)]),
-        np.concatenate([np.empty(0, np.uint32), *(block[2] for block in found)]),
-        np.concatenate([np.empty(0, np.int64), *(block[3] for block in found)]),
+        np.concatenate([np.empty(0, np.uint32), *(block[0] for block in blocks)]),
+        np.concatenate([np.empty(0, np.int64), *(block[1] for block in blocks)]),
+        np.concatenate([np.empty(0, np.uint32), *(block[2] for block in blocks)]),
+        np.concatenate([np.empty(0, np.int64), *(block[3] for block in blocks)]),
     )
 
 
 def _try_items(baskets: Baskets, tried: Codes, params: CoocParams, scoring: Scoring | None) -> list[_Block]:
-    """Count the neighbours of `tried` items on all processors; items without neighbours are dropped."""
+    """Compute the neighbours of the `tried` items on all processors; items without neighbours are dropped."""
     threads = os.cpu_count() or 1
     blocks = _blocks(baskets.work, tried, count=threads * BLOCKS_PER_THREAD)
-    waiting = iter(blocks)  # shared: each thread takes the next one when it is done
+    waiting = iter(blocks)  # shared by the threads: each takes the next block when it is done
     with ThreadPoolExecutor(threads) as pool:
         workers = range(min(threads, len(blocks)))
         if scoring is None:
@@ -169,7 +177,7 @@ def _try_items(baskets: Baskets, tried: Codes, params: CoocParams, scoring: Scor
 
 
 def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
-    """Cut items into blocks of about the same work."""
+    """Split items into about `count` blocks of equal work."""
     done = np.cumsum(work[tried])
     cuts = np.searchsorted(done, np.arange(1, count) * (int(done[-1]) // count + 1), side="right")
     by_size = np.arange(0, len(tried), MAX_BLOCK_ITEMS)
@@ -177,7 +185,7 @@ def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
 
 
 def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> list[_Block]:
-    """Take block after block until none is left."""
+    """Process blocks until none is left, with counts of pairs."""
     scratch = new_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
     found: list[_Block] = []
     for block in waiting:
@@ -187,7 +195,7 @@ def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams
 
 
 def _score_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams, scoring: Scoring) -> list[_Block]:
-    """Take block after block until none is left, with the scores of pairs instead of their counts."""
+    """Process blocks until none is left, with scores of pairs."""
     scratch = new_scored_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
     found: list[_Block] = []
     for block in waiting:

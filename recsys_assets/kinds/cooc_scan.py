@@ -1,4 +1,4 @@
-"""Compiled scans of cooc: the score of a pair, and the best neighbours of each item of a block by count or by it."""
+"""Compiled scans of `cooc`: the score of a pair, and the best neighbours of the items of a block by count or score."""
 
 import math
 from enum import StrEnum
@@ -18,11 +18,11 @@ JACCARD: Final = 2
 
 
 class Score(StrEnum):
-    """What a pair's number says."""
+    """Meaning of the value of a pair."""
 
-    COUNT = "count"  # in how many sessions both stand
-    COSINE = "cosine"  # the same, over the root of the product of both items' sessions
-    JACCARD = "jaccard"  # the same, over the sessions of either
+    COUNT = "count"  # number of sessions with both items
+    COSINE = "cosine"  # that number divided by the square root of the product of both items' sessions
+    JACCARD = "jaccard"  # that number divided by the number of sessions with either item
 
 
 CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD}
@@ -30,17 +30,18 @@ CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD
 
 @inlined
 def similarity(score: int, shrinkage: int, shared: int, one: int, other: int) -> int:
-    """Return the score of a pair, at least 1: `shared` sessions of the `one` and the `other` that each item has.
+    """Return the score of a pair, at least 1, in millionths unless it is a count.
 
-    Every division rounds down and treats both items alike, so a pair has one score. With `shrinkage` k the score is
-    multiplied by shared / (shared + k): few sessions prove little. Cosine after Sarwar et al., "Item-based
-    collaborative filtering", 2001; shrinkage after Bell and Koren, "Improved neighborhood-based collaborative
-    filtering", 2007.
+    `shared` is the number of shared sessions, `one` and `other` are the numbers of sessions of each item. Every
+    division rounds down and treats both items alike, so the score does not depend on their order. With `shrinkage` k
+    the score is multiplied by shared / (shared + k), because few sessions are weak evidence. Cosine after Sarwar et
+    al., "Item-based collaborative filtering", 2001. Shrinkage after Bell and Koren, "Improved neighborhood-based
+    collaborative filtering", 2007.
     """
     if score == COUNT:
         value = shared
     elif score == COSINE:
-        # The whole part is exact: below 10^12 a correctly rounded root cannot reach the next whole number.
+        # The integer part is exact: below 10^12 a correctly rounded root cannot reach the next integer.
         value = int(math.sqrt((shared * SCALE // one) * (shared * SCALE // other)))
     else:
         value = shared * SCALE // (one + other - shared)
@@ -50,15 +51,15 @@ def similarity(score: int, shrinkage: int, shared: int, one: int, other: int) ->
     return max(value, 1)
 
 
-prefetch = borrowed("recsys_assets.compiled.prefetch", "prefetch")
-_AHEAD = 12  # baskets: about as long as memory takes to answer
-_MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than that of events
+prefetch = borrowed("recsys_assets.compiled.intrinsics", "prefetch")
+_AHEAD = 12  # baskets; about as long as a load from memory takes
+_MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than the number of events
 
 
 class PairScratch(NamedTuple):
-    """What one thread works on: a count per item, the items of this row with enough of it, and the best of them.
+    """Working memory of one thread: a count per item, the items of the current row with enough counts, and the best.
 
-    Counts of a row begin at a base that no count of a row before it passed, so that they need no clearing.
+    The counts of a row start at a base that is not below any count of earlier rows, so they need not be cleared.
     """
 
     base: Codes
@@ -68,10 +69,10 @@ class PairScratch(NamedTuple):
 
 
 def new_thread_scratch(*, distinct_items: int, max_neighbors: int) -> PairScratch:
-    """Return room for one thread to count neighbours."""
-    room = min(max_neighbors, max(distinct_items - 1, 1))
-    best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
-    # One place more than items: each count writes its item behind the list, whether it belongs there or not.
+    """Return working memory for one thread that counts neighbours."""
+    capacity = min(max_neighbors, max(distinct_items - 1, 1))
+    best = Best(np.empty(capacity, np.int64), np.empty(capacity, np.uint32))
+    # One element more than items: each count writes its item after the list, whether or not it belongs there.
     met = np.empty(distinct_items + 1, np.uint32)
     return PairScratch(np.zeros(1, np.uint32), np.zeros(distinct_items, np.uint32), met, best)
 
@@ -79,10 +80,10 @@ def new_thread_scratch(*, distinct_items: int, max_neighbors: int) -> PairScratc
 def best_neighbors(
     baskets: Baskets, block: Codes, *, min_support: int, scratch: PairScratch
 ) -> tuple[Numbers, Codes, Numbers]:
-    """Return how many neighbours each item of `block` keeps, and all neighbours and counts one after the other."""
-    room = len(block) * len(scratch.best.values)
+    """Return the number of neighbours per item of `block` (int64), and all neighbours (uint32) and counts (int64)."""
+    capacity = len(block) * len(scratch.best.values)
     lengths = np.zeros(len(block), np.int64)
-    members, counts = np.empty(room, np.uint32), np.empty(room, np.int64)
+    members, counts = np.empty(capacity, np.uint32), np.empty(capacity, np.int64)
     if scratch.base[0] > _MAX_BASE:
         scratch.base.fill(0)
         scratch.counts.fill(0)
@@ -119,7 +120,7 @@ def _fill_block(
 
 @inlined
 def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scratch: PairScratch) -> int:
-    """Count the items of all baskets of `item`; return how many of them, itself included, were met often enough."""
+    """Count the items of all baskets of `item`; return the number of items, itself included, with enough counts."""
     met = 0
     last = len(baskets.begins) - 1
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
@@ -127,14 +128,14 @@ def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scrat
         for other in baskets.items[baskets.begins[n] : baskets.ends[n]]:
             count = max(scratch.counts[other], base) + np.uint32(1)
             scratch.counts[other] = count
-            # Without a branch: the next item that was met often enough takes the place of one that was not.
+            # Branch-free: an item without enough counts is overwritten by the next one.
             scratch.met[met] = other
             met += count == enough
     return met
 
 
 class Scoring(NamedTuple):
-    """How pairs are scored: what each basket weighs, by where it begins, and all of each item's baskets."""
+    """Scoring of pairs: weight of each basket by the position where it begins, and total weight by item."""
 
     score: int
     shrinkage: int
@@ -144,7 +145,7 @@ class Scoring(NamedTuple):
 
 
 class ScoredThreadScratch(NamedTuple):
-    """What one thread works on: sessions and weight by item, zero between two rows, this row's items, and its best."""
+    """Working memory of one thread: sessions and weight by item (zero between rows), the row's items, and the best."""
 
     counts: Codes
     sums: Numbers
@@ -153,9 +154,9 @@ class ScoredThreadScratch(NamedTuple):
 
 
 def new_scored_thread_scratch(*, distinct_items: int, max_neighbors: int) -> ScoredThreadScratch:
-    """Return room for one thread to score neighbours."""
-    room = min(max_neighbors, max(distinct_items - 1, 1))
-    best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
+    """Return working memory for one thread that scores neighbours."""
+    capacity = min(max_neighbors, max(distinct_items - 1, 1))
+    best = Best(np.empty(capacity, np.int64), np.empty(capacity, np.uint32))
     counts, sums = np.zeros(distinct_items, np.uint32), np.zeros(distinct_items, np.int64)
     return ScoredThreadScratch(counts, sums, np.empty(distinct_items, np.uint32), best)
 
@@ -163,16 +164,16 @@ def new_scored_thread_scratch(*, distinct_items: int, max_neighbors: int) -> Sco
 def best_scored(
     baskets: Baskets, block: Codes, scoring: Scoring, scratch: ScoredThreadScratch
 ) -> tuple[Numbers, Codes, Numbers]:
-    """Return how many neighbours each item of `block` keeps, and all neighbours and scores one after the other."""
-    room = len(block) * len(scratch.best.values)
+    """Return the number of neighbours per item of `block` (int64), and all neighbours (uint32) and scores (int64)."""
+    capacity = len(block) * len(scratch.best.values)
     lengths = np.zeros(len(block), np.int64)
-    members, scores = np.empty(room, np.uint32), np.empty(room, np.int64)
+    members, scores = np.empty(capacity, np.uint32), np.empty(capacity, np.int64)
     used = _fill_scored(baskets, block, scoring, scratch, lengths, members, scores)
     return lengths, members[:used].copy(), scores[:used].copy()
 
 
 def scoring_of(baskets: Baskets, weights: Numbers, *, score: int, shrinkage: int, min_support: int) -> Scoring:
-    """Return how pairs are scored, from what each basket weighs, in the order in which they lie."""
+    """Return the scoring of pairs from the `weights` of the baskets (int64), in the order in which they are stored."""
     begins = np.unique(baskets.begins)
     by_place = np.zeros(len(baskets.items), np.int64)
     by_place[begins] = weights
@@ -202,7 +203,7 @@ def _fill_scored(
 
 @compiled
 def _score_row(baskets: Baskets, item: int, scoring: Scoring, scratch: ScoredThreadScratch) -> int:
-    """Meet the items of all baskets of `item`, and put the best of them on the heap; return how many those are."""
+    """Collect the items of all baskets of `item` and put the best of them on the heap; return their number."""
     met = 0
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
         begin = baskets.begins[n]

@@ -1,4 +1,4 @@
-"""Implicit feedback: how much each user had to do with each item, by events whose weights sum exactly."""
+"""Implicit feedback: a score per user and item, the exact sum of the weights of the user's events."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,18 +13,18 @@ from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import IMPLICIT_SHAPE
 from recsys_assets.kinds.user_lists import UserParams, list_users
 
-WEIGHT_SCALE = 1_000_000  # weights are summed as whole millionths: sums of integers do not depend on their order
-MAX_SCORE = 2**33  # below it no two scores are one double, so that each has one shortest text
+WEIGHT_SCALE = 1_000_000  # weights are summed in whole millionths: integer sums do not depend on their order
+MAX_SCORE = 2**33  # below it distinct scores are distinct doubles, so each has a unique shortest text
 
 Weight = Annotated[Decimal, Field(gt=0, lt=MAX_SCORE, decimal_places=6)]
 
 
 class WeightedParams(UserParams):
-    """Parameters of every kind that sums the weights of a user's events."""
+    """Parameters of the kinds that sum the weights of a user's events."""
 
     weights: Mapping[str, Weight] = Field(
         default={"default": Decimal(1)},
-        description="weight by the events' `event` value, up to six decimals; `default` for all others",
+        description="weight per `event` value, with up to six decimals; `default` for all other values",
     )
 
     @model_validator(mode="after")
@@ -33,40 +33,40 @@ class WeightedParams(UserParams):
         if heaviest * self.max_events_per_user >= MAX_SCORE:
             raise ValueError(
                 f"a weight of {heaviest} times max_events_per_user = {self.max_events_per_user} reaches {MAX_SCORE}, "
-                "past which scores are not exact: lower one of them"
+                "above which scores are not exact: lower one of them"
             )
         return self
 
     @field_validator("weights", mode="before")
     @classmethod
     def _as_written(cls, value: object) -> object:
-        """Read floats by their shortest text: 0.1 in the file is one tenth, not the nearest binary number."""
+        """Convert floats by their shortest text: 0.1 in the file is one tenth, not the nearest binary number."""
         if not isinstance(value, Mapping):
             return value
         return {key: Decimal(repr(w)) if isinstance(w, float) else w for key, w in value.items()}
 
     def millionths(self, event: str | None) -> int:
-        """Return the weight of an event kind in whole millionths."""
+        """Return the weight of an event kind in millionths; None is an event without a kind."""
         fallback = self.weights.get("default", Decimal(1))
         weight = fallback if event is None else self.weights.get(event, fallback)
         return int(weight * WEIGHT_SCALE)
 
 
 def weights_of(events: Events, params: WeightedParams) -> Numbers:
-    """Return the weight of each event kind in millionths, last that of events without one; a single one if equal."""
+    """Return the weight by event kind (int64, millionths), last that without a kind; a single one if all are equal."""
     kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
     weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
     return weights if len(set(weights.tolist())) > 1 else weights[-1:]
 
 
 class ImplicitParams(WeightedParams):
-    """Parameters of implicit feedback."""
+    """Parameters of the kind `implicit`."""
 
 
 def score_items(events: Events, params: ImplicitParams) -> KernelOutput:
-    """Sum the events' weights per user and item, highest first; ties by item id; anonymous events are skipped.
+    """Sum the weights of events per user and item, highest sum first, ties by item id; anonymous events are skipped.
 
-    Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so that sums do not depend on their order.
-    Scores after Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008: the raw counts r.
+    Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so sums do not depend on their order. The
+    scores are the raw counts r of Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008.
     """
     return list_users(events, params, IMPLICIT_SHAPE, weights=weights_of(events, params))

@@ -1,4 +1,4 @@
-"""Item sequence: which item came new into a session right after another, and in how many sessions."""
+"""Item sequence: the new items that directly follow an item in sessions, with the number of these sessions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,56 +14,60 @@ from recsys_assets.kinds.contracts import Marks
 from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.paths import Paths, fill_paths
 
-_Pairs = tuple[Codes, Codes, Numbers]  # items, what came next, in how many sessions; by item, then by what came next
+_Pairs = tuple[Codes, Codes, Numbers]  # items, next items and numbers of sessions, sorted by item and next item
 
 
 class ItemSeqParams(EventParams):
-    """Parameters of item sequences."""
+    """Parameters of the kind `item_seq`."""
 
-    min_support: int = Field(default=2, ge=1, description="fewest sessions in which the one came right after the other")
-    max_next: int = Field(default=20, ge=1, description="a cut: the best next items of an item are kept")
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most sessions are kept")
-    max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
+    min_support: int = Field(
+        default=2, ge=1, description="minimum sessions in which one item directly follows the other"
+    )
+    max_next: int = Field(default=20, ge=1, description="maximum next items of an item; the best are kept")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; those with the most sessions are kept")
+    max_items_per_session: int = Field(
+        default=200, ge=2, description="maximum distinct items; longer sessions are excluded and counted"
+    )
 
     @property
     def promise(self) -> Promise:
-        """Bounded lists of other items with enough support; what follows is not symmetric."""
+        """Bounds of lists and values; pairs are not symmetric."""
         return Promise(max_lists=self.max_items, max_members=self.max_next, least=self.min_support, others=True)
 
 
 def count_next(events: Events, params: ItemSeqParams) -> KernelOutput:
-    """Count, per item, the sessions in which another came next, most first; ties by id; `max_next` of each are kept.
+    """List the best `max_next` next items of each item by the number of sessions; ties by id.
 
-    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. A session is the path of the instants at
-    which items were first seen in it: an item leads to those of the next such instant. Items of one instant have no
-    order, so neither leads to the other; an item that is seen again neither leads anywhere nor is led to, and a pair
-    counts once per session. Pairs under `min_support` and items left without a next one are dropped. Past `max_items`
-    items, those that stand in the most sessions are kept. Counts of a first-order Markov chain, as in Rendle,
-    Freudenthaler, Schmidt-Thieme, "Factorizing personalized Markov chains", 2010, without its factors.
+    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. A session is the path of the timestamps at
+    which items occur in it for the first time: the next items of an item are those of the next such timestamp. Items of
+    the same timestamp have no order, so none follows the other. Repeated visits to an item are ignored, and a pair
+    counts once per session. Pairs below `min_support` are dropped, and items that have no next item. Of more than
+    `max_items` items, those with the most sessions are kept. The counts are those of a first-order Markov chain, as in
+    Rendle, Freudenthaler, Schmidt-Thieme, "Factorizing personalized Markov chains", 2010, without the factorization.
     """
     paths, left_out = fill_paths(events, max_items=params.max_items_per_session)
     ids = events.ids["item_id"]
-    items, following, counts = met = _count_pairs(paths)
+    items, following, counts = pairs = _count_pairs(paths)
     kept = _keep_items(paths, items[counts >= params.min_support], params)
-    items, following, counts = _best_first(met, kept[items] & (counts >= params.min_support), params)
+    items, following, counts = _best_first(pairs, kept[items] & (counts >= params.min_support), params)
     lengths = count_codes(items, size=len(ids))
     keys = np.flatnonzero(lengths)
     rows = Rows(ITEM_SEQ_SHAPE, keys.astype(np.uint32), offsets_of(lengths[keys]), following, counts, ids, ids)
     numbers = {
         "sessions": paths.sessions,
         "distinct_items": int(np.count_nonzero(paths.support)),
-        "pairs_met": len(met[0]),
+        "pairs_met": len(pairs[0]),
     }
     return KernelOutput(rows, left_out, numbers)
 
 
 def _count_pairs(paths: Paths) -> _Pairs:
-    """Count each pair of an item and one that came new at the next instant with new items."""
+    """Count the sessions of each pair of an item and a new item of the next timestamp with new items."""
     distinct_items = max(len(paths.support), 1)
     first = np.empty((2, len(paths.items)), np.int64)
     ends = np.empty(len(paths.offsets), np.int64)
     used = _first_visits(paths, np.full(distinct_items, -1, np.int64), first, ends)
-    first = np.ascontiguousarray(first[:, :used])  # of one layout, whatever is seen again: compiled once
+    first = np.ascontiguousarray(first[:, :used])  # always the same layout, so it is compiled once
     codes = np.empty(_emit(first, ends, distinct_items, np.empty(0, np.int64)), np.int64)
     _emit(first, ends, distinct_items, codes)
     pairs, counts = np.unique(codes, return_counts=True)
@@ -73,7 +77,7 @@ def _count_pairs(paths: Paths) -> _Pairs:
 
 @compiled
 def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends: Numbers) -> int:
-    """Put down, session after session, each item's first visit: the item and its step; return how many there are."""
+    """Write the first visit to each item, session by session, as item and step; return the number of visits."""
     used = 0
     ends[0] = 0
     for session in range(len(paths.offsets) - 1):
@@ -90,7 +94,7 @@ def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends
 
 @compiled
 def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: Numbers) -> int:
-    """Write the code of each pair, if there is space for any; return how many pairs there are."""
+    """Write the code of each pair, unless `codes` is empty; return the number of pairs."""
     used = 0
     for session in range(len(ends) - 1):
         begin, end = ends[session], ends[session + 1]
@@ -101,26 +105,26 @@ def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: N
             stop = middle
             while stop < end and first[1, stop] == first[1, middle]:
                 stop += 1
-            for one in range(begin, middle):
+            for first_visit in range(begin, middle):
                 for other in range(middle, stop):
                     if len(codes):
-                        codes[used] = first[0, one] * distinct_items + first[0, other]
+                        codes[used] = first[0, first_visit] * distinct_items + first[0, other]
                     used += 1
             begin = middle
     return used
 
 
-def _keep_items(paths: Paths, found: Codes, params: ItemSeqParams) -> Marks:
-    """Mark, of the items with a list, the `max_items` that stand in the most sessions; ties by id."""
+def _keep_items(paths: Paths, items: Codes, params: ItemSeqParams) -> Marks:
+    """Return a mask of the `max_items` of `items` with the most sessions; ties by id."""
     kept = np.zeros(len(paths.support), np.bool_)
-    candidates = np.unique(found)
+    candidates = np.unique(items)
     order = np.argsort(-paths.support[candidates], kind="stable")
     kept[candidates[order[: params.max_items]]] = True
     return kept
 
 
 def _best_first(pairs: _Pairs, wanted: Marks, params: ItemSeqParams) -> _Pairs:
-    """Return the wanted pairs, each item's best first and no more than `max_next` of them."""
+    """Return the wanted pairs by item, best first, with at most `max_next` per item."""
     items, following, counts = pairs
     order = np.flatnonzero(wanted)
     order = order[np.lexsort((following[order], -counts[order], items[order]))]

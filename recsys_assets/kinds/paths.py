@@ -1,4 +1,4 @@
-"""Sessions as baskets of distinct items, and as paths of steps: at each distinct instant the items of that instant."""
+"""Sessions as baskets of distinct items, and as paths of steps, one per distinct timestamp."""
 
 from typing import NamedTuple
 
@@ -14,30 +14,30 @@ from recsys_assets.kinds.tallies import repeats_of
 
 
 class Paths(NamedTuple):
-    """Visits to items, session after session, in time; an item stands once in a step.
+    """Visits to items, session by session, in order of time; an item occurs at most once per step.
 
-    Visit `n` is to `items[n]` (u32) in step `steps[n]` (i64) of its session, from 0; session `s` holds the visits
-    `offsets[s]` to `offsets[s + 1]`. Within a step the order of visits means nothing.
+    Visit `n` is to item `items[n]` (uint32) in step `steps[n]` (int64, from 0) of its session. Session `s` has the
+    visits from `offsets[s]` up to `offsets[s + 1]` (int64). Within a step the order of visits has no meaning.
     """
 
     items: Codes
     steps: Numbers
     offsets: Numbers
-    support: Numbers  # by item: in how many of these sessions it stands
+    support: Numbers  # by item: number of these sessions with the item
 
     @property
     def sessions(self) -> int:
-        """How many sessions are kept."""
+        """The number of sessions."""
         return len(self.offsets) - 1
 
 
 def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, Excluded]:
-    """Return the sessions as paths; those of more than `max_items` distinct items are left out and counted.
+    """Return the sessions as paths, and the excluded ones: those of more than `max_items` distinct items.
 
-    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order, and may be tallies.
+    Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order; they may be tallies.
     """
     sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
-    instants = events.codes["ts"].to_physical().to_numpy()
+    timestamps = events.codes["ts"].to_physical().to_numpy()
     distinct_items, distinct_sessions = len(events.ids["item_id"]), len(events.ids["session_id"])
     ends = offsets_of(count_codes(sessions, size=distinct_sessions))
     rows = deal(sessions, np.arange(len(items), dtype=np.uint32), places=ends[:-1].copy(), size=len(items))
@@ -45,7 +45,7 @@ def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, Excluded]:
     offsets, left = np.zeros(distinct_sessions + 1, np.int64), np.zeros(distinct_sessions, np.bool_)
     support = np.zeros(distinct_items, np.int64)
     seen = np.full((2, distinct_items), -1, np.int64)
-    kept = _walk(visited, instants[rows], ends, max_items, seen, steps, offsets, left, support)
+    kept = _walk(visited, timestamps[rows], ends, max_items, seen, steps, offsets, left, support)
     size = int(offsets[kept])
     left_out = _left_out(events, left, kept=kept)
     return Paths(visited[:size], steps[:size], offsets[: kept + 1], support), left_out
@@ -62,7 +62,7 @@ def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> Excluded
 @compiled
 def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
     items: Codes,
-    instants: Numbers,
+    timestamps: Numbers,
     ends: Numbers,
     max_items: int,
     seen: NDArray[np.int64],
@@ -71,16 +71,17 @@ def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
     left: NDArray[np.bool_],
     support: Numbers,
 ) -> int:
-    """Move each session's visits to the front, an item once a step; return how many sessions are kept.
+    """Move each session's visits to the front, without repeats within a step; return the number of kept sessions.
 
-    `seen[0]` holds the session that met an item last, `seen[1]` the row at which the step of its last visit began.
+    By item, `seen[0]` is the last session with the item, and `seen[1]` the row at which the step of its last visit
+    began.
     """
     kept = at = 0
     for session in range(len(ends) - 1):
         begin, step, step_row, distinct = at, 0, ends[session], 0
         for row in range(ends[session], ends[session + 1]):
             item = items[row]
-            if instants[row] != instants[step_row]:
+            if timestamps[row] != timestamps[step_row]:
                 step += 1
                 step_row = row
             if seen[0, item] != session:
@@ -104,7 +105,7 @@ def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
 
 @compiled
 def _count_items(items: Codes, begin: int, end: int, mark: int, seen: NDArray[np.int64], support: Numbers) -> None:
-    """Count the session for each of its items, once."""
+    """Count the session once for each of its items."""
     for place in range(begin, end):
         item = items[place]
         if seen[1, item] != mark:
@@ -113,11 +114,11 @@ def _count_items(items: Codes, begin: int, end: int, mark: int, seen: NDArray[np
 
 
 class Baskets(NamedTuple):
-    """The matrix of sessions and items, to be read item by item.
+    """The sparse matrix of sessions and items, for reading by item.
 
-    Item `i` stands in `starts[i + 1] - starts[i]` baskets. The basket `n` of `starts[i] <= n < starts[i + 1]` holds
-    `items[begins[n] : ends[n]]`, distinct, in the order of the session's events. Its place is stored once for
-    each of its items: a look into another table on the way costs more than all the counting.
+    Item `i` is in `starts[i + 1] - starts[i]` baskets. Basket `n`, for `starts[i] <= n < starts[i + 1]`, has the
+    distinct items `items[begins[n] : ends[n]]`, in the order of the session's events. The bounds of a basket are stored
+    once for each of its items, because a lookup in another table would cost more than all the counting.
     """
 
     items: Codes
@@ -127,21 +128,21 @@ class Baskets(NamedTuple):
 
     @property
     def support(self) -> Numbers:
-        """In how many baskets each item stands."""
+        """The number of baskets by item (int64)."""
         return np.diff(self.starts)
 
     @property
     def work(self) -> Numbers:
-        """How many items, itself included, the baskets of each item hold together."""
+        """The total number of items in the baskets of each item, itself included (int64)."""
         sums = np.zeros(len(self.items) + 1, np.int64)
         np.cumsum(self.ends - self.begins, out=sums[1:])
         return np.diff(sums[self.starts])
 
 
 def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, Excluded]:
-    """Return the sessions as baskets, and by their codes which they are, in the order in which their baskets lie.
+    """Return the sessions as baskets, their codes (int64) in the order of the baskets, and the excluded ones.
 
-    Sessions of more than `max_items` distinct items are left out and counted.
+    Reads `session_id` and `item_id`. Sessions of more than `max_items` distinct items are excluded.
     """
     sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
     distinct_items = len(events.ids["item_id"])
@@ -161,7 +162,7 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, E
 def _drop_repeats(
     items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: NDArray[np.bool_]
 ) -> int:
-    """Move the distinct items of each session to the front, in their order; return how many sessions are kept."""
+    """Move the distinct items of each session to the front, in their order; return the number of kept sessions."""
     baskets = at = 0
     for session in range(len(sessions) - 1):
         begin = at
@@ -182,7 +183,7 @@ def _drop_repeats(
 
 @compiled
 def _place(items: Codes, offsets: Numbers, places: Numbers, begins: Codes, ends: Codes) -> None:
-    """Write for each item where its baskets begin and end; `places` are used up."""
+    """Write the bounds of each item's baskets; `places` is modified."""
     for basket in range(len(offsets) - 1):
         for place in range(offsets[basket], offsets[basket + 1]):
             item = items[place]

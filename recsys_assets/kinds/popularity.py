@@ -1,4 +1,4 @@
-"""Popularity: how often each item was seen, most seen first."""
+"""Popularity: the number of events per item, highest first."""
 
 from collections.abc import Mapping
 from functools import reduce
@@ -15,54 +15,54 @@ from recsys_assets.kind_descriptions import POPULARITY_SHAPE
 from recsys_assets.kinds.params import EVENT, EventParams, Promise
 from recsys_assets.kinds.tallies import repeats_of, row_weights
 
-MAX_WEIGHT = 10_000  # so that no sum of the most events that fit into memory leaves the integers that JSON can hold
+MAX_WEIGHT = 10_000  # keeps the sums of all events that fit into memory within the exact integers of JSON
 
 Weight = Annotated[int, Field(ge=0, le=MAX_WEIGHT, strict=True)]
 
 
 class PopularityParams(EventParams):
-    """Parameters of popularity."""
+    """Parameters of the kind `popularity`."""
 
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the most seen items are kept")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; those with the highest counts are kept")
     weights: Mapping[str, Weight] = Field(
         default_factory=dict[str, Weight],
-        description="as how many an event counts, by its `event` value, whole numbers; `default` for all others, "
-        "else 1; 0 counts for nothing",
+        description="integer weight per `event` value; `default`, or else 1, for other values; 0 ignores an event",
     )
     half_life_days: int | None = Field(
         default=None,
         ge=1,
         le=3660,
-        description="an event so much older than the last day weighs half; counts in 1000ths",
+        description="age relative to the last day at which an event weighs half; counts are then in thousandths",
     )
 
     @property
     def aged(self) -> bool:
-        """Whether it matters how old a day of the window is."""
+        """Whether the result depends on the age of the days."""
         return self.half_life_days is not None
 
     @property
     def more_columns(self) -> tuple[str, ...]:
-        """The kind of event, where kinds count differently."""
+        """The column `event`, if kinds of events are chosen or weighted."""
         return (EVENT,) if self.events or self.weights else ()
 
     @property
     def native_only(self) -> str:
-        """Ages, weights and the choice of events."""
+        """Names of the settings in use that only the native engine supports."""
         own = ("weights" if self.weights else "", "half_life_days" if self.aged else "")
         return " and ".join(filter(None, [super().native_only, *own]))
 
     @property
     def promise(self) -> Promise:
-        """One list, bounded."""
+        """The bound of the single list."""
         return Promise(max_members=self.max_items)
 
 
 def build_popularity(events: Events, params: PopularityParams) -> KernelOutput:
-    """Count events per item, most seen first; ties by item id; the first `max_items`.
+    """Count events per item, highest count first, ties by item id; the first `max_items` are kept.
 
-    Reads the column `item_id`, and with `weights` `event`, by which an event then counts as several or none. Rows:
-    `item_id` String, `count` Int64 > 0; with `half_life_days` in thousandths of an event of the last day.
+    Reads the column `item_id`, and `event` if there are `weights`, which multiply the count of an event. Rows have the
+    columns `item_id` (String) and `count` (Int64, > 0). With `half_life_days` counts are in thousandths of an event of
+    the last day.
     """
     ids = events.ids["item_id"]
     counts = count_codes(events.codes["item_id"].to_numpy(), size=len(ids), repeats=_repeats(events, params))
@@ -83,8 +83,8 @@ def build_popularity(events: Events, params: PopularityParams) -> KernelOutput:
 
 
 def _repeats(events: Events, params: PopularityParams) -> Codes | Numbers:
-    """Return as how many each row counts; empty if each is one event and counts once."""
-    factors: list[Codes | Numbers] = [found for found in [repeats_of(events)] if len(found)]
+    """Return the weight of each row; empty if all are 1."""
+    factors: list[Codes | Numbers] = [repeats for repeats in [repeats_of(events)] if len(repeats)]
     if params.weights:
         factors.append(_weights(events, params))
     if params.half_life_days is not None:
@@ -93,7 +93,7 @@ def _repeats(events: Events, params: PopularityParams) -> Codes | Numbers:
 
 
 def _weights(events: Events, params: PopularityParams) -> Numbers:
-    """Return the weight of each row's event."""
+    """Return the weight of each row's event kind."""
     fallback = params.weights.get("default", 1)
     by_kind = [params.weights.get(kind, fallback) for kind in events.ids[EVENT]]
     codes = events.codes[EVENT].fill_null(len(by_kind)).to_numpy()

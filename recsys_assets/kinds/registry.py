@@ -1,4 +1,4 @@
-"""The registry of artifact kinds: those of this package and those that installed packages add by entry point."""
+"""Registry of artifact kinds: those of this package, and those that installed packages add as entry points."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -50,25 +50,24 @@ GROUP: Final = "recsys_assets.kinds"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of artifact, all that is known of it: description, parameters, kernel, and its form in relations."""
+    """A kind of artifact: description, parameters, kernel, and its definition for other engines."""
 
-    description: KindDescription  # light: name, shape, words; what serving and reports know of it
+    description: KindDescription  # name, shape and texts, for serving and reports; cheap to import
     params: type[KindParams]
-    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; nothing for kinds made of the catalog
+    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; empty for kinds built from the catalog
     kernel: Callable[[Any, Any], KernelOutput]
-    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on use; empty: native only
-    # Why an artifact of this kind may be without rows, which then is left out of the release; empty text: it refuses.
+    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on demand; empty: native only
+    # Why an artifact of this kind may have no rows and is then excluded from the release; empty: it is refused.
     may_be_empty: str = ""
-    # Parameters with which the canary of an engine, two days of a few hundred events, meets every cut and limit.
+    # Parameters with which the canary of an engine, two days of a few hundred events, reaches every cut and limit.
     canary: Mapping[str, object] = field(default_factory=dict[str, object])
-    compiles: Mapping[str, object] = field(
-        default_factory=dict[str, object]
-    )  # parameters that need other compiled code
-    tuning: TuningGrid | None = None  # what `tune` tries, of a kind of neighbours
+    # Parameters that need further compiled functions, for the warm-up.
+    compiles: Mapping[str, object] = field(default_factory=dict[str, object])
+    tuning: TuningGrid | None = None  # search space of `tune`, for kinds of neighbours
 
     @property
     def name(self) -> str:
-        """The name by which configuration and artifacts call it."""
+        """The name of the kind in the configuration and in artifacts."""
         return self.description.name
 
     @property
@@ -78,30 +77,30 @@ class Kind:
 
     @property
     def columns(self) -> Mapping[str, pl.DataType]:
-        """Columns and dtypes of the rows as people see them."""
+        """Columns and dtypes of the decoded rows."""
         return columns_of_rows(self.shape) if isinstance(self.shape, Shape) else EMBEDDING_COLUMNS
 
     @property
     def row_shape(self) -> Shape:
-        """The shape of its rows; `ConfigurationError` for a kind of vectors, which are no rows."""
+        """The shape of its rows; raises `ConfigurationError` for a kind of vectors, which has no rows."""
         if isinstance(self.shape, Shape):
             return self.shape
         raise ConfigurationError(f"{self.name} is a kind of vectors, which has no rows: choose a kind of rows here")
 
     @property
     def from_catalog(self) -> bool:
-        """Whether the kernel reads the catalog's frame instead of events."""
+        """Whether the kernel reads the catalog instead of events."""
         return not self.event_columns
 
     def reading(self, params: KindParams) -> "Kind":
-        """Return the kind as it reads events with these parameters: some ask for a column more."""
+        """Return the kind with all columns that it reads under these parameters, some of which need more columns."""
         columns = dict.fromkeys((*self.event_columns, *params.more_columns))
         return replace(self, event_columns=tuple(columns))
 
     def build(self, source: Events | pl.DataFrame, params: KindParams, limits: LimitSettings) -> KernelOutput:
-        """Build the rows from the window's events, or from the catalog's rows of the target's surface.
+        """Build the rows from the events of the window, or from the catalog rows of the target's surface.
 
-        Raises `LimitExceededError` before any work if the input does not fit.
+        Raises `LimitExceededError` before any work if the input exceeds `limits`.
         """
         check_limits(source, limits)
         if isinstance(source, Events) and isinstance(params, EventParams):
@@ -111,25 +110,25 @@ class Kind:
 
 @cache
 def installed_kinds(taken: frozenset[str]) -> Mapping[str, Kind]:
-    """Return, by name, the kinds that other packages add; looked for once in a process.
+    """Return, by name, the kinds that other packages add; searched for once per process.
 
-    An entry point is named as its kind, and leads to a `Kind`. Raises `ConfigurationError` naming package and entry
-    point for one that cannot be imported, is no `Kind`, or has a name that is `taken` or stands twice: a kind that was
-    passed over would be missed only when its artifact is.
+    An entry point has the name of its kind and refers to a `Kind`. Raises `ConfigurationError` with the package and the
+    entry point if it cannot be imported, is not a `Kind`, or has a name that is `taken` or duplicate. A kind that was
+    skipped silently would only be noticed when its artifact is missing.
     """
-    found: dict[str, Kind] = {}
+    kinds: dict[str, Kind] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         kind = _load(point)
-        if kind.name in taken or kind.name in found:
+        if kind.name in taken or kind.name in kinds:
             raise _broken(point, "there is a kind of this name already")
-        found[kind.name] = kind
-    return found
+        kinds[kind.name] = kind
+    return kinds
 
 
 def _load(point: EntryPoint) -> Kind:
     try:
         kind: object = point.load()
-    except Exception as error:  # the code of others: whatever it raises, its package is named
+    except Exception as error:  # foreign code may raise anything; the error names its package
         raise _broken(point, f"it fails to load with {type(error).__name__}: {error}") from error
     if not isinstance(kind, Kind):
         raise _broken(point, f"it leads to {kind!r:.80}, not to a recsys_assets.kinds.registry.Kind")
@@ -138,10 +137,10 @@ def _load(point: EntryPoint) -> Kind:
     return kind
 
 
-def _broken(point: EntryPoint, why: str) -> ConfigurationError:
+def _broken(point: EntryPoint, reason: str) -> ConfigurationError:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package without a name"
     return ConfigurationError(
-        f"the package {package} adds the kind {point.name} ({GROUP}: {point.value}): {why}; repair the package, or "
+        f"the package {package} adds the kind {point.name} ({GROUP}: {point.value}): {reason}; fix the package, or "
         "uninstall it"
     )
 
@@ -229,7 +228,7 @@ _OWN: Final[Mapping[str, Kind]] = {
 
 
 class _KindTable(Mapping[str, Kind]):
-    """Our own kinds, then those of other installed packages, which are looked for at the first question."""
+    """The kinds of this package, then those of other installed packages, which are loaded at the first lookup."""
 
     def __getitem__(self, name: str) -> Kind:
         return self._all[name]
@@ -249,19 +248,19 @@ KINDS: Final[Mapping[str, Kind]] = _KindTable()
 
 
 def find_kind(name: str) -> Kind:
-    """Return the kind called `name`; `ConfigurationError` lists the known ones."""
+    """Return the kind called `name`; raises `ConfigurationError` that lists the known kinds."""
     if name not in KINDS:
         raise ConfigurationError(f"artifacts.kinds: no kind {name!r}; {name_known(name, KINDS)}")
     return KINDS[name]
 
 
 def is_own(name: str) -> bool:
-    """Return whether a kind is of this package, not of another one that is installed beside it."""
+    """Return whether a kind belongs to this package, not to another installed one."""
     return name in _OWN
 
 
 def check_params(settings: Settings, rows: Iterable[TargetSettings]) -> None:
-    """Raise `ConfigurationError` for an unknown kind, or wrong parameters of one, before anything is built."""
+    """Raise `ConfigurationError` for an unknown kind or invalid parameters, before anything is built."""
     for row in rows:
         for kind in settings.artifacts.kinds:
             read_params(settings, row, kind)
@@ -270,39 +269,39 @@ def check_params(settings: Settings, rows: Iterable[TargetSettings]) -> None:
 def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParams:
     """Return the parameters of `kind` for one target: `[artifacts.kind]`, overridden by `[targets.artifacts.kind]`.
 
-    Raises `ConfigurationError` naming the key, the allowed and the found.
+    Raises `ConfigurationError` with the key, the allowed values and the found value.
     """
-    known = find_kind(kind)
+    definition = find_kind(kind)
     table = {**settings.artifacts.for_all, **settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
     try:
-        params = known.params.model_validate(table)
+        params = definition.params.model_validate(table)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, known, row)) from error
-    if isinstance(known.shape, Shape) and known.shape.key:
-        _check_room(params, kind, row)
+        raise ConfigurationError(_explain(error, definition, row)) from error
+    if isinstance(definition.shape, Shape) and definition.shape.key:
+        _check_capacity(params, kind, row)
         return params
     if params.shards != NEVER and "shards" in table:
         raise ConfigurationError(
             f"artifacts.{kind}.shards for {row.target} is {params.shards!r}, but {kind} has no rows with "
-            "a key: leave it away"
+            "a key: remove the setting"
         )
     return params.model_copy(update={"shards": NEVER})
 
 
-def _check_room(params: KindParams, kind: str, row: TargetSettings) -> None:
-    """Raise `ConfigurationError` if one object has no room for as many items as the cut allows, and is asked for."""
+def _check_capacity(params: KindParams, kind: str, row: TargetSettings) -> None:
+    """Raise `ConfigurationError` if a single object is required that has no space for `max_items` full rows."""
     most = params.max_bytes // params.row_bytes if params.row_bytes else None
     allowed: int | None = getattr(params, "max_items", None)
     if params.shards == NEVER and most is not None and allowed is not None and allowed > most:
         raise ConfigurationError(
             f'artifacts.{kind} for {row.target}: with shards = "never" one object holds all, and max_bytes = '
-            f"{params.max_bytes:,} has room for some {most:,} full rows of {params.row_bytes:,} bytes, where max_items "
-            f"allows {allowed:,}: lower max_items, raise max_bytes if the services can read more, or leave shards away"
+            f"{params.max_bytes:,} has space for about {most:,} full rows of {params.row_bytes:,} bytes, where "
+            f"max_items allows {allowed:,}: lower max_items, raise max_bytes, or remove shards"
         )
 
 
 def _explain(error: ValidationError, kind: Kind, row: TargetSettings) -> str:
-    """One line per finding: the key as written in the file, what is wrong or allowed, what was found."""
+    """Return one line per finding: the key as in the file, the error or the allowed keys, and the found value."""
     lines = [f"[artifacts.{kind.name}] for {row.target}: {plural(error.error_count(), 'finding')}"]
     for finding in error.errors():
         key = ".".join(("artifacts", kind.name, *map(str, finding["loc"])))

@@ -1,4 +1,4 @@
-"""Sequential rules: the items that come soon after an item in sessions, the nearer the more, and its own return."""
+"""Sequential rules: the items near an item in sessions, weighted by distance, and repeat visits to the item itself."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -17,75 +17,80 @@ from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE
 from recsys_assets.kinds.params import KEY_BYTES, MEMBER_BYTES, EventParams, Promise, TuningGrid
 from recsys_assets.kinds.paths import Paths, fill_paths
 
-REACH: Final = 10  # distinct instants that a rule spans at most
-# The weight of a pair at distance 1: every distance up to REACH divides it and its half.
+REACH: Final = 10  # maximum distance of a rule, in distinct timestamps
+# Weight of a pair at distance 1. It and its half are divisible by every distance up to REACH.
 UNIT: Final = 5040
 SCALE: Final = 1_000_000
 _THOUSANDTHS: Final = 1000
 RULES_GRID: Final = TuningGrid(scores=({"by_support": False}, {"by_support": True}), steps={"window_days": (7, 14, 28)})
-_BLOCK = 2048  # items that a thread takes at a time
+_BLOCK = 2048  # items per task of a thread
 
 
 class SequentialRulesParams(EventParams):
-    """Parameters of sequential rules."""
+    """Parameters of the kind `sequential_rules`."""
 
-    max_neighbors: int = Field(default=20, ge=1, description="a cut: the best items after an item are kept")
-    max_items: int = Field(default=100_000, ge=1, description="a cut: the items of the most sessions are kept")
-    max_items_per_session: int = Field(default=200, ge=2, description="longer sessions are left out and counted")
+    max_neighbors: int = Field(default=20, ge=1, description="maximum neighbours of an item; the best are kept")
+    max_items: int = Field(default=100_000, ge=1, description="maximum items; those with the most sessions are kept")
+    max_items_per_session: int = Field(
+        default=200, ge=2, description="maximum distinct items; longer sessions are excluded and counted"
+    )
     by_support: bool = Field(
         default=False,
-        description="divide by the sessions of the item and by the fifth root of those of the one after it, in "
-        "millionths; else sums of weights, 5040 for the next instant",
+        description="divide by the sessions of the item and by the fifth root of the neighbour's sessions, in "
+        "millionths; otherwise values are sums of weights, 5040 at distance 1",
     )
     self_entry: bool = Field(
         default=False,
-        description="an item stands in its own list by the sessions in which it comes again, for services that may "
-        "show what was seen",
+        description="include an item in its own list, by the sessions with repeat visits, for services that may "
+        "show items again",
     )
 
     @property
     def native_only(self) -> str:
-        """The division, whose root no engine is asked for, and the choice of events."""
+        """Names of the settings in use that only the native engine supports."""
         return " and ".join(filter(None, [super().native_only, "by_support" if self.by_support else ""]))
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of an item with all the neighbours that it may have."""
+        """Bytes of an item with the maximum number of neighbours."""
         return KEY_BYTES + self.max_neighbors * MEMBER_BYTES
 
     @property
     def promise(self) -> Promise:
-        """Bounded lists; of other items, unless an item may stand in its own."""
+        """Bounds of lists; without the item itself, unless `self_entry` is set."""
         return Promise(max_lists=self.max_items, max_members=self.max_neighbors, others=not self.self_entry)
 
 
 class _Visits(NamedTuple):
-    """The visits of paths item by item: those to item `i` are `places[starts[i] : starts[i + 1]]` of the paths."""
+    """The visits of paths by item: those to item `i` are `places[starts[i] : starts[i + 1]]` of the paths."""
 
     places: Codes
     starts: Numbers
-    firsts: Numbers  # by visit of the paths: where its session begins
-    ends: Numbers  # by visit of the paths: where its session ends
+    firsts: Numbers  # by visit of the paths: first visit of its session
+    ends: Numbers  # by visit of the paths: end of its session
 
 
 class _Scoring(NamedTuple):
-    """How sums become scores: thousandths of the fifth root of each item's sessions; empty: sums as they are."""
+    """Conversion of sums to scores: fifth roots of each item's sessions in thousandths; empty to keep the sums."""
 
     roots: Numbers
     self_entry: bool
 
 
 def find_rules(events: Events, params: SequentialRulesParams) -> KernelOutput:
-    """Sum, per item, the weights of the items around it in sessions, most first; ties by id; `max_neighbors` are kept.
+    """List the best `max_neighbors` items around each item in sessions, by the sum of weights; ties by id.
 
-    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. Two visits of a session at most `REACH`
-    distinct instants apart weigh `UNIT` / distance from the earlier to the later one and half of that back; visits of
-    one instant have no order: they are at distance 1, forward both ways. An item stands once in an instant. Every
-    weight is a whole number, so that sums depend on no order. With `self_entry` an item stands in its own list with
-    `UNIT` for each session in which it comes again at another instant. With `by_support` a sum is divided by `UNIT`,
-    the item's sessions and the fifth root of the other's (not for the self entry, which is then a share), in
-    millionths. Past `max_items` items, those of the most sessions are kept. Sequential rules after Ludewig and Jannach,
-    "Evaluation of session-based recommendation algorithms", 2018.
+    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. An item counts once per timestamp.
+
+    - Two visits of a session that are at most `REACH` distinct timestamps apart weigh `UNIT` / distance from the
+      earlier to the later one, and half of that in the other direction. Visits of the same timestamp have no order:
+      they weigh `UNIT` in both directions. Weights are integers, so sums do not depend on their order.
+    - With `self_entry` an item is in its own list, with `UNIT` for each session with visits at several timestamps.
+    - With `by_support` a sum is divided by `UNIT`, the item's sessions and the fifth root of the neighbour's sessions,
+      in millionths. The self entry is not divided by the root, so it is a share of sessions.
+    - Of more than `max_items` items, those with the most sessions are kept.
+
+    Method: sequential rules after Ludewig and Jannach, "Evaluation of session-based recommendation algorithms", 2018.
     """
     paths, left_out = fill_paths(events, max_items=params.max_items_per_session)
     scoring = _Scoring(_fifth_roots(paths.support) if params.by_support else np.empty(0, np.int64), params.self_entry)
@@ -102,7 +107,7 @@ def find_rules(events: Events, params: SequentialRulesParams) -> KernelOutput:
 
 
 def _fifth_roots(support: Numbers) -> Numbers:
-    """Return thousandths of each number's fifth root, rounded down exactly: no machine's power decides a score."""
+    """Return the fifth root of each number in thousandths (int64), rounded down exactly on every machine."""
     roots = np.zeros(len(support), np.int64)
     for number in np.unique(support[support > 0]).tolist():
         root = round((number * 10**15) ** 0.2)
@@ -115,7 +120,7 @@ def _fifth_roots(support: Numbers) -> Numbers:
 
 
 def _items_with_rules(paths: Paths, params: SequentialRulesParams) -> Codes:
-    """Return the `max_items` items of the most sessions among those that have a rule, ascending; ties by id."""
+    """Return the `max_items` items with rules and the most sessions, in ascending order; ties by id."""
     has_rule = np.zeros(len(paths.support), np.bool_)
     _mark_items(paths, has_rule)
     if params.self_entry:
@@ -127,7 +132,7 @@ def _items_with_rules(paths: Paths, params: SequentialRulesParams) -> Codes:
 
 @compiled
 def _mark_items(paths: Paths, has_rule: NDArray[np.bool_]) -> None:
-    """Mark items with another one within reach: of two that meet, the nearest visits mark both."""
+    """Mark the items that have another item within `REACH`; the nearest visits of a pair mark both."""
     for session in range(len(paths.offsets) - 1):
         end = paths.offsets[session + 1]
         for place in range(paths.offsets[session], end):
@@ -144,7 +149,7 @@ def _mark_items(paths: Paths, has_rule: NDArray[np.bool_]) -> None:
 def _best_rules(
     paths: Paths, items: Codes, scoring: _Scoring, params: SequentialRulesParams
 ) -> tuple[Numbers, Codes, Numbers]:
-    """Return the lengths of the lists of `items`, and their members and values one after the other."""
+    """Return the lengths of the lists of `items` (int64), and all members (uint32) and values (int64)."""
     visits = _visits_by_item(paths)
     blocks = [items[first : first + _BLOCK] for first in range(0, len(items), _BLOCK)]
     size = min(params.max_neighbors, max(len(paths.support), 1))
@@ -173,7 +178,7 @@ def _visits_by_item(paths: Paths) -> _Visits:
 
 
 class _Scratch(NamedTuple):
-    """What one block works on: sums by item, zero between two rows, the items of this row, and the best of them."""
+    """Working memory of a block: sums by item (zero between rows), the items of the current row, and the best."""
 
     sums: Numbers
     met: Codes
@@ -213,7 +218,7 @@ def _fill_block(
 
 @inlined
 def _meet(paths: Paths, visits: _Visits, item: int, self_entry: bool, scratch: _Scratch) -> int:  # noqa: FBT001 - compiled
-    """Sum the weights of the visits around those to `item`; return how many items were met."""
+    """Sum the weights of the visits around those to `item`; return the number of items found."""
     met, session, repeated = 0, np.int64(-1), False
     for place in visits.places[visits.starts[item] : visits.starts[item + 1]]:
         first, end = visits.firsts[place], visits.ends[place]
@@ -241,7 +246,7 @@ def _meet(paths: Paths, visits: _Visits, item: int, self_entry: bool, scratch: _
 
 @inlined
 def _add(scratch: _Scratch, met: int, item: int, other: np.uint32, weight: int) -> int:
-    """Add to the sum of another item; return how many items were met."""
+    """Add a weight to the sum of another item; return the number of items found so far."""
     if other != item:
         if scratch.sums[other] == 0:
             scratch.met[met] = other

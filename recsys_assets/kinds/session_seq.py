@@ -1,4 +1,4 @@
-"""Session sequence: what a user came back to after the first thing seen in the window."""
+"""Session sequence: the items of a user's events after the first one in the window, with their counts."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ from recsys_assets.kinds.user_lists import UserParams, list_users
 
 
 class SessionSeqParams(UserParams):
-    """Parameters of session sequences."""
+    """Parameters of the kind `session_seq`."""
 
 
 def score_followers(events: Events, params: SessionSeqParams) -> KernelOutput:
-    """Count, per user, every event but the first for its item, highest first; ties by item id.
+    """Count the events of each user per item, except the user's first event; highest first, ties by item id.
 
-    Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event stays, without items.
+    Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event has an empty list.
     """
     return list_users(events, params, SESSION_SEQ_SHAPE, weights=np.ones(1, np.int64), skipped=1)

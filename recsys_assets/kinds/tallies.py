@@ -1,4 +1,4 @@
-"""Tallies: the distinct rows of a day with their counts, weighted by their age, kept for longer windows."""
+"""Tallies: the distinct rows of a day with their counts, stored for longer windows, and weights by age."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import Events
 
-AGE = "age"  # the column of `Events` that counts days back from the window's last one; absent: all of one day
-TODAY: Final = 1000  # what an event of the window's last day weighs where older ones weigh less
-_DIGITS = 50  # far more than a rounding to whole thousandths could notice
+AGE = "age"  # column of `Events`: days before the last day of the window; absent if all events are of one day
+TODAY: Final = 1000  # weight of an event of the window's last day, if older ones weigh less
+_DIGITS = 50  # far more than rounding to thousandths needs
 COUNT = "count"
 MAX_TALLY_BYTES = 4_000_000_000
 _DIGEST_BYTES = 32
 
 
 def with_ages(days: Sequence[Events], ages: Sequence[int]) -> list[Events]:
-    """Return the events of days, each with the column `AGE`."""
+    """Return the events of days with the column `AGE` (UInt32), in days."""
     return [
         Events(day.codes.with_columns(pl.lit(age, pl.UInt32).alias(AGE)), day.ids)
         for day, age in zip(days, ages, strict=True)
@@ -34,9 +34,10 @@ def with_ages(days: Sequence[Events], ages: Sequence[int]) -> list[Events]:
 
 
 def weights_by_age(half_life_days: int, *, oldest: int) -> Numbers:
-    """Return what an event of each age up to `oldest` days weighs, in thousandths: half after a half-life, never none.
+    """Return the weight of an event by age from 0 to `oldest` days, in thousandths (int64), at least 1.
 
-    Exponential decay, computed in decimals and rounded once: no machine's logarithm decides about a score.
+    The decay is exponential with the half-life. It is computed in decimals and rounded once, so it is the same on every
+    machine.
     """
     with localcontext() as context:
         context.prec = _DIGITS
@@ -45,65 +46,65 @@ def weights_by_age(half_life_days: int, *, oldest: int) -> Numbers:
 
 
 def ages_of(events: Events) -> Codes:
-    """Return the age of each row in days; zeros if all are of the window's last day."""
+    """Return the age of each row in days (uint32); zeros without the column `AGE`."""
     if AGE in events.codes.columns:
         return events.codes[AGE].to_numpy()
     return np.zeros(len(events.codes), np.uint32)
 
 
 def row_weights(events: Events, half_life_days: int) -> Numbers:
-    """Return what each row weighs, in thousandths."""
+    """Return the weight of each row by its age, in thousandths (int64)."""
     ages = ages_of(events)
     return weights_by_age(half_life_days, oldest=int(ages.max(initial=0)))[ages]
 
 
 def tally_day(events: Events, columns: Sequence[str]) -> Events:
-    """Return the day's distinct rows in these columns, in the order in which each first stands, with a column `count`.
+    """Return the day's distinct rows in these columns, in order of first occurrence, with a column `count` (UInt32).
 
-    Kernels make the same of tallies as of the days themselves: counts add up, a session or user in several days is
-    judged as one, and the first row of a user is that of the user's first event.
+    Kernels compute the same from tallies as from the days themselves: counts add up, a session or user of several days
+    is counted as one, and the first row of a user is that of the user's first event.
     """
     codes = events.codes.group_by(list(columns), maintain_order=True).agg(pl.len().cast(pl.UInt32).alias(COUNT))
     return Events(codes, {name: events.ids[name] for name in columns if name in events.ids})
 
 
 def merge_tallies(days: Sequence[Events]) -> Events:
-    """Return the tallies of days, oldest first, as one: rows one behind the other, codes of one common dictionary.
+    """Concatenate the tallies of days, oldest first, with codes of a common dictionary.
 
-    They may be as narrow as they are stored; the result is as kernels read it.
+    The columns of `days` may be as narrow as they are stored. The result has UInt32 columns, as kernels need them.
     """
     if len(days) == 1:
         return Events(days[0].codes.with_columns(pl.col(pl.UInt8, pl.UInt16, pl.UInt32).cast(pl.UInt32)), days[0].ids)
-    plain = [name for name in (COUNT, AGE) if name in days[0].codes.columns]  # columns that are no codes
-    merged = merge_days([Events(day.codes.drop(plain), day.ids) for day in days])
-    widened = (pl.concat([day.codes[name].cast(pl.UInt32) for day in days]) for name in plain)
+    numbers = [name for name in (COUNT, AGE) if name in days[0].codes.columns]  # columns that are not codes
+    merged = merge_days([Events(day.codes.drop(numbers), day.ids) for day in days])
+    widened = (pl.concat([day.codes[name].cast(pl.UInt32) for day in days]) for name in numbers)
     return Events(merged.codes.with_columns(widened), merged.ids)
 
 
 def repeats_of(events: Events) -> Codes:
-    """Return how many events each row stands for; empty if each is one event."""
+    """Return the number of events of each row (uint32); empty if each row is one event."""
     return events.codes[COUNT].to_numpy() if COUNT in events.codes.columns else np.empty(0, np.uint32)
 
 
 def tally_address(digest: str, columns: Sequence[str], *, code: str | None = None) -> str:
-    """Return what names the tally of a canonical day (by its digest) in these columns, as this code makes it.
+    """Return the cache key (SHA-256, hex) of the tally of a canonical day in these columns, as this code computes it.
 
-    `code` is the digest of other code that made it.
+    `digest` is that of the canonical day. `code` is the digest of other code that computed the tally.
     """
     return hashlib.sha256("\n".join((digest, *columns, code or _code())).encode()).hexdigest()
 
 
 @cache
 def _code() -> str:
-    """Return a digest of this code: of the text that makes and writes tallies."""
+    """Return the digest of this module's source, which computes and encodes tallies."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def encode_tally(tally: Events) -> bytes:
-    """Return a tally as one Arrow IPC file with its dictionaries, sealed by its SHA-256; the same gives the same.
+    """Encode a tally as an Arrow IPC file with its dictionaries, followed by the SHA-256 of the file; deterministic.
 
-    Numbers are as narrow as they fit, and nothing is compressed: each night reads 27 of them, and unpacking them took
-    longer than all that is done with them.
+    Numbers have the narrowest type that fits. Nothing is compressed: each night reads 27 tallies, and decompression
+    took longer than all further processing.
     """
     columns = {name: _narrow(tally.codes[name]).to_arrow() for name in tally.codes.columns}
     for name, ids in tally.ids.items():
@@ -119,7 +120,7 @@ def encode_tally(tally: Events) -> bytes:
 
 
 def _narrow(column: pl.Series) -> pl.Series:
-    """Return whole numbers that are not negative in the narrowest type that holds them; instants as they are."""
+    """Return unsigned integers in the narrowest type that fits; other columns, such as timestamps, unchanged."""
     if not column.dtype.is_unsigned_integer():
         return column
     largest = column.max()
@@ -128,19 +129,19 @@ def _narrow(column: pl.Series) -> pl.Series:
 
 
 def decode_tally(data: bytes) -> Events:
-    """Return a tally from the bytes of `encode_tally`, whose memory it shares; its numbers are as narrow as there.
+    """Decode a tally from the bytes of `encode_tally`; it shares their memory, and keeps the narrow types.
 
-    Raises `CorruptObjectError` if the bytes are something else.
+    Raises `CorruptObjectError` if the bytes are not a valid tally.
     """
     content = memoryview(data)[:-_DIGEST_BYTES]
     if hashlib.sha256(content).digest() != data[-_DIGEST_BYTES:]:
-        raise CorruptObjectError("no tally of a day: its bytes do not prove its digest; build the window again")
+        raise CorruptObjectError("invalid tally of a day: the digest does not match; build the window again")
     try:
         table = ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all().combine_chunks()
     except (pa.ArrowException, OSError) as error:
-        raise CorruptObjectError(f"no tally of a day: {error}; build the window again") from error
+        raise CorruptObjectError(f"invalid tally of a day: {error}; build the window again") from error
     if COUNT not in table.column_names:
-        raise CorruptObjectError(f"no tally of a day: columns {table.column_names}; build the window again")
+        raise CorruptObjectError(f"invalid tally of a day: columns {table.column_names}; build the window again")
     columns: dict[str, Any] = {name: table.column(name).chunk(0) for name in table.column_names if len(table)}
     if not columns:
         columns = {name: pa.array([], table.schema.field(name).type) for name in table.column_names}

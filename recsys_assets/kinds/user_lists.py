@@ -1,4 +1,4 @@
-"""The law of kinds with a list per user: named users only, without the over-active, the best items first."""
+"""Lists per user: identified users only, without over-active ones, best items first."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import NOBODY, count_codes, deal
+from recsys_assets.compiled.grouping import UNWANTED, count_codes, deal
 from recsys_assets.compiled.ranking import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
@@ -19,33 +19,35 @@ from recsys_assets.kind_descriptions import Shape
 from recsys_assets.kinds.params import EventParams, Promise
 from recsys_assets.kinds.tallies import repeats_of
 
-_THREADS = 2  # users are split among them; each thread has a scratch of its own
+_THREADS = 2  # users are split among threads, each of which has its own working memory
 
 
 class UserParams(EventParams):
-    """Parameters of every kind with a list per user."""
+    """Parameters of the kinds with a list per user."""
 
-    max_items_per_user: int = Field(default=500, ge=1, description="a cut: the best items of a user are kept")
-    max_events_per_user: int = Field(default=10_000, ge=1, description="more active users are left out and counted")
+    max_items_per_user: int = Field(default=500, ge=1, description="maximum items of a user; the best are kept")
+    max_events_per_user: int = Field(
+        default=10_000, ge=1, description="maximum events; more active users are excluded and counted"
+    )
 
     @property
     def promise(self) -> Promise:
-        """Bounded lists."""
+        """Bounds of lists."""
         return Promise(max_members=self.max_items_per_user)
 
 
 class Histories(NamedTuple):
-    """The rows of each user that counts, in canonical order: those of `users[n]` lie from `offsets[n]` on."""
+    """The rows of each included user, in canonical order: those of `users[n]` begin at `offsets[n]`."""
 
     users: Codes
     offsets: Numbers
     items: Codes
-    kinds: Codes  # of events; empty if all weigh the same
-    repeats: Codes  # how many events each row stands for; empty if each is one event
+    kinds: Codes  # of events; empty if all have the same weight
+    repeats: Codes  # number of events of each row; empty if each row is one event
 
 
 class Lists(NamedTuple):
-    """The users' lists: that of `users[n]` is `members[offsets[n] : offsets[n + 1]]`, with a sum beside each."""
+    """The lists by user: that of `users[n]` is `members[offsets[n] : offsets[n + 1]]`, with a sum per member."""
 
     offsets: Numbers
     members: Codes
@@ -53,13 +55,14 @@ class Lists(NamedTuple):
 
     @classmethod
     def room_for(cls, histories: Histories) -> "Lists":
-        """Return room for as many entries as there are events."""
-        room = len(histories.items)
-        return cls(np.zeros(len(histories.users) + 1, np.int64), np.empty(room, np.uint32), np.empty(room, np.int64))
+        """Return unfilled lists with space for one entry per row of `histories`."""
+        capacity = len(histories.items)
+        offsets = np.zeros(len(histories.users) + 1, np.int64)
+        return cls(offsets, np.empty(capacity, np.uint32), np.empty(capacity, np.int64))
 
 
 class UserScratch(NamedTuple):
-    """What is worked on: a sum per item, all zero between two users, the items of this user, and the best of them."""
+    """Working memory of a thread: a sum per item (zero between users), the items of the current user, and the best."""
 
     sums: Numbers
     met: Codes
@@ -67,7 +70,7 @@ class UserScratch(NamedTuple):
 
 
 class Summed(NamedTuple):
-    """The lists of all users as rows, who was left out, and the numbers that people watch."""
+    """The lists of all users as rows, the excluded users, and the recorded numbers."""
 
     rows: Rows
     left_out: Excluded
@@ -75,17 +78,18 @@ class Summed(NamedTuple):
 
 
 def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> KernelOutput:
-    """Sum the events' weights per user and item, highest sum first; ties by item id; `max_items_per_user` are kept.
+    """Sum the weights of events per user and item, highest sum first, ties by item id; `max_items_per_user` are kept.
 
-    `weights`: of each event kind by its code, the last for events without a kind; a single one weighs all events. The
-    first `skipped` events of a user count for nothing, but the user stays. A user with more than `max_events_per_user`
-    events is a robot more often than a person, and would cost most of the work: such users are left out whole.
+    `weights` (int64) are by code of the event kind, with the weight of events without a kind last; a single weight
+    applies to all events. The first `skipped` events of a user are ignored, but the user keeps a list. Users with more
+    than `max_events_per_user` events are excluded completely, because they are usually robots and would take most of
+    the time.
     """
     return KernelOutput(*sum_users(events, params, shape, weights=weights, skipped=skipped))
 
 
 def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> Summed:
-    """Return the lists that `list_users` builds, for kernels that go on from them."""
+    """Return the lists of `list_users`, for kernels that process them further."""
     histories, counted, left_out = _histories(events, params, weighted=len(weights) > 1)
     ids = events.ids["item_id"]
     lists = Lists.room_for(histories)
@@ -101,10 +105,10 @@ def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numb
 
 
 def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, Excluded]:
-    """Deal the rows out to their users, without those of nobody and of the over-active; return their number."""
-    known = len(events.ids["user_id"])
-    users, repeats = events.codes["user_id"].fill_null(known).to_numpy(), repeats_of(events)
-    counts = count_codes(users, size=known, repeats=repeats)
+    """Group the rows by user, without anonymous and over-active ones; return their events and the exclusions."""
+    distinct = len(events.ids["user_id"])
+    users, repeats = events.codes["user_id"].fill_null(distinct).to_numpy(), repeats_of(events)
+    counts = count_codes(users, size=distinct, repeats=repeats)
     heavy = counts > params.max_events_per_user
     left_out = Excluded(
         "users",
@@ -112,17 +116,17 @@ def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[H
         of_groups=int(np.count_nonzero(counts)),
         events=int(counts[heavy].sum()),
     )
-    rows = np.where(heavy, 0, count_codes(users, size=known) if len(repeats) else counts)
+    rows = np.where(heavy, 0, count_codes(users, size=distinct) if len(repeats) else counts)
     ends = offsets_of(rows)
-    places = np.where(rows > 0, ends[:-1], NOBODY)
+    places = np.where(rows > 0, ends[:-1], UNWANTED)
 
     def dealt(values: Codes) -> Codes:
         return deal(users, values, places=places.copy(), size=int(ends[-1])) if len(values) else values
 
-    found = np.flatnonzero(rows)
+    included = np.flatnonzero(rows)
     histories = Histories(
-        users=found.astype(np.uint32),
-        offsets=np.append(ends[found], ends[-1]),
+        users=included.astype(np.uint32),
+        offsets=np.append(ends[included], ends[-1]),
         items=dealt(events.codes["item_id"].to_numpy()),
         kinds=dealt(_event_kinds(events) if weighted else np.empty(0, np.uint32)),
         repeats=dealt(repeats),
@@ -131,37 +135,37 @@ def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[H
 
 
 def _event_kinds(events: Events) -> Codes:
-    """Return each row's event kind; what has none gets the code behind the last."""
+    """Return the event kind of each row; rows without one have the code after the last."""
     return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
 
 
 def _new_thread_scratch(distinct_items: int, params: UserParams) -> UserScratch:
-    room = min(params.max_items_per_user, max(distinct_items, 1))
-    best = Best(np.empty(room, np.int64), np.empty(room, np.uint32))
+    capacity = min(params.max_items_per_user, max(distinct_items, 1))
+    best = Best(np.empty(capacity, np.int64), np.empty(capacity, np.uint32))
     return UserScratch(np.zeros(distinct_items, np.int64), np.empty(distinct_items, np.uint32), best)
 
 
 def _sum_all(
     histories: Histories, weights: Numbers, skipped: int, scratch_of_thread: Sequence[UserScratch], lists: Lists
 ) -> int:
-    """Fill all lists, a range of users for each scratch at the same time; return how many pairs there were."""
+    """Fill all lists, one range of users per thread; return the number of pairs of user and item before the cut."""
     shares = np.arange(len(scratch_of_thread) + 1) * histories.offsets[-1] // len(scratch_of_thread)
     bounds = np.searchsorted(histories.offsets, shares).tolist()
-    bounds[-1] = len(histories.users)  # those whose events have all been passed over too
+    bounds[-1] = len(histories.users)  # includes users without any remaining event
     with ThreadPoolExecutor(len(scratch_of_thread)) as pool:
-        pairs = [
+        tasks = [
             pool.submit(_sum_lists, histories, first, last, weights, skipped, scratch, lists)
             for (first, last), scratch in zip(pairwise(bounds), scratch_of_thread, strict=True)
         ]
-        found = sum(int(one.result()) for one in pairs)
+        total = sum(int(task.result()) for task in tasks)
     for first, last in pairwise(bounds):
         if 0 < first < last:
             _move_up(lists, first, last, start=int(histories.offsets[first]))
-    return found
+    return total
 
 
 def _move_up(lists: Lists, first: int, last: int, *, start: int) -> None:
-    """Put lists that were filled from `start` on right behind those before them."""
+    """Move lists that were filled from `start` on directly after the preceding ones."""
     free, end = int(lists.offsets[first]), int(lists.offsets[last])
     for values in (lists.members, lists.sums):
         values[free : free + end - start] = values[start:end]
@@ -172,9 +176,9 @@ def _move_up(lists: Lists, first: int, last: int, *, start: int) -> None:
 def _sum_lists(
     histories: Histories, first: int, last: int, weights: Numbers, skipped: int, scratch: UserScratch, lists: Lists
 ) -> int:
-    """Fill the lists of users from `first` up to `last` one after the other, where their events lie.
+    """Fill the lists of users from `first` up to `last`, starting at the offset of their events.
 
-    Return how many pairs of user and item there were before the cut.
+    Returns the number of pairs of user and item before the cut.
     """
     offsets, members, sums = lists
     used, pairs = histories.offsets[first], 0
@@ -195,7 +199,7 @@ def _sum_lists(
 def _sum_items(
     histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, scratch: UserScratch
 ) -> int:
-    """Sum the weights of each item in these rows, but for the first events; return how many items there are."""
+    """Sum the weights of each item in these rows, except the skipped events; return the number of items."""
     met = 0
     for row in range(start, stop):
         events = int(histories.repeats[row]) if len(histories.repeats) else 1

@@ -99,7 +99,7 @@ def test_rows_with_a_key_split_into_shards_once_they_outgrow_an_object_and_other
 def test_one_object_that_has_no_room_for_as_many_items_as_allowed_is_refused_by_the_configuration(kind):
     never = f'[artifacts.{kind}]\nshards = "never"\n'
     with pytest.raises(
-        ConfigurationError, match=r"max_bytes = 10,000,000 has room for some [\d,]+ full rows"
+        ConfigurationError, match=r"max_bytes = 10,000,000 has space for about [\d,]+ full rows"
     ) as refused:
         params_of(never + TARGET, kind)
     assert "max_items allows 100,000: lower max_items" in str(refused.value)

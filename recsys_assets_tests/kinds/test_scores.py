@@ -129,5 +129,5 @@ def test_a_score_prefers_what_belongs_together_to_what_is_everywhere(of, first):
 
 
 def test_shrinkage_of_a_count_is_refused():
-    with pytest.raises(ValidationError, match="shrinkage means nothing to a count"):
+    with pytest.raises(ValidationError, match="shrinkage has no effect on the score count"):
         KINDS["cooc"].params(shrinkage=3)

@@ -77,5 +77,5 @@ def test_the_bytes_of_a_tally_are_a_function_of_the_day(rows):
 @pytest.mark.parametrize("damage", [b"", b"no arrow", b"cut"])
 def test_bytes_that_are_no_tally_are_refused(damage):
     data = encode_tally(tally_day(events_of([row(1, "u", "s", "a")]), ("item_id",)))
-    with pytest.raises(CorruptObjectError, match="no tally"):
+    with pytest.raises(CorruptObjectError, match="invalid tally"):
         decode_tally(data[: len(data) // 2] if damage == b"cut" else damage)
