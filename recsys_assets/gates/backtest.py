@@ -1,4 +1,4 @@
-"""Back-test gates: the candidate's score on later events, compared with live's on the same events."""
+"""Back-test gates: the candidate's score on later events, compared with that of the live release on the same events."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
 BACKTEST = "backtest"
-MOST_WANTED = 10_000_000  # sessions: no target has more a day
+MOST_WANTED = 10_000_000  # sessions; no target has more a day
 _INCONCLUSIVE: Mapping[Mode, Verdict] = {
     Mode.OFF: Verdict.PASSED,
     Mode.ADVISORY: Verdict.ADVISED,
@@ -22,55 +22,55 @@ _INCONCLUSIVE: Mapping[Mode, Verdict] = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One recommender on both arms: nDCG, and the interval of the difference (candidate minus live)."""
+    """nDCG of one recommender on both arms, and the confidence interval of the difference (candidate minus live)."""
 
     samples: int
     candidate: float
     live: float
     low: float
     high: float
-    allowed: float  # the difference, 0 or negative, that is not yet worse
-    worse: bool | None  # None: the samples do not decide
+    allowed: float  # the lowest difference, 0 or negative, that does not count as worse
+    worse: bool | None  # None: inconclusive
 
 
 @dataclass(frozen=True, slots=True)
 class Backtested:
-    """Result of a back-test by recommender, and the live release that was compared."""
+    """Result of a back-test by recommender, with the live release that the candidate was compared with."""
 
     release: str
-    held_out: str  # for people: which events
+    held_out: str  # for people: description of the held-out events
     measured: Mapping[str, Measured]
     facts: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
 
 
-class Why(Enum):
-    """Reasons for which nothing was compared; each has its verdict."""
+class NotComparedReason(Enum):
+    """Reasons why nothing was compared; each has its own verdict."""
 
-    NOTHING_TO_LOSE = "nothing to lose"  # nothing is live, or this very release is: passes
-    INCONCLUSIVE = "inconclusive"  # no events that neither arm has seen
+    NOTHING_TO_LOSE = "nothing to lose"  # no live release, or the candidate is the live release: passes
+    INCONCLUSIVE = "inconclusive"  # no events that are unseen by both arms
     FAILED = "failed"  # counts as worse
 
 
 @dataclass(frozen=True, slots=True)
 class NotTested:
-    """Nothing was compared, and the reason, as a message for people."""
+    """A back-test that compared nothing: the reason, and a message for people."""
 
-    why: Why
+    why: NotComparedReason
     message: str
 
 
 def backtest_gates(
     limits: BacktestSettings, kinds: Iterable[str], modes: Mapping[str, Mode]
 ) -> dict[str, Gate[Backtested | NotTested]]:
-    """Return the gate of each kind that recommends, and of their blend; none of what is off.
+    """Return the gate of each kind that recommends and of their blend, without those that are off.
 
-    `modes`, by gate, have precedence. Raises `ConfigurationError` for a mode of what does not recommend.
+    `modes`, by gate name, have precedence. Raises `ConfigurationError` for the mode of a kind that does not recommend.
     """
     gates = [_gate(limits, name) for name in (*kinds, BLEND)]
     names = [gate.name for gate in gates]
     if unknown := sorted(gate for gate in modes if gate.startswith(BACKTEST_GATE) and gate not in names):
         raise ConfigurationError(
-            f"gates.modes: {', '.join(unknown)} would never judge: what recommends here is {', '.join(names)}"
+            f"gates.modes: {', '.join(unknown)} would never judge: the recommenders here are {', '.join(names)}"
         )
     return in_force(gates, modes)
 
@@ -93,7 +93,7 @@ def _gate(limits: BacktestSettings, name: str) -> Gate[Backtested | NotTested]:
 
 @dataclass(frozen=True, slots=True)
 class NotWorse:
-    """How much worse than live one recommender may be, and what that is measured from."""
+    """How much worse than the live release one recommender may be, and how that is measured."""
 
     recommender: str = field(metadata=NO_LIMIT)
     inconclusive: Mode
@@ -106,50 +106,61 @@ class NotWorse:
     seed: int
     held_out_share: float
 
-    def __call__(self, found: Backtested | NotTested) -> Result:
-        """Return worse by more than the allowed loss as a refusal; what was not compared, by its reason."""
-        if isinstance(found, NotTested):
-            # What was not compared is cured by its own cause, which the message names, and by no override.
-            verdict = self._verdict(found.why)
-            reason = {NOT_COMPARED: found.why.value} if verdict is Verdict.REFUSED else {}
-            return Result(verdict, None, found.message, compared=reason)
-        live = {"live_release": found.release}
-        measured = found.measured.get(self.recommender)
+    def __call__(self, outcome: Backtested | NotTested) -> Result:
+        """Refuse a loss above the allowed one; where nothing was compared, the reason decides the verdict."""
+        if isinstance(outcome, NotTested):
+            # The remedy is to remove the cause, which the message has; an override does not help.
+            verdict = self._verdict(outcome.why)
+            reason = {NOT_COMPARED: outcome.why.value} if verdict is Verdict.REFUSED else {}
+            return Result(verdict, None, outcome.message, compared=reason)
+        live = {"live_release": outcome.release}
+        measured = outcome.measured.get(self.recommender)
         if measured is None:
-            message = f"neither side has a list to rank on {found.held_out}"
-            return Result(self._verdict(Why.INCONCLUSIVE), None, message, compared=live)
-        why = {True: Why.FAILED, False: Why.NOTHING_TO_LOSE, None: Why.INCONCLUSIVE}[measured.worse]
-        message = f"{self._message(measured)}, on {found.held_out}; live is release {found.release[:12]}"
-        remedy = ": look at what this day changed, or ship it by --override {gate} if it is meant"
+            message = f"neither release has a list to rank on {outcome.held_out}"
+            return Result(self._verdict(NotComparedReason.INCONCLUSIVE), None, message, compared=live)
+        why = {
+            True: NotComparedReason.FAILED,
+            False: NotComparedReason.NOTHING_TO_LOSE,
+            None: NotComparedReason.INCONCLUSIVE,
+        }[measured.worse]
+        message = f"{self._message(measured)}, on {outcome.held_out}; live is release {outcome.release[:12]}"
+        remedy = ": check what this day changed, or ship it by --override {gate} if that is intended"
         return Result(self._verdict(why), measured.candidate - measured.live, message, remedy, compared=live)
 
     def _message(self, measured: Measured) -> str:
-        words = {True: "worse than live", False: "not worse than live", None: "not sure beside live"}
+        verdicts = {
+            True: "worse than the live release",
+            False: "not worse than the live release",
+            None: "inconclusive against the live release",
+        }
         if measured.candidate == measured.live == 0:
             return (
-                f"neither side recommends one next item of {measured.samples:,} sessions (nDCG@{self.k} 0 and 0), "
-                "which shows nothing: is what is held out of another shop, or are its ids new?"
+                f"neither release recommends any next item of {measured.samples:,} sessions (nDCG@{self.k} 0 and 0), "
+                "which shows nothing: are the held-out events from another shop, or are their ids new?"
             )
         return (
-            f"{words[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live's is {measured.live:.4g}; "
+            f"{verdicts[measured.worse]}: nDCG@{self.k} is {measured.candidate:.4g}, live {measured.live:.4g}; "
             f"difference between {measured.low:.4g} and {measured.high:.4g} ({measured.allowed:.4g} is allowed), "
-            f"{measured.samples:,} sessions (at least {self.min_samples}){self._it_takes(measured)}"
+            f"{measured.samples:,} sessions (at least {self.min_samples}){self._needed_sessions(measured)}"
         )
 
-    def _it_takes(self, measured: Measured) -> str:
-        """Say of what is not sure how many sessions would decide: an interval narrows with their square root."""
+    def _needed_sessions(self, measured: Measured) -> str:
+        """Return a note on the sessions that an inconclusive comparison needs; empty for others.
+
+        The width of the interval is inversely proportional to the square root of the sessions.
+        """
         if measured.worse is not None:
             return ""
         gap = abs(measured.candidate - measured.live - measured.allowed)
         half = (measured.high - measured.low) / 2
         wanted = measured.samples * (half / gap) ** 2 if gap else float("inf")
         if not isfinite(wanted) or wanted > MOST_WANTED:
-            return "; the loss is so near the allowed one that no number of sessions would decide: change delta"
+            return "; the loss is so close to the allowed one that no number of sessions would decide: change delta"
         sessions = max(ceil(wanted * 1.1), self.min_samples)
         more = "raise max_samples" if sessions > self.max_samples else "hold out more, or wait for the next day"
-        return f"; about {sessions:,} sessions would decide: {more}, or compare many days by recsys-assets backtest"
+        return f"; about {sessions:,} sessions would decide: {more}, or compare days by recsys-assets backtest"
 
-    def _verdict(self, why: Why) -> Verdict:
-        if why is Why.INCONCLUSIVE:
+    def _verdict(self, why: NotComparedReason) -> Verdict:
+        if why is NotComparedReason.INCONCLUSIVE:
             return _INCONCLUSIVE[self.inconclusive]
-        return Verdict.PASSED if why is Why.NOTHING_TO_LOSE else Verdict.REFUSED
+        return Verdict.PASSED if why is NotComparedReason.NOTHING_TO_LOSE else Verdict.REFUSED

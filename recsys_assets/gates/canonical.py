@@ -1,4 +1,4 @@
-"""Gates of a canonical day: its contract, its counts against limits, and the day against the target's past."""
+"""Gates of a canonical day: contract, counts against limits, and comparison with the target's earlier days."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import polars as pl
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Finding
-from recsys_assets.gates.day_activity import Hours, Volume
+from recsys_assets.gates.day_activity import HourPattern, MinVolume
 from recsys_assets.gates.day_comparison import (
     NO_PAST,
-    Checked,
     HasProfile,
-    Known,
+    MeasureCheck,
     Number,
     Past,
+    PastMeasure,
     check_distance,
     check_share,
     compare_with_past,
@@ -30,11 +30,11 @@ from recsys_assets.settings.gates import CountGate, DayGate, DaySettings, GateSe
 
 
 def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
-    """Return every gate of a day against its past, in the order of the report."""
+    """Return the gates that compare a day with earlier days, in the order of the report."""
     warm_up = limits.warm_up_days
     rules: dict[DayGate, Callable[[HasProfile], Result]] = {
-        DayGate.VOLUME: Volume(limits.min_volume, warm_up),
-        DayGate.HOURS: Hours(limits.max_silent_share, limits.max_hours_distance, warm_up),
+        DayGate.VOLUME: MinVolume(limits.min_volume, warm_up),
+        DayGate.HOURS: HourPattern(limits.max_silent_share, limits.max_hours_distance, warm_up),
         DayGate.DUPLICATES: Duplicates(limits.max_duplicate_rise, warm_up),
         DayGate.CONCENTRATION: Concentration(limits.max_share_rise, warm_up),
         DayGate.SHAPE: DayShape(limits.max_shape_factor, limits.max_sizes_distance, warm_up),
@@ -48,20 +48,20 @@ def day_gates(limits: DaySettings) -> list[Gate[HasProfile]]:
 
 
 def _weight(past: Past, sizes: Callable[[DayProfile], Sequence[int] | None]) -> float:
-    """Return how many independent draws a session is at least, as the largest sessions or users of the past ask."""
-    draws = [min(independent_draws(found) / one.sessions, 1.0) for one in past.days if (found := sizes(one))]
+    """Return the independent draws that one session counts as (0 to 1): the lowest ratio among the ordinary days."""
+    draws = [min(independent_draws(counts) / day.sessions, 1.0) for day in past.days if (counts := sizes(day))]
     return min(draws, default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """How much the shares of exact and of near duplicates may rise over the past."""
+    """The maximum rise of the shares of exact and near duplicates over earlier days."""
 
     max_duplicate_rise: float
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare exact duplicates, and events that only differ in request, rank or kind, with the past."""
+        """Compare the shares of exact duplicates and of events that differ only in request, rank or kind."""
 
         def judge(day: DayProfile, past: Past) -> Result:
             measures: Mapping[str, Number] = {
@@ -76,13 +76,13 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Concentration:
-    """How much the shares of the top item, user and session, and of events without user, may rise over the past."""
+    """The maximum rise of the shares of the top item, user and session, and of events without a user."""
 
     max_share_rise: float
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare how much of the day one item, one user or one session has."""
+        """Compare the shares of the most frequent item, user and session with earlier days."""
 
         def judge(day: DayProfile, past: Past) -> Result:
             by_session, by_user = (_weight(past, sizes) for sizes in (_session_sizes, _user_sizes))
@@ -92,11 +92,11 @@ class Concentration:
                 ("events of one session", lambda one: one.top_session / one.events, by_session),
                 ("events without a user", lambda one: one.anonymous / one.events, 1.0),
             )
-            checked = [
+            checks = [
                 check_share(name, share, day, past, self.max_share_rise, weight=weight)
                 for name, share, weight in measures
             ]
-            return worst_of(checked, "shares", past)
+            return worst_of(checks, "shares", past)
 
         return compare_with_past(facts, self.warm_up_days, judge)
 
@@ -111,14 +111,14 @@ def _user_sizes(day: DayProfile) -> Sequence[int] | None:
 
 @dataclass(frozen=True, slots=True)
 class DayShape:
-    """By which factor events per session and sessions per user may differ, and how far their sizes may be apart."""
+    """The maximum factor for events per session and sessions per user, and the maximum distance of sizes."""
 
     max_shape_factor: float
     max_sizes_distance: float
     warm_up_days: int
 
     def __call__(self, facts: HasProfile) -> Result:
-        """Compare ratios, repeats within sessions, and the sizes of sessions and of users, with the past."""
+        """Compare ratios, repeats within sessions, and the sizes of sessions and of users with earlier days."""
 
         def judge(day: DayProfile, past: Past) -> Result:
             draws = {sizes: day.sessions * _weight(past, sizes) for sizes in (_session_sizes, _user_sizes)}
@@ -126,13 +126,13 @@ class DayShape:
                 ("events per session", lambda one: one.events / one.sessions, draws[_session_sizes]),
                 ("sessions per user", lambda one: one.sessions / max(one.users, 1), draws[_user_sizes]),
             )
-            checked: list[Checked | None] = []
+            checks: list[MeasureCheck | None] = []
             for name, ratio, independent in ratios:
-                known = Known.of(past, ratio)
-                least, most = ratio_band(known, day.sessions, self.max_shape_factor, independent=independent)
-                checked.append(Checked(name, ratio(day), least=least, most=most))
+                earlier = PastMeasure.of(past, ratio)
+                least, most = ratio_band(earlier, day.sessions, self.max_shape_factor, independent=independent)
+                checks.append(MeasureCheck(name, ratio(day), least=least, most=most))
             weight = draws[_session_sizes] / day.sessions
-            checked += [
+            checks += [
                 check_share("events that repeat an item of their session", _repeats, day, past, 0.2, weight=weight),
                 check_share("events on items new to their session", _first_visits, day, past, 0.6, weight=weight),
                 *(
@@ -147,7 +147,7 @@ class DayShape:
                     for what, sizes in (("sessions", _session_sizes), ("histories of users", _user_sizes))
                 ),
             ]
-            return worst_of([one for one in checked if one], "shape", past)
+            return worst_of([check for check in checks if check], "shape", past)
 
         return compare_with_past(facts, self.warm_up_days, judge)
 
@@ -162,7 +162,7 @@ def _first_visits(day: DayProfile) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class CanonicalFacts:
-    """What a canonical day is judged by: counts from its record, and the findings of its contract."""
+    """Input of a canonical day's gates: counts from its record, and the findings of its contract."""
 
     digest: str
     rows: int
@@ -173,10 +173,10 @@ class CanonicalFacts:
     contract: tuple[Finding, ...]
     profile: DayProfile | None = None
     past: Past = NO_PAST
-    content: Events | None = None  # the events themselves, for gates that look at each
+    content: Events | None = None  # the events, for gates that check each of them
 
     def frame(self) -> pl.DataFrame:
-        """Return the events as people see them: ids as strings."""
+        """Return the decoded events, with ids as strings; empty if `content` is None."""
         return pl.DataFrame() if self.content is None else self.content.decoded()
 
 
@@ -205,23 +205,23 @@ class DayContract:
 
 @dataclass(frozen=True, slots=True)
 class FewestEvents:
-    """The fewest distinct events."""
+    """The minimum number of distinct events."""
 
     min_events: int
 
     def __call__(self, facts: CanonicalFacts) -> Result:
-        """Compare the number of distinct events with the fewest allowed."""
+        """Compare the number of distinct events with the minimum."""
         return at_least(facts.rows, self.min_events, setting="gates.min_events", what="number of distinct events")
 
 
 @dataclass(frozen=True, slots=True)
 class BadShare:
-    """The largest share of lines in quarantine."""
+    """The maximum share of lines in quarantine."""
 
     max_bad_share: float
 
     def __call__(self, facts: CanonicalFacts) -> Result:
-        """Compare the share of bad lines, and name the reasons with their counts."""
+        """Compare the share of bad lines with the limit; the message has the reasons with their counts."""
         share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
         what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
@@ -230,22 +230,22 @@ class BadShare:
 
 @dataclass(frozen=True, slots=True)
 class OutOfWindowShare:
-    """The largest share of events that belong to other days."""
+    """The maximum share of events that belong to other days."""
 
     max_out_of_window_share: float
 
     def __call__(self, facts: CanonicalFacts) -> Result:
-        """Compare the share of events of other days, and name the setting for files cut by a local day."""
+        """Compare the share of events of other days; the message names the setting for files split by local days."""
         late = facts.rejects.get("out_of_window", 0)
         share = late / (late + facts.events) if late else 0.0
-        advice = f" ({late:,} of other days: files cut by a local day need raw.spill_days = 1)" if late else ""
+        advice = f" ({late:,} of other days: files split by local days need raw.spill_days = 1)" if late else ""
         setting = "raw.max_out_of_window_share"
         return at_most(share, self.max_out_of_window_share, setting=setting, what=f"share of out_of_window{advice}")
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateShare:
-    """The largest share of exact duplicates among the events delivered."""
+    """The maximum share of exact duplicates among the delivered events."""
 
     max_duplicate_share: float
 

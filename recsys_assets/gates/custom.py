@@ -1,4 +1,4 @@
-"""Custom gates: pandera schemas and SQL that a team writes itself, judged on the rows that services are given."""
+"""Custom gates: a team's own pandera schemas and SQL, evaluated on the rows that are served."""
 
 import hashlib
 import importlib.util
@@ -22,56 +22,56 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 GROUP = "recsys_assets.gates"
-TABLE = "rows"  # what SQL calls the rows under judgement
+TABLE = "rows"  # name of the table in SQL
 
 
 class HasFrame(Protocol):
-    """Facts of a subject with rows."""
+    """Facts of a subject that has rows."""
 
     def frame(self) -> pl.DataFrame:
-        """Return the rows as people see them."""
+        """Return the decoded rows, with ids as strings."""
         ...
 
 
 def custom_gates(settings: Settings, row: TargetSettings, limits: GateSettings, subject: str) -> list[Gate[HasFrame]]:
     """Return the custom gates of one subject of a target: a kind, or "canonical".
 
-    Raises `ConfigurationError` naming the gate whose file or entry point is not there.
+    Raises `ConfigurationError` with the name of the gate if its file or entry point is missing.
     """
-    asked = {
-        name: one
-        for name, one in limits.custom.items()
-        if subject in one.kinds and (not one.targets or str(row.target) in one.targets)
+    gates = {
+        name: gate
+        for name, gate in limits.custom.items()
+        if subject in gate.kinds and (not gate.targets or str(row.target) in gate.targets)
     }
-    return [Gate(f"{CUSTOM_GATE}{name}", _rule(settings, name, one), one.mode) for name, one in asked.items()]
+    return [Gate(f"{CUSTOM_GATE}{name}", _rule(settings, name, gate), gate.mode) for name, gate in gates.items()]
 
 
 def _rule(settings: Settings, name: str, gate: CustomGate) -> Callable[[HasFrame], Result]:
     if gate.sql is not None:
         return SqlFindsNothing(gate.sql, gate.max_seconds)
-    where = str(gate.pandera)
+    location = str(gate.pandera)
     setting = f"gates.custom.{name}.pandera"
-    path, colon, attribute = where.rpartition(":")
+    path, colon, attribute = location.rpartition(":")
     if not colon:
-        return _installed(where, setting)
+        return _installed(location, setting)
     file = Path(settings.resolve(path))
     try:
         source = file.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{setting}: cannot read {file}: {error.strerror}; it is {where!r}") from error
+        raise ConfigurationError(f"{setting} = {location!r}: cannot read {file}: {error.strerror}") from error
     digest = hashlib.sha256(source).hexdigest()
-    return SchemaHolds(where, digest, lambda: getattr(_module(file, digest), attribute))
+    return SchemaHolds(location, digest, lambda: getattr(_module(file, digest), attribute))
 
 
 def _installed(name: str, setting: str) -> "SchemaHolds":
-    found = _entry_points()
-    if name not in found:
-        known = ", ".join(sorted(found)) or "none"
+    points = _entry_points()
+    if name not in points:
+        known = ", ".join(sorted(points)) or "none"
         raise ConfigurationError(
             f"{setting}: no installed package has an entry point {name!r} in {GROUP} (known are {known}); a schema in "
-            'a file is named as "file.py:NAME"'
+            'a file is written as "file.py:NAME"'
         )
-    point = found[name]
+    point = points[name]
     spec = importlib.util.find_spec(point.module)
     source = Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
     version = point.dist.version if point.dist else ""
@@ -85,14 +85,13 @@ def _entry_points() -> Mapping[str, EntryPoint]:
 
 @cache
 def _module(file: Path, digest: str) -> Any:
-    """Run a file of gates once in a process for each state of it; nothing of ours is looked up by its name."""
+    """Run a file of gates once per process and content; its module name is private, so that it shadows no module."""
     name = f"recsys_assets_gates_of_{digest[:16]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file: its name ends with .py")
-    sys.modules[name] = module = importlib.util.module_from_spec(
-        spec
-    )  # pandera's models look their annotations up there
+        raise ImportError(f"{file} is not a Python file: the name must end with .py")
+    # pandera's models look up their annotations in `sys.modules`.
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except BaseException:
@@ -103,36 +102,36 @@ def _module(file: Path, digest: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class SchemaHolds:
-    """A pandera schema of Polars: where it stands, and the digest of its source, so that a changed one judges again."""
+    """A pandera schema for Polars: its location, and the digest of its source, so that a change runs it again."""
 
     schema: str
     source: str
     load: Callable[[], Any] = field(metadata=NO_LIMIT, compare=False)
 
     def __call__(self, facts: HasFrame) -> Result:
-        """Validate all rows, lazily, and count every failure case; a schema that crashes refuses."""
+        """Validate all rows and count every failure case; a schema that crashes is a refusal."""
         return _guarded(lambda: _validated(self.load(), facts.frame()))
 
 
 @dataclass(frozen=True, slots=True)
 class SqlFindsNothing:
-    """SQL whose result is the rows that break the rule; it reads the table `rows`, and no file or network."""
+    """SQL that returns the rows that break the rule; it can read the table `rows`, but no file and no network."""
 
     sql: str
     max_seconds: float
 
     def __call__(self, facts: HasFrame) -> Result:
-        """Ask DuckDB, and count the rows that it returns; SQL that fails or takes too long refuses."""
-        return _guarded(lambda: _asked(self.sql, facts.frame(), max_seconds=self.max_seconds))
+        """Run the SQL in DuckDB and count the rows that it returns; SQL that fails or takes too long is a refusal."""
+        return _guarded(lambda: _run_sql(self.sql, facts.frame(), max_seconds=self.max_seconds))
 
 
 def _guarded(rule: Callable[[], Result]) -> Result:
-    """Return what a team's own code finds; whatever it raises is a refusal that no override is a way out of."""
+    """Return the result of a team's own code; any exception becomes a refusal that cannot be overridden."""
     try:
         return rule()
-    except Exception as error:  # noqa: BLE001 - the code of others: whatever it raises, the gate is named
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
         kind = type(error).__name__
-        remedy = '; repair it, or set {gate} = "off" in [gates.modes]'
+        remedy = '; fix it, or set {gate} = "off" in [gates.modes]'
         return Result(Verdict.REFUSED, None, f"it crashed with {kind}: {error}", remedy, compared={NOT_COMPARED: kind})
 
 
@@ -143,25 +142,25 @@ def _validated(schema: Any, frame: pl.DataFrame) -> Result:
     if not (
         isinstance(schema, pa.DataFrameSchema) or (isinstance(schema, type) and issubclass(schema, pa.DataFrameModel))
     ):
-        raise TypeError(f"{schema!r:.80} is no DataFrameSchema or DataFrameModel of pandera.polars")
+        raise TypeError(f"{schema!r:.80} is not a DataFrameSchema or DataFrameModel of pandera.polars")
     try:
         with judging_by_pandera():
             schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
-        for one in errors.schema_errors:
-            if one.reason_code is pa.errors.SchemaErrorReason.CHECK_ERROR:
-                raise RuntimeError(f"{one.check} found nothing: {one}") from errors
+        for failure in errors.schema_errors:
+            if failure.reason_code is pa.errors.SchemaErrorReason.CHECK_ERROR:
+                raise RuntimeError(f"{failure.check} could not be evaluated: {failure}") from errors
         counts = cases.group_by(pl.col("check").cast(pl.String), maintain_order=True).len()
         broken = "; ".join(f"{check} ({count:,})" for check, count in counts.iter_rows())
         sample = cases.select("column", "check", "failure_case", "index").head(SAMPLE_ROWS)
-        return _found(len(cases), len(frame), f"fail {broken}", sample)
-    return _found(0, len(frame), "keep the schema", None)
+        return _result(len(cases), len(frame), f"fail {broken}", sample)
+    return _result(0, len(frame), "keep the schema", None)
 
 
-def _asked(sql: str, frame: pl.DataFrame, *, max_seconds: float) -> Result:
+def _run_sql(sql: str, frame: pl.DataFrame, *, max_seconds: float) -> Result:
     try:
-        import duckdb  # noqa: PLC0415 - an extra, and only a build has to pay
+        import duckdb  # noqa: PLC0415 - an optional extra that only builds load
     except ImportError as error:
         raise ConfigurationError("SQL needs DuckDB: pip install 'recsys-assets[duckdb]'") from error
     with duckdb.connect(":memory:") as database:
@@ -175,13 +174,13 @@ def _asked(sql: str, frame: pl.DataFrame, *, max_seconds: float) -> Result:
             raise TimeoutError(f"it took longer than max_seconds = {max_seconds:g}") from error
         finally:
             timer.cancel()
-    return _found(len(offenders), len(frame), "break the rule" if len(offenders) else "keep the rule", offenders)
+    return _result(len(offenders), len(frame), "break the rule" if len(offenders) else "keep the rule", offenders)
 
 
-def _found(count: int, rows: int, what: str, sample: pl.DataFrame | None) -> Result:
-    found = f"{count:,} of {rows:,} rows {what}" if count else f"{rows:,} rows {what}"
+def _result(count: int, rows: int, outcome: str, sample: pl.DataFrame | None) -> Result:
+    message = f"{count:,} of {rows:,} rows {outcome}" if count else f"{rows:,} rows {outcome}"
     shown: tuple[Mapping[str, Scalar], ...] = ()
     if count and sample is not None:
-        shown = tuple(scalars(one) for one in sample.head(SAMPLE_ROWS).iter_rows(named=True))
+        shown = tuple(scalars(row) for row in sample.head(SAMPLE_ROWS).iter_rows(named=True))
     remedy = ": fix the input, or change the gate if the rows are right"
-    return Result(passes(ok=not count), count, found, remedy, count=count, sample=shown)
+    return Result(passes(ok=not count), count, message, remedy, count=count, sample=shown)

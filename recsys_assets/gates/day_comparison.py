@@ -1,7 +1,7 @@
-"""Comparison of a day with the ordinary days before it: limits from the past, and one result for several numbers.
+"""Comparison of a day with the ordinary days before it: limits from these days, and one result for several measures.
 
-A number of a small day is chance, on the day in question and on those before it alike. So every deviation of the past
-is scaled by the square root of its day's sessions, and days of few sessions are no measure of large ones.
+Measures of small days are noisy, both of the day to judge and of earlier days. So every deviation of an earlier day is
+scaled by the square root of its sessions, and days of few sessions are not used to judge large ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,29 +15,29 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Result, passes
 from recsys_assets.messages import plural
 
-FEWEST_EVENTS: Final = 20  # of a day: shares of fewer are chance
-MAD: Final = 1.4826  # times the median absolute deviation estimates the standard deviation
-_LIKE: Final = 5  # a day is compared with those of at least a fifth of its sessions
-_ENOUGH: Final = 20  # sessions, with which a day is compared with whatever its own size is
-_BEYOND: Final = 1.3  # times the largest deviation of the past is still ordinary
+FEWEST_EVENTS: Final = 20  # of a day; shares of fewer are chance
+MAD: Final = 1.4826  # factor from the median absolute deviation to the standard deviation
+_LIKE: Final = 5  # a day is compared with days of at least a fifth of its sessions
+_ENOUGH: Final = 20  # sessions; a day with at least as many is compared with days of any size
+_BEYOND: Final = 1.3  # factor on the largest deviation of ordinary days that is still ordinary
 _SURE: Final = 3.5  # standard errors
-_MOST_SCALE: Final = 3.0
-_CERTAIN: Final = 0.98  # a limit on a share that leaves one above it, unless ordinary days had more
+_MOST_SCALE: Final = 3.0  # maximum factor by which a deviation is scaled for the number of sessions
+_CERTAIN: Final = 0.98  # maximum limit on a share, unless ordinary days had more
 _REMEDY = (
-    ". The day does not ship, and the windows of later days leave it out: fix the input and build it again; or, if the "
-    "day is right, ship it by --override {gate}, and it is ordinary from then on"
+    ". The day does not ship, and the windows of later days exclude it: fix the input and build it again; or, if the "
+    "day is right, ship it by --override {gate}, and it counts as ordinary from then on"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Ordinary days before the one in question, newest first, and how many in a row were refused since the last."""
+    """The ordinary days before a day, newest first, and the number of consecutive refused days since the last one."""
 
     days: tuple[DayProfile, ...] = ()
     refused_in_a_row: int = 0
 
     def like(self, day: DayProfile) -> "Past":
-        """Return the days that say something about a day of so many sessions."""
+        """Return the days with enough sessions to be compared with `day`."""
         least = min(day.sessions / _LIKE, _ENOUGH)
         return Past(tuple(one for one in self.days if one.sessions >= least), self.refused_in_a_row)
 
@@ -49,22 +49,22 @@ Number: TypeAlias = Callable[[DayProfile], float | None]
 
 
 class HasProfile(Protocol):
-    """Facts that hold a day's profile and the days to compare it with; None where the day has no profile."""
+    """Facts with a day's profile and the days to compare it with; the profile is None if the day has none."""
 
     @property
     def profile(self) -> DayProfile | None:
-        """The day in question."""
+        """The profile of the day to judge."""
         ...
 
     @property
     def past(self) -> Past:
-        """Ordinary days before it."""
+        """The ordinary days before it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """One number of a day beside its limits; infinite limits are none."""
+class MeasureCheck:
+    """One measure of a day with its limits; an infinite limit does not apply."""
 
     name: str
     value: float
@@ -73,67 +73,69 @@ class Checked:
 
     @property
     def ok(self) -> bool:
-        """Whether the number keeps its limits."""
+        """Whether the value is within its limits."""
         return self.least <= self.value <= self.most
 
     @property
     def message(self) -> str:
-        """The number and its limits in words."""
+        """The value and its limits as text."""
         bounds = [f"at least {self.least:.3g}"] if self.least > float("-inf") else []
         bounds += [f"at most {self.most:.3g}"] if self.most < float("inf") else []
         return f"{self.name} is {self.value:.3g}, {' and '.join(bounds)} is usual"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One number of the ordinary days, each beside the sessions of its day."""
+class PastMeasure:
+    """The values of one measure on the ordinary days, with the number of sessions of each day."""
 
     values: tuple[float, ...]
     sessions: tuple[int, ...]
 
     @classmethod
-    def of(cls, past: Past, number: Callable[[DayProfile], float | None]) -> "Known":
-        """Return a number of the past's days, but of those that do not have it."""
-        found = [(value, one.sessions) for one in past.days if (value := number(one)) is not None]
-        return cls(tuple(value for value, _ in found), tuple(sessions for _, sessions in found))
+    def of(cls, past: Past, number: Callable[[DayProfile], float | None]) -> "PastMeasure":
+        """Return the values of the days that have one."""
+        pairs = [(value, day.sessions) for day in past.days if (value := number(day)) is not None]
+        return cls(tuple(value for value, _ in pairs), tuple(sessions for _, sessions in pairs))
 
     def deviation(self, deviations: Sequence[float], sessions: int, *, least_scale: float = 0.0) -> float:
-        """Return the largest deviation of the past, each as it would be on a day of so many sessions."""
-        scales = (min(sqrt(max(one, 1) / max(sessions, 1)), _MOST_SCALE) for one in self.sessions)
-        return max((by * max(scale, least_scale) for by, scale in zip(deviations, scales, strict=True)), default=0.0)
+        """Return the largest of the past deviations, each scaled to a day with `sessions` sessions."""
+        scales = (min(sqrt(max(count, 1) / max(sessions, 1)), _MOST_SCALE) for count in self.sessions)
+        return max(
+            (size * max(scale, least_scale) for size, scale in zip(deviations, scales, strict=True)), default=0.0
+        )
 
 
-def most_share(known: Known, sessions: int, rise: float, *, independent: float, sure: float = _SURE) -> float:
-    """Return the largest share that is ordinary: the past's most, scaled, and `rise` of what is left above it.
+def most_share(earlier: PastMeasure, sessions: int, rise: float, *, independent: float, sure: float = _SURE) -> float:
+    """Return the largest share that is ordinary: the scaled maximum of earlier days plus `rise` of the range above it.
 
-    Deviations are of the angle whose squared sine is the share, so that they mean the same for small and for large
-    shares. `independent` is how many independent draws the day's share rests on, `sure` how many standard errors of
-    them are still chance.
+    Deviations are those of the angle whose squared sine is the share (arcsine transformation), so that they mean the
+    same for small and for large shares. `independent` is the number of independent draws behind the day's share, `sure`
+    the number of standard errors that count as chance.
     """
-    centre = _angle(median(known.values))
-    largest = known.deviation([max(_angle(one) - centre, 0.0) for one in known.values], sessions)
+    centre = _angle(median(earlier.values))
+    largest = earlier.deviation([max(_angle(share) - centre, 0.0) for share in earlier.values], sessions)
     chance = sure / (2 * sqrt(max(independent, 1.0)))
     usual = _share(centre + largest)
     limit = max(_share(centre + max(_BEYOND * largest, chance)), usual + rise * (1 - usual))
-    return min(limit, max(_CERTAIN, *known.values))
+    return min(limit, max(_CERTAIN, *earlier.values))
 
 
 def check_share(
     name: str, share: Number, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0, sure: float = _SURE
-) -> Checked:
-    """Return a share of the day beside the most that is ordinary; `weight` is that of a session as a draw."""
-    known, own = Known.of(past, share), share(day)
-    if own is None or not known.values:
-        return Checked(f"share of {name}", 0.0)
-    limit = most_share(known, day.sessions, rise, independent=day.sessions * weight, sure=sure)
-    return Checked(f"share of {name}", own, most=limit)
+) -> MeasureCheck:
+    """Check a share of the day against the largest ordinary one; `weight` is the independent draws per session."""
+    earlier, own = PastMeasure.of(past, share), share(day)
+    if own is None or not earlier.values:
+        return MeasureCheck(f"share of {name}", 0.0)
+    limit = most_share(earlier, day.sessions, rise, independent=day.sessions * weight, sure=sure)
+    return MeasureCheck(f"share of {name}", own, most=limit)
 
 
-def ratio_band(known: Known, sessions: int, factor: float, *, independent: float) -> tuple[float, float]:
-    """Return the least and the largest ratio that is ordinary, on a scale of logarithms: at least `factor` wide."""
-    logs = [log(one) for one in known.values]
+def ratio_band(earlier: PastMeasure, sessions: int, factor: float, *, independent: float) -> tuple[float, float]:
+    """Return the smallest and the largest ordinary ratio: at least `factor` below and above the median."""
+    logs = [log(ratio) for ratio in earlier.values]
     centre = median(logs)
-    largest = known.deviation([abs(one - centre) for one in logs], sessions)
+    largest = earlier.deviation([abs(value - centre) for value in logs], sessions)
     width = max(1.5 * largest, 2.5 / sqrt(max(independent, 1.0)), log(factor))
     return exp(centre - width), exp(centre + width)
 
@@ -145,12 +147,12 @@ def shares_of(counts: Sequence[int]) -> list[float]:
 
 
 def mean_shares(days: Sequence[Sequence[int]]) -> list[float]:
-    """Return the mean share of each place, every day alike."""
+    """Return the mean share of each position; every day has the same weight."""
     return [sum(column) / max(len(days), 1) for column in zip(*map(shares_of, days), strict=True)]
 
 
 def distance(shares: Sequence[float], usual: Sequence[float]) -> float:
-    """Return the total variation distance: the share of events that would have to move to another place."""
+    """Return the total variation distance: the share of events that would have to move to another position."""
     return sum(abs(one - other) for one, other in zip(shares, usual, strict=True)) / 2
 
 
@@ -162,49 +164,51 @@ def check_distance(
     *,
     least_limit: float,
     independent: float,
-) -> Checked | None:
-    """Return how far a day's distribution is from the past's mean, beside what each ordinary day was from the others.
+) -> MeasureCheck | None:
+    """Check a day's distance from the mean distribution against the distance of each ordinary day from the others.
 
-    None where fewer than three days, or not the day itself, have one.
+    Returns None if the day has no distribution, or fewer than three ordinary days have one.
     """
     own = counts(day)
-    days = [(found, one.sessions) for one in past.days if (found := counts(one)) is not None]
-    if own is None or len(days) < 3:  # noqa: PLR2004 - of two days, each is all that the other is compared with
+    days = [(found, earlier.sessions) for earlier in past.days if (found := counts(earlier)) is not None]
+    if own is None or len(days) < 3:  # noqa: PLR2004 - two days can only be compared with each other
         return None
     others = [found for found, _ in days]
     apart = tuple(
         distance(shares_of(one), mean_shares(others[:place] + others[place + 1 :])) for place, one in enumerate(others)
     )
-    known = Known(apart, tuple(sessions for _, sessions in days))
-    usual = known.deviation(apart, day.sessions, least_scale=0.4)
+    distances = PastMeasure(apart, tuple(sessions for _, sessions in days))
+    usual = distances.deviation(apart, day.sessions, least_scale=0.4)
     chance = 1.8 / sqrt(max(independent, 1.0))
     limit = max(_BEYOND * usual, least_limit, min(chance, 0.97))
-    return Checked(name, distance(shares_of(own), mean_shares(others)), most=min(limit, 0.97))
+    return MeasureCheck(name, distance(shares_of(own), mean_shares(others)), most=min(limit, 0.97))
 
 
 def independent_draws(counts: Sequence[int]) -> float:
     """Return the effective number of groups, from events by group size in powers of two (Kish 1965).
 
-    It is their number if all are alike, and towards 1 when one has most.
+    It equals their number if all have the same size, and approaches 1 if one of them has most events.
     """
     squares = sum(events * (0.75 * 2**place if place else 1) for place, events in enumerate(counts))
     return sum(counts) ** 2 / squares if squares else 1.0
 
 
-def worst_of(checked: Sequence[Checked], what: str, past: Past) -> Result:
-    """Return one result for several numbers: all that are beyond their limits are named, or else the first."""
-    over = [one for one in checked if not one.ok]
-    named = over or list(checked[:1])
-    if not named:
-        return Result(Verdict.PASSED, None, f"too few sessions and events to judge the {what} by")
-    row = past.refused_in_a_row
+def worst_of(checks: Sequence[MeasureCheck], subject: str, past: Past) -> Result:
+    """Return one result for several measures: its message has all that are beyond their limits, or else the first."""
+    over = [check for check in checks if not check.ok]
+    listed = over or list(checks[:1])
+    if not listed:
+        return Result(Verdict.PASSED, None, f"too few sessions and events to judge the {subject}")
+    refused = past.refused_in_a_row
     streak = (
-        f"; {plural(row, 'day')} in a row {'was' if row == 1 else 'were'} refused before this one"
-        if row and over
+        f"; {plural(refused, 'day')} in a row {'was' if refused == 1 else 'were'} refused before this one"
+        if refused and over
         else ""
     )
-    message = f"{'; '.join(one.message for one in named)}; by {len(past.days)} ordinary days, {_range(past)}{streak}"
-    return Result(passes(ok=not over), round(named[0].value, 6), message, _REMEDY, count=len(over))
+    message = (
+        f"{'; '.join(check.message for check in listed)}; by {len(past.days)} ordinary days, {_range(past)}{streak}"
+    )
+    return Result(passes(ok=not over), round(listed[0].value, 6), message, _REMEDY, count=len(over))
 
 
 def compare_with_past(
@@ -215,9 +219,10 @@ def compare_with_past(
     fewest: int = FEWEST_EVENTS,
     any_size: bool = False,
 ) -> Result:
-    """Return what `judge` finds; a pass that says so for a day without profile, of too few events, or in warm-up.
+    """Return the result of `judge`; pass with a reason without a profile, with too few events or during warm-up.
 
-    Days are compared with those `like` them, or with `any_size` with all.
+    The day is compared with ordinary days of comparable size (`Past.like`), with `any_size` with all of them. `warm_up`
+    is the minimum number of such days, `fewest` the minimum number of events.
     """
     day = facts.profile
     if day is None or not day.events:

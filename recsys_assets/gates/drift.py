@@ -9,114 +9,114 @@ from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Result, passes
 from recsys_assets.settings.gates import DriftGate, DriftLimits, Mode
 
-_REMEDY = ": fix the input; if the change is meant, ship it by --override {gate}, or change gates.drift"
+_REMEDY = ": fix the input; if the change is intended, ship it by --override {gate}, or change gates.drift"
 
 
 @dataclass(frozen=True, slots=True)
 class NoBaseline:
-    """There is nothing to compare with: nothing of the kind is live, or (`fault`) what is live cannot be read."""
+    """Absence of a baseline: nothing of the kind is live, or (`fault`) the live artifact cannot be read."""
 
     fault: str | None = None
 
 
 class HasDrift(Protocol):
-    """Facts that hold a distance from the live release."""
+    """Facts with the distance from the live release."""
 
     @property
     def drift(self) -> Drift | NoBaseline:
-        """The distance, or why there is none."""
+        """The distance, or the reason for its absence."""
         ...
 
 
 def drift_gates(limits: DriftLimits) -> list[Gate[HasDrift]]:
-    """Return every drift gate under these limits, in the order of the report."""
+    """Return the drift gates with these limits, in the order of the report."""
     rules: dict[DriftGate, Callable[[HasDrift], Result]] = {
-        DriftGate.ROWS: RowsFactor(limits.max_rows_factor),
-        DriftGate.ITEMS: Items(limits.max_items_factor),
-        DriftGate.OVERLAP: Overlap(limits.min_overlap, limits.top_items),
-        DriftGate.RANK: Rank(limits.min_rank_correlation),
-        DriftGate.CHURN: Churn(limits.max_churn),
-        DriftGate.COVERAGE: Coverage(limits.min_coverage_ratio),
-        DriftGate.GINI: Gini(limits.max_gini_rise),
-        DriftGate.UNKNOWN: Unknown(limits.max_unknown_share),
+        DriftGate.ROWS: MaxRowsFactor(limits.max_rows_factor),
+        DriftGate.ITEMS: MaxItemsFactor(limits.max_items_factor),
+        DriftGate.OVERLAP: MinOverlap(limits.min_overlap, limits.top_items),
+        DriftGate.RANK: MinRankCorrelation(limits.min_rank_correlation),
+        DriftGate.CHURN: MaxChurn(limits.max_churn),
+        DriftGate.COVERAGE: MinCoverage(limits.min_coverage_ratio),
+        DriftGate.GINI: MaxGiniRise(limits.max_gini_rise),
+        DriftGate.UNKNOWN: MaxUnknownItems(limits.max_unknown_share),
     }
     return [Gate(gate.value, rule, limits.mode_of(gate), Mode.ADVISORY) for gate, rule in rules.items()]
 
 
 @dataclass(frozen=True, slots=True)
-class RowsFactor:
-    """How many times more or fewer rows than live."""
+class MaxRowsFactor:
+    """The maximum factor between the numbers of rows of the candidate and the live artifact."""
 
     max_rows_factor: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the factor between both numbers of rows."""
+        """Compare the factor with the limit."""
         return _judge(facts, lambda drift: _factor(drift.rows, self.max_rows_factor, "max_rows_factor", what="rows"))
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
-    """How many times more or fewer distinct items than live."""
+class MaxItemsFactor:
+    """The maximum factor between the numbers of distinct items of the candidate and the live artifact."""
 
     max_items_factor: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the factor between both numbers of items."""
+        """Compare the factor with the limit."""
         limit, what = self.max_items_factor, "distinct items"
         return _judge(facts, lambda drift: _factor(drift.items, limit, "max_items_factor", what=what))
 
 
 @dataclass(frozen=True, slots=True)
-class Overlap:
-    """The least share of live's strongest items among the new strongest."""
+class MinOverlap:
+    """The minimum share of the strongest live items that are among the strongest of the candidate."""
 
     min_overlap: float
     top_items: int
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the share of strongest items that stayed."""
-        what = f"share of live's {self.top_items} strongest items among the new strongest"
+        """Compare the share of shared strongest items with the limit."""
+        what = f"share of the {self.top_items} strongest live items among the new strongest"
         limits = f"min_overlap is {self.min_overlap:g}, top_items is {self.top_items}"
         return _judge(facts, lambda drift: _bound(drift.overlap, at_least=self.min_overlap, limits=limits, what=what))
 
 
 @dataclass(frozen=True, slots=True)
-class Rank:
-    """The least rank correlation of the items that both have."""
+class MinRankCorrelation:
+    """The minimum rank correlation of the shared items."""
 
     min_rank_correlation: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare Spearman's correlation of the items' strengths."""
+        """Compare Spearman's correlation of the items' strengths with the limit."""
         least, what = self.min_rank_correlation, "rank correlation with live"
         limits = f"min_rank_correlation is {least:g}"
         return _judge(facts, lambda drift: _bound(drift.rank_correlation, at_least=least, limits=limits, what=what))
 
 
 @dataclass(frozen=True, slots=True)
-class Churn:
-    """The largest share of changed members in the lists that both have."""
+class MaxChurn:
+    """The maximum share of changed members in lists with the same key."""
 
     max_churn: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the share of members that changed."""
-        what, limits = "share of changed members in lists that live has too", f"max_churn is {self.max_churn:g}"
+        """Compare the share of changed members with the limit."""
+        what, limits = "share of changed members in lists that are also live", f"max_churn is {self.max_churn:g}"
         return _judge(facts, lambda drift: _bound(drift.churn, at_most=self.max_churn, limits=limits, what=what))
 
 
 @dataclass(frozen=True, slots=True)
-class Coverage:
-    """The least coverage of the catalog, as a share of live's."""
+class MinCoverage:
+    """The minimum coverage of the catalog, as a share of the live coverage."""
 
     min_coverage_ratio: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the coverage with live's."""
+        """Compare the coverage with that of the live artifact."""
 
         def judge(drift: Drift) -> Result:
             new, live = drift.coverage.candidate, drift.coverage.live
-            message = f"coverage of the catalog is {new:.4g}, live's is {live:.4g}"
+            message = f"coverage of the catalog is {new:.4g}, live {live:.4g}"
             ok = new >= live * self.min_coverage_ratio
             return _result(new, ok=ok, message=message, limits=f"min_coverage_ratio is {self.min_coverage_ratio:g}")
 
@@ -124,17 +124,17 @@ class Coverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Gini:
-    """How much the Gini coefficient may rise over live's."""
+class MaxGiniRise:
+    """The maximum rise of the Gini coefficient over the live one."""
 
     max_gini_rise: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the concentration with live's."""
+        """Compare the concentration with that of the live artifact."""
 
         def judge(drift: Drift) -> Result:
             new, live = drift.gini.candidate, drift.gini.live
-            message = f"Gini is {new:.4g}, live's is {live:.4g}"
+            message = f"Gini is {new:.4g}, live {live:.4g}"
             ok = new <= live + self.max_gini_rise
             return _result(new, ok=ok, message=message, limits=f"max_gini_rise is {self.max_gini_rise:g}")
 
@@ -142,30 +142,30 @@ class Gini:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """The largest share of items that the live catalog does not know."""
+class MaxUnknownItems:
+    """The maximum share of items that are missing in the live catalog."""
 
     max_unknown_share: float
 
     def __call__(self, facts: HasDrift) -> Result:
-        """Compare the share of unknown items."""
-        most, what = self.max_unknown_share, "share of items that the live catalog does not know"
+        """Compare the share of unknown items with the limit."""
+        most, what = self.max_unknown_share, "share of items that are missing in the live catalog"
         limits = f"max_unknown_share is {most:g}"
         return _judge(facts, lambda drift: _bound(drift.unknown_share, at_most=most, limits=limits, what=what))
 
 
 def _judge(facts: HasDrift, rule: Callable[[Drift], Result]) -> Result:
-    """Return a rule's result, with the live release that was compared.
+    """Return the result of a rule, with the live release of the comparison.
 
-    Without a baseline it passes; a live release that cannot be read is as far off as can be, because nothing is known.
+    Without a baseline the result is a pass. A live release that cannot be read is a refusal: its distance is unknown.
     """
     drift = facts.drift
     if isinstance(drift, Drift):
-        found = rule(drift)
-        message = f"{found.message}; live is release {drift.release[:12]}"
-        return Result(found.verdict, found.value, message, _REMEDY, compared={"live_release": drift.release})
+        result = rule(drift)
+        message = f"{result.message}; live is release {drift.release[:12]}"
+        return Result(result.verdict, result.value, message, _REMEDY, compared={"live_release": drift.release})
     if drift.fault:
-        return Result(Verdict.REFUSED, None, f"the live release cannot be compared with: {drift.fault}", _REMEDY)
+        return Result(Verdict.REFUSED, None, f"the live release cannot be read: {drift.fault}", _REMEDY)
     return Result(Verdict.PASSED, None, NO_BASELINE)
 
 
@@ -174,7 +174,7 @@ def _result(value: float | None, *, ok: bool, message: str, limits: str) -> Resu
 
 
 def _factor(sides: Sides, limit: float, name: str, *, what: str) -> Result:
-    message = f"there are {sides.candidate:,.0f} {what}, live has {sides.live:,.0f}"
+    message = f"{sides.candidate:,.0f} {what}, {sides.live:,.0f} live"
     return _result(sides.candidate, ok=sides.factor <= limit, message=message, limits=f"{name} is {limit:g}")
 
 

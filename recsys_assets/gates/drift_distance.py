@@ -1,4 +1,4 @@
-"""Distance between the rows of an artifact and those of the live one: numbers only, no limits."""
+"""Distance between the rows of an artifact and the live one: measures without limits."""
 
 from dataclasses import dataclass
 
@@ -10,19 +10,19 @@ from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 
-_STATES = 2  # of a member in a list: named by the first side, and by the second too
+_STATES = 2  # of a member of a list: in the first side, and in the second side too
 ITEM = "item_id"
 _STRENGTHS = {ITEM: pl.String, "strength": pl.Float64}
-FEWEST_RANKED = 3  # two shared items correlate by 1 or -1, whatever they are
+FEWEST_RANKED = 3  # the correlation of two shared items is always 1 or -1
 
 
 def count_pairs(
     first: tuple[Numbers, Codes], second: tuple[Numbers, Codes], shared: tuple[Numbers, Numbers]
 ) -> Numbers:
-    """Return how many distinct pairs both sides have, and how many there are in all, over the shared lists.
+    """Return two numbers (int64): the distinct (list, member) pairs that both sides have, and those of either side.
 
-    Of each side: offsets and members, as codes of one dictionary. `shared[0][n]` is a list of the first side and
-    `shared[1][n]` the one of the second under the same key.
+    Each side is a pair of offsets (int64) and members (uint32), as codes of one dictionary. Only shared lists count:
+    `shared[0][n]` is a list of the first side and `shared[1][n]` the list of the second side with the same key.
     """
     size = int(max(first[1].max(initial=0), second[1].max(initial=0))) + 1
     counts = np.zeros(2, np.int64)
@@ -42,7 +42,7 @@ def _count(
     other_offsets, other_members = second
     kept = distinct = 0
     for n in range(len(shared[0])):
-        met = _STATES * n + 1  # higher than every mark of the lists before
+        met = _STATES * n + 1  # higher than every mark of earlier lists
         here, there = shared[0][n], shared[1][n]
         for place in range(offsets[here], offsets[here + 1]):
             if marks[members[place]] < met:
@@ -59,7 +59,7 @@ def _count(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
-    """The live release, its rows of the same kind, and the items it knows: its catalog's, else those of the rows."""
+    """The live release, its rows of the same kind, and its items: those of its catalog, or else those of the rows."""
 
     release: str
     rows: Rows | Vectors
@@ -68,45 +68,45 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """One number of the candidate and of live."""
+    """One measure of the candidate and of the live artifact."""
 
     candidate: float
     live: float
 
     @property
     def factor(self) -> float:
-        """How many times the larger one is the smaller one; infinite if only one is 0."""
+        """The larger value divided by the smaller one: 1 if both are 0, infinite if only one is."""
         low, high = sorted((self.candidate, self.live))
         return 1.0 if high == low else high / low if low else float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """All numbers of one comparison; None where there is nothing to compare."""
+    """All measures of one comparison; None where there is nothing to compare."""
 
     release: str
     rows: Sides
     items: Sides
-    overlap: float | None  # share of live's strongest items among the candidate's strongest
-    rank_correlation: float | None  # Spearman's, over the items that both name
+    overlap: float | None  # share of the strongest live items among the candidate's strongest
+    rank_correlation: float | None  # Spearman's, over the items that both have
     churn: float | None  # Jaccard distance of (key, member) pairs, over the keys that both have
-    coverage: Sides  # share of the catalog that is named
+    coverage: Sides  # share of the catalog's items that appear in the rows
     gini: Sides
     unknown_share: float | None  # share of the candidate's items that are not in the catalog
 
 
 def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Drift:
-    """Return how far `rows` lie from live's rows of the same shape.
+    """Measure the distance of `rows` from the live rows of the same shape.
 
-    An item's strength is the sum of its values, or the number of lists that name it where members have no value, or
-    the length of its vector (turning all vectors together changes their directions and no length); of equally strong
-    items the first by id counts. Gini: 0 when all items are equally strong, towards 1 when one has it all. Spearman's
-    correlation gives equal strengths their mean rank.
+    The strength of an item is the sum of its values. Where members have no value it is the number of lists that contain
+    the item, and for vectors the length of the vector, which does not change if all vectors are rotated together. Ties
+    are broken by id. The Gini coefficient is 0 if all items are equally strong and approaches 1 if one item has all
+    strength. Spearman's correlation gives equal strengths their mean rank.
     """
     new, old = item_strengths(rows), item_strengths(live.rows)
     both = new.join(old, on=ITEM, suffix="_live")
-    known = new.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
-    known_live = old.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    covered = new.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
+    covered_live = old.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
     catalog = max(len(live.catalog), 1)
     return Drift(
         release=live.release,
@@ -115,16 +115,16 @@ def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Dr
         overlap=_overlap(new, old, top_items),
         rank_correlation=_spearman(both),
         churn=_churn(rows, live.rows),
-        coverage=Sides(known / catalog, known_live / catalog),
+        coverage=Sides(covered / catalog, covered_live / catalog),
         gini=Sides(_gini(new), _gini(old)),
-        unknown_share=1 - known / new.height if new.height else None,
+        unknown_share=1 - covered / new.height if new.height else None,
     )
 
 
 def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
     """Return `item_id` (String, distinct) and `strength` (Float64), strongest first, ties by id."""
     if isinstance(rows, Vectors):
-        return _longest(rows)
+        return _vector_lengths(rows)
     shape = rows.shape
     if shape.column == ITEM:
         codes, ids = rows.members, rows.member_ids
@@ -135,12 +135,12 @@ def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
         codes = np.repeat(rows.keys, np.diff(rows.offsets))
         ids, weights = rows.key_ids, None
     strengths = np.bincount(codes, weights=weights, minlength=len(ids)).astype(np.float64)
-    named = np.bincount(codes, minlength=len(ids)) > 0
-    frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(named))
+    present = np.bincount(codes, minlength=len(ids)) > 0
+    frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(present))
     return frame.sort("strength", ITEM, descending=[True, False])
 
 
-def _longest(vectors: Vectors) -> pl.DataFrame:
+def _vector_lengths(vectors: Vectors) -> pl.DataFrame:
     table = vectors.tables.get(ITEM)
     if table is None:
         return pl.DataFrame(schema=_STRENGTHS)
@@ -157,13 +157,13 @@ def _spearman(both: pl.DataFrame) -> float | None:
         return None
     ranks = both.select(pl.col("strength", "strength_live").rank("average")).to_numpy()
     if (ranks == ranks[0]).all(axis=0).any():
-        return None  # one side ranks nothing
+        return None  # all strengths of one side are equal
     return float(np.corrcoef(ranks, rowvar=False)[0, 1])
 
 
 def _churn(rows: Rows | Vectors, live: Rows | Vectors) -> float | None:
     if isinstance(rows, Vectors) or isinstance(live, Vectors) or not rows.shape.key:
-        return None  # one list, or none at all
+        return None  # kinds without keyed lists
     ids = pl.DataFrame({"id": rows.member_ids}).with_row_index("code")
     known = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
     unknown = pl.Series(np.arange(len(ids), len(ids) + len(known), dtype=np.uint32))
@@ -173,10 +173,10 @@ def _churn(rows: Rows | Vectors, live: Rows | Vectors) -> float | None:
 
 
 def _shared(rows: Rows, live: Rows) -> tuple[Numbers, Numbers]:
-    """Return the lists of either side that have the same key."""
+    """Return the indices of the lists of both sides that have the same key, pair by pair."""
     sides = [
-        pl.DataFrame({"key": one.key_ids.gather(pl.Series(one.keys)), side: np.arange(len(one.keys))})
-        for side, one in (("new", rows), ("live", live))
+        pl.DataFrame({"key": lists.key_ids.gather(pl.Series(lists.keys)), side: np.arange(len(lists.keys))})
+        for side, lists in (("new", rows), ("live", live))
     ]
     both = sides[0].join(sides[1], on="key")
     return both["new"].to_numpy(), both["live"].to_numpy()

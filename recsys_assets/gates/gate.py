@@ -1,7 +1,7 @@
-"""One gate: a name, a rule with typed limits, an enforcement mode; and the policy, the gates of one subject.
+"""Gates (a name, a rule with typed limits and an enforcement mode) and policies (the gates of one subject).
 
-A rule is a frozen dataclass: its fields are its limits, and calling it with the facts of a subject gives its result. A
-limit that is absent is an error when the rule is made, and the digest of a policy covers all that its rules can read.
+A rule is a frozen dataclass: its fields are its limits, and calling it with the facts of a subject returns its result.
+A missing limit is an error when the rule is created, and the digest of a policy covers every limit of its rules.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from recsys_assets.evidence import MODE, OVERRIDDEN, Finding, GateReport, Scalar
 from recsys_assets.messages import plural
 from recsys_assets.settings.gates import Mode
 
-NO_LIMIT = {"limit": False}  # metadata of a field of a rule that is no limit, so that the policy does not hold it
+NO_LIMIT = {"limit": False}  # metadata of a rule's field that is not a limit, so that it is not part of the policy
 Facts_contra = TypeVar("Facts_contra", contravariant=True)
 Judged = TypeVar("Judged")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a rule found: a verdict as if the gate were required, the number, and a sentence for people."""
+    """Result of a rule: the verdict as if the gate were required, the measured value, and a message for people."""
 
     verdict: Verdict
     value: Scalar
@@ -31,12 +31,14 @@ class Result:
     remedy: str = ""  # the next step, added to the message of a refusal; {gate} in it is the name of the gate
     count: int | None = None  # exact number of offending rows; None: 1 unless it passed
     sample: tuple[Mapping[str, Scalar], ...] = ()
-    compared: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # with what, beside the limits
+    compared: Mapping[str, Scalar] = field(
+        default_factory=dict[str, Scalar]
+    )  # what the value was compared with, in addition to the limits
 
 
 @dataclass(frozen=True, slots=True)
 class Gate(Generic[Facts_contra]):
-    """A named rule with its enforcement mode; `default` is the mode that the gate has unless a setting changes it."""
+    """A named rule with its enforcement mode; `default` is the mode without any setting."""
 
     name: str
     rule: Callable[[Facts_contra], Result]  # a frozen dataclass
@@ -45,16 +47,16 @@ class Gate(Generic[Facts_contra]):
 
     @property
     def params(self) -> dict[str, Scalar]:
-        """The limits as a policy and a finding hold them; a table of limits becomes one entry per key.
+        """The limits as stored in policies and findings; a table of limits becomes one entry per key.
 
-        The mode of a gate that is required by default is written only where it is another, so that reports of stores
-        from before gates had modes still prove what they proved.
+        The mode of a gate that is required by default is only included if it differs. So the digests of reports that
+        were written before gates had modes are still valid.
         """
         limits = _limits_of(self.rule)
         return limits if self.mode is self.default is Mode.REQUIRED else {MODE: self.mode.value, **limits}
 
     def judge(self, facts: Facts_contra) -> Finding:
-        """Return the finding about these facts; a gate that is advisory advises where its rule refuses."""
+        """Return the finding about these facts; an advisory gate advises where its rule refuses."""
         result = self.rule(facts)
         refused = result.verdict is Verdict.REFUSED
         return Finding(
@@ -70,53 +72,53 @@ class Gate(Generic[Facts_contra]):
 
 @dataclass(frozen=True, slots=True)
 class Policy(Generic[Facts_contra]):
-    """The gates of one subject: an artifact kind, "canonical", or a candidate as a whole; by name, in their order."""
+    """The gates of one subject (an artifact kind, "canonical", or a whole candidate), by name and in order."""
 
     subject: str
     gates: Mapping[str, Gate[Facts_contra]]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of subject, names and limits."""
+        """SHA-256 (hex) of the subject and of the gates' names and limits."""
         gates = {name: gate.params for name, gate in self.gates.items()}
         text = msgspec.json.encode([self.subject, gates], order="deterministic")
         return hashlib.sha256(text).hexdigest()
 
     def judge(self, version: str, facts: Facts_contra, *, numbers: Mapping[str, Scalar] | None = None) -> GateReport:
-        """Return the report about the subject at `version`: one finding per gate, in their order."""
+        """Return the report about the subject at `version`: one finding per gate, in the order of the gates."""
         findings = tuple(gate.judge(facts) for gate in self.gates.values())
         return GateReport(self.subject, version, findings, policy=self.digest, facts=numbers or {})
 
 
 def in_force(gates: Iterable[Gate[Judged]], modes: Mapping[str, Mode]) -> dict[str, Gate[Judged]]:
-    """Return the gates that are not off, by name; `modes`, by gate, have precedence over the gates' own."""
-    chosen = [Gate(one.name, one.rule, modes.get(one.name, one.mode), one.default) for one in gates]
+    """Return the gates that are not off, by name; `modes`, by gate name, override the gates' own."""
+    chosen = [Gate(gate.name, gate.rule, modes.get(gate.name, gate.mode), gate.default) for gate in gates]
     return {gate.name: gate for gate in chosen if gate.mode is not Mode.OFF}
 
 
 def undecided(report: GateReport) -> tuple[Finding, ...]:
-    """Return the findings of required gates that only advise: there was too little to decide by."""
-    advised = (found for found in report.findings if found.verdict is Verdict.ADVISED)
-    return tuple(one for one in advised if one.params.get(MODE) == Mode.REQUIRED and OVERRIDDEN not in one.params)
+    """Return the findings of required gates that only advise, because there was too little data to decide."""
+    advised = (finding for finding in report.findings if finding.verdict is Verdict.ADVISED)
+    return tuple(item for item in advised if item.params.get(MODE) == Mode.REQUIRED and OVERRIDDEN not in item.params)
 
 
 def passes(*, ok: bool) -> Verdict:
-    """Return the verdict of a comparison that holds or does not."""
+    """Return `PASSED` if `ok`, else `REFUSED`."""
     return Verdict.PASSED if ok else Verdict.REFUSED
 
 
 def at_least(value: float, limit: float, *, setting: str, what: str) -> Result:
-    """Return a result that passes if `value` is not below the limit that the configuration holds as `setting`."""
+    """Return a result that passes if `value` is not below the limit of the configuration key `setting`."""
     return _compare(value, limit, ok=value >= limit, setting=setting, what=what, word="at least")
 
 
 def at_most(value: float, limit: float, *, setting: str, what: str) -> Result:
-    """Return a result that passes if `value` is not above the limit that the configuration holds as `setting`."""
+    """Return a result that passes if `value` is not above the limit of the configuration key `setting`."""
     return _compare(value, limit, ok=value <= limit, setting=setting, what=what, word="at most")
 
 
 def same(found: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: str) -> Result:
-    """Return a result that passes if every expected value was found; the message names those that differ."""
+    """Return a result that passes if every expected value is found; the message lists those that differ."""
     wrong = {key: found.get(key) for key, value in expected.items() if found.get(key) != value}
     message = ", ".join(f"{key} is {value!r}, expected {expected[key]!r}" for key, value in wrong.items())
     return Result(
@@ -129,7 +131,7 @@ def same(found: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: s
 
 
 def merged(findings: tuple[Finding, ...], *, what: str) -> Result:
-    """Return one result for a contract's many rules: exact counts added up, every broken rule named, samples kept."""
+    """Return one result for all rules of a contract: the sum of exact counts, every broken rule, and all samples."""
     broken = [f for f in findings if not f.ok]
     rows = sum(f.count for f in broken)
     message = "; ".join(f"{f.gate}: {f.message}" for f in broken)
@@ -143,7 +145,7 @@ def merged(findings: tuple[Finding, ...], *, what: str) -> Result:
 
 
 def shown(value: float) -> str:
-    """Write whole numbers whole, shares in four digits."""
+    """Format whole numbers as integers, and others with four significant digits."""
     return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
 
 
@@ -155,12 +157,12 @@ def _compare(value: float, limit: float, *, ok: bool, setting: str, what: str, w
 
 def _limits_of(rule: Any) -> dict[str, Scalar]:
     limits: dict[str, Scalar] = {}
-    for one in fields(rule):
-        if not one.metadata.get("limit", True):
+    for limit in fields(rule):
+        if not limit.metadata.get("limit", True):
             continue
-        value = getattr(rule, one.name)
+        value = getattr(rule, limit.name)
         if isinstance(value, Mapping):
             limits.update(value)
         else:
-            limits[one.name] = value.value if isinstance(value, Enum) else value
+            limits[limit.name] = value.value if isinstance(value, Enum) else value
     return limits

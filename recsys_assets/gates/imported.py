@@ -1,4 +1,4 @@
-"""Gates of an imported artifact: form, contract, compatibility with live, rows, size, age, drift of rows."""
+"""Gates of an imported artifact: form, contract, compatibility with the live one, rows, size, age, drift of rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from recsys_assets.settings.target import TargetSettings
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """What is live of the kind: its release, and what its file held; `fault` says why that is not known."""
+    """The live file of the kind: its release, fields (name to type) and rows; `fault` says why they are unknown."""
 
     release: str
     fields: Mapping[str, str]
@@ -33,7 +33,7 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class ImportFacts:
-    """What an imported artifact is judged by, all of it read from the stored bytes but for the file's age."""
+    """Input of an imported artifact's gates; everything except the age of the file is read from the stored bytes."""
 
     kind: str
     version: str
@@ -42,15 +42,15 @@ class ImportFacts:
     age_days: int
     previous: Previous | None
     rules: ImportSettings
-    data: bytes = b""  # the file itself, for gates that look at each row
+    data: bytes = b""  # the content of the file, for gates that check each row
 
     def frame(self) -> pl.DataFrame:
-        """Return the rows of the file, as its format has them."""
+        """Return the rows of the file, with its own columns and types."""
         return pl.DataFrame(pl.from_arrow(read_table(self.data, self.rules.format, name=self.kind)))
 
     @property
     def drift(self) -> Drift | NoBaseline:
-        """The distance from live in rows, which is all that files of any content have in common."""
+        """The distance from the live file in rows, the only measure that exists for files of any content."""
         before, rows = self.previous, self.content.rows
         if before is None or before.rows is None or rows is None:
             return NoBaseline(before.fault if before else None)
@@ -59,7 +59,7 @@ class ImportFacts:
 
 
 def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[ImportFacts]:
-    """Return the gates of an imported kind; `ConfigurationError` for a contract that cannot be read."""
+    """Return the gates of an imported kind; raises `ConfigurationError` for an invalid contract."""
     rules = settings.imports[kind]
     check_contract(rules.contract, form=rules.format, key=f"imports.{kind}.contract")
     gates = [
@@ -68,7 +68,7 @@ def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[
         Gate("compatible", Compatible(rules.allow_breaking)),
         Gate("not_empty", ImportNotEmpty(rules.min_rows)),
         Gate("size", ImportSize(rules.max_bytes)),
-        Gate("age", Age(rules.max_age_days)),
+        Gate("age", MaxFileAge(rules.max_age_days)),
     ]
     limits = settings.gates_for(row)
     drift = [gate for gate in drift_gates(limits.drift.of_kind(kind)) if gate.name == DriftGate.ROWS]
@@ -79,18 +79,18 @@ def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[
 
 @dataclass(frozen=True, slots=True)
 class ImportForm:
-    """The form of the file, which its version ends with."""
+    """The expected form of the file, which is the suffix of its version."""
 
     form: str
 
     def __call__(self, facts: ImportFacts) -> Result:
-        """Compare the form of what was registered with the configured one."""
+        """Compare the form of the registered file with the configured one."""
         return same({"form": form_of(facts.version)}, {"form": self.form}, what="the file's form")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportContract:
-    """The contract of the file's content, as the configuration has it."""
+    """The configured contract of the file's content."""
 
     format: ImportFormat
     contract: Mapping[str, Scalar]
@@ -98,12 +98,12 @@ class ImportContract:
     def __call__(self, facts: ImportFacts) -> Result:
         """Compare the fields of the file with the contract."""
         faults = contract_faults(facts.rules.contract, facts.content.fields, form=self.format)
-        return _by_field(faults, facts, ok="keeps its contract", what="breaks its contract")
+        return _by_field(faults, facts, ok="keeps its contract", broken="breaks its contract")
 
 
 @dataclass(frozen=True, slots=True)
 class Compatible:
-    """Whether the file may break those who read the live one."""
+    """Compatibility with the live file; `allow_breaking` turns a breaking change into an advice."""
 
     allow_breaking: bool
 
@@ -113,32 +113,32 @@ class Compatible:
         if before is None:
             return Result(Verdict.PASSED, None, "nothing of the kind is live", count=0)
         if before.fault:
-            message = f"the live release cannot be compared with: {before.fault}"
+            message = f"the live release cannot be read: {before.fault}"
             return Result(Verdict.ADVISED, None, message, count=0)
         faults = breaking_changes(before.fields, facts.content.fields, rules.contract, form=rules.format)
-        what = f"cannot be read as the live one of release {before.release[:12]} is"
-        found = _by_field(faults, facts, ok="can be read as the live one is", what=what)
-        if found.verdict is Verdict.PASSED or not self.allow_breaking:
-            return found
-        return Result(Verdict.ADVISED, found.value, f"allowed: {found.message}", count=found.count)
+        outcome = f"is not compatible with the live one of release {before.release[:12]}"
+        result = _by_field(faults, facts, ok="is compatible with the live one", broken=outcome)
+        if result.verdict is Verdict.PASSED or not self.allow_breaking:
+            return result
+        return Result(Verdict.ADVISED, result.value, f"allowed: {result.message}", count=result.count)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportNotEmpty:
-    """The fewest rows; bytes of which nothing is known must only be there."""
+    """The minimum number of rows; a file of the format `bytes` must only have at least one byte."""
 
     min_rows: int
 
     def __call__(self, facts: ImportFacts) -> Result:
-        """Compare the number of rows with the fewest allowed."""
+        """Compare the number of rows with the minimum."""
         if facts.rules.format is ImportFormat.BYTES:
-            return at_least(facts.size, 1, setting="bytes", what="size in bytes, of bytes without rows")
+            return at_least(facts.size, 1, setting="bytes", what="size in bytes of a file without rows")
         return at_least(facts.content.rows or 0, self.min_rows, setting="min_rows", what="number of rows")
 
 
 @dataclass(frozen=True, slots=True)
 class ImportSize:
-    """The largest file, in bytes."""
+    """The maximum size of the file, in bytes."""
 
     max_bytes: int
 
@@ -148,8 +148,8 @@ class ImportSize:
 
 
 @dataclass(frozen=True, slots=True)
-class Age:
-    """The oldest file, in days."""
+class MaxFileAge:
+    """The maximum age of the file, in days."""
 
     max_age_days: int
 
@@ -158,9 +158,9 @@ class Age:
         return at_most(facts.age_days, self.max_age_days, setting="max_age_days", what="age of the file in days")
 
 
-def _by_field(faults: Sequence[str], facts: ImportFacts, *, ok: str, what: str) -> Result:
-    remedy = f"have it fixed, or change imports.{facts.kind} if the change is meant"
-    message = f"the file {what}: {'; '.join(faults)}; {remedy}"
+def _by_field(faults: Sequence[str], facts: ImportFacts, *, ok: str, broken: str) -> Result:
+    remedy = f"have it fixed, or change imports.{facts.kind} if the change is intended"
+    message = f"the file {broken}: {'; '.join(faults)}; {remedy}"
     return Result(
         passes(ok=not faults),
         len(faults),
@@ -171,7 +171,7 @@ def _by_field(faults: Sequence[str], facts: ImportFacts, *, ok: str, what: str) 
 
 
 def find_rules(settings: Settings, row: TargetSettings, kind: str) -> ImportSettings:
-    """Return what is configured of an imported kind of a target; `ConfigurationError` lists the known ones."""
+    """Return the settings of an imported kind of a target; raises `ConfigurationError` that lists the known kinds."""
     known = settings.imports_for(row)
     if kind not in known:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Policies of a target: which gates judge its days, artifacts and candidates, by the settings in force."""
+"""Policies of a target: the gates of its days, artifacts and candidates under the current settings."""
 
 from recsys_assets.evidence import CANONICAL
 from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
@@ -29,7 +29,7 @@ def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[Canonica
 
 
 def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy[ArtifactFacts]:
-    """Return the gates of one artifact kind of a target; `params` are the ones that the kind is built with."""
+    """Return the gates of one artifact kind of a target; `params` are the parameters that the kind is built with."""
     limits = settings.gates_for(row)
     may_be_empty = KINDS[kind].may_be_empty if kind in KINDS else ""
     own = artifact_gates(limits, row, kind, params, may_be_empty=may_be_empty)
@@ -42,13 +42,13 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
 
 
 def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy[Rehearsed | NotLoaded]:
-    """Return the gates of the rehearsal of a target's candidates; without any if it is off."""
+    """Return the rehearsal gates of a target's candidates; a policy without gates if the rehearsal is off."""
     limits = settings.gates_for(row)
     return Policy(REHEARSAL, rehearsal_gates(limits.rehearsal, settings.kinds_for(row), limits.modes))
 
 
 def backtest_policy(settings: Settings, row: TargetSettings) -> Policy[Backtested | NotTested]:
-    """Return the gates of the back-test of a target's candidates: of each kind that orders items, and their blend."""
+    """Return the back-test gates of a target's candidates: one per kind that ranks items, and one for their blend."""
     ranked = [name for name in settings.artifacts.kinds if name in KINDS and KINDS[name].description.orders_items]
     limits = settings.gates_for(row)
     return Policy(BACKTEST, backtest_gates(limits.backtest, ranked, limits.modes))

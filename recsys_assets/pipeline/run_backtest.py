@@ -9,7 +9,7 @@ from time import monotonic
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, GateReport, Scalar
-from recsys_assets.gates.backtest import Backtested, Measured, NotTested, Why
+from recsys_assets.gates.backtest import Backtested, Measured, NotComparedReason, NotTested
 from recsys_assets.gates.policy import backtest_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.pipeline.backtest_arms import (
@@ -63,7 +63,7 @@ def backtest_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
     try:
         outcome = _compare_with_live(context, candidate)
     except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
-        outcome = NotTested(Why.FAILED, f"there was no back-test: {error}")
+        outcome = NotTested(NotComparedReason.FAILED, f"there was no back-test: {error}")
     facts = outcome.facts if isinstance(outcome, Backtested) else {}
     return policy.judge(release, outcome, numbers=facts)
 
@@ -88,12 +88,12 @@ def compare_on_held_out(
         held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
         message = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
-        return NotTested(Why.INCONCLUSIVE, message)
+        return NotTested(NotComparedReason.INCONCLUSIVE, message)
     if len({*candidate.user_keys, *baseline.user_keys, held.user_key}) > 1:
         message = (
             f"users of {held.message}, the candidate and release {baseline.release[:12]} are not hashed by one key"
         )
-        return NotTested(Why.INCONCLUSIVE, f"{message}: rebuild the days that have another key")
+        return NotTested(NotComparedReason.INCONCLUSIVE, f"{message}: rebuild the days that have another key")
     at = Window(day, day).end
     new = (
         load_trial(store, row.target, candidate.versions, at=at)
@@ -109,9 +109,9 @@ def compare_on_held_out(
 def _compare_with_live(context: DayContext, candidate: Arm) -> Backtested | NotTested:
     live = live_arm(context.store, context.target)
     if live is None:
-        return NotTested(Why.NOTHING_TO_LOSE, NO_BASELINE)
+        return NotTested(NotComparedReason.NOTHING_TO_LOSE, NO_BASELINE)
     if live.release == candidate.release:
-        return NotTested(Why.NOTHING_TO_LOSE, "this very release is live")
+        return NotTested(NotComparedReason.NOTHING_TO_LOSE, "this very release is live")
     result = compare_on_held_out(context, candidate=candidate, baseline=live)
     return result if isinstance(result, NotTested) else _measured(result)
 
@@ -204,7 +204,7 @@ def backtest_days(
         try:
             yield _test(DayContext(store, settings, row, day), live)
         except (CorruptObjectError, LimitExceededError, NotFoundError) as error:
-            yield DayTested(day, "", NotTested(Why.FAILED, str(error)))
+            yield DayTested(day, "", NotTested(NotComparedReason.FAILED, str(error)))
 
 
 def _test(context: DayContext, live: Arm | None) -> DayTested:
@@ -214,7 +214,7 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
     if candidate is None:
         return DayTested(day, "", _not_staged(store, row.target, day))
     baselines = {LIVE: live, str(before): staged_arm(store, row.target, before, kinds=kinds)}
-    tested = DayTested(day, "", NotTested(Why.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
+    tested = DayTested(day, "", NotTested(NotComparedReason.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
     for only, (name, baseline) in product((True, False), baselines.items()):
         if baseline is None or baseline.release == candidate.release:
             continue
@@ -228,7 +228,9 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
 def _not_staged(store: ObjectStore, target: Target, day: date) -> NotTested:
     """Return the reason why a day has nothing to compare; a rebuild is suggested only if it has events."""
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
-        return NotTested(Why.FAILED, f"{day} has not staged every kind: build it")
+        return NotTested(NotComparedReason.FAILED, f"{day} has not staged every kind: build it")
     if find_document(store, raw_record_key(day), RawRecord) is not None:
-        return NotTested(Why.INCONCLUSIVE, f"{day} has no events of {target}")
-    return NotTested(Why.INCONCLUSIVE, f"nothing was read of {day}: no file came, or the day was never built")
+        return NotTested(NotComparedReason.INCONCLUSIVE, f"{day} has no events of {target}")
+    return NotTested(
+        NotComparedReason.INCONCLUSIVE, f"nothing was read of {day}: no file came, or the day was never built"
+    )

@@ -212,7 +212,7 @@ def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is
     assert "held_out" in kept.facts
     assert "## Backtest" in markdown_of(result, "shop__home__manifest")
     unsure = {line.asset: line.message for line in read_result(result, after(1)) if line.state == "unsure"}
-    assert "undecided: not sure beside live: nDCG@" in unsure["shop/home/manifest backtest"], (
+    assert "undecided: inconclusive against the live release: nDCG@" in unsure["shop/home/manifest backtest"], (
         "what a required gate could not decide is not silent"
     )
 

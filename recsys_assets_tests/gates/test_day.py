@@ -256,8 +256,7 @@ def test_live_is_worth_two_fifths_to_one_and_a_half_of_the_usual_on_an_ordinary_
 def test_what_live_is_worth_is_refused_by_name_and_number():
     message = judged_by_live({"cooc": score(0.0)}).message
     assert (
-        "worth of live's cooc on the day beside chance (1: as usual; 0: ids shuffled, renamed or foreign) is 0"
-        in message
+        "worth of live's cooc on the day over chance (1: as usual; 0: ids shuffled, renamed or foreign) is 0" in message
     )
     assert "at least 0.4" in message
 

@@ -187,7 +187,7 @@ def test_too_few_sessions_are_refused_only_where_the_policy_says_so(live):
     assert {f.verdict for f in live.report(SECOND).findings} == {Verdict.ADVISED}
     live.configure(CONFIG.replace("min_samples = 100", 'min_samples = 100\ninconclusive = "required"'))
     live.build(THIRD, RingDay(sessions=300))
-    assert "not sure beside live" in live.refusal(THIRD)
+    assert "inconclusive against the live release" in live.refusal(THIRD)
 
 
 SPOILT = [
