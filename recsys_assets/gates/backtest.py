@@ -93,7 +93,7 @@ def _gate(limits: BacktestSettings, name: str) -> Gate[Backtested | NotTested]:
 
 @dataclass(frozen=True, slots=True)
 class NotWorse:
-    """How much worse than the live release one recommender may be, and how that is measured."""
+    """The maximum loss of one recommender against the live release, and the parameters of the measurement."""
 
     recommender: str = field(metadata=NO_LIMIT)
     inconclusive: Mode

@@ -97,7 +97,7 @@ def _check_alone(day: DayProfile, past: Past) -> MeasureCheck:
         return profile.session_sizes[0] / profile.events if profile.session_sizes else None
 
     return check_share(
-        "events alone in their session, on a day of so few (lost at random?)",
+        "events alone in their session, on a day with few events (lost at random?)",
         alone,
         day,
         past,

@@ -72,7 +72,7 @@ class LiveOnDay:
         }
         stale = max(past.refused_in_a_row, *(score.age_days - 1 for score in day.live.values()))
         checks = [
-            self._check(f"of live's {kind}", *worths, stale, one_list=day.live[kind].one_list)
+            self._check(f"of the live {kind}", *worths, stale, one_list=day.live[kind].one_list)
             for kind, worths in worth.items()
         ]
         lists = [worths for kind, worths in worth.items() if not day.live[kind].one_list]
@@ -80,7 +80,7 @@ class LiveOnDay:
             days = set[str]().union(*(earlier for _, earlier in lists))
             together = {at: _together([earlier[at] for _, earlier in lists if at in earlier]) for at in days}
             checks.append(
-                self._check("of live's lists together", _together([own for own, _ in lists]), together, stale)
+                self._check("of all live lists together", _together([own for own, _ in lists]), together, stale)
             )
         judged = [check for check in checks if check is not None]
         if not judged:
@@ -122,7 +122,7 @@ class NewUsers:
     def _judge(self, day: DayProfile, past: Past) -> Result:
         checks = [
             MeasureCheck(
-                f"share of visits by users that live's {kind} does not know (ids renamed, or another shop's users?)",
+                f"share of visits by users that the live {kind} does not know (ids renamed, or another shop's users?)",
                 _new_share(score),
                 most=self._limit(score, earlier, day),
             )
@@ -191,7 +191,7 @@ def _together(parts: Sequence[Worth]) -> Worth:
 
 
 def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]], stale: int) -> str:
-    """Return why the day cannot be judged: usually it is too small, and by which factor."""
+    """Return the reason why the day cannot be judged; for a day that is too small, with the factor that is missing."""
     if not worth:
         return (
             "not judged: live has hardly a list for the day's lookups, or is worth no more than chance on ordinary days"
@@ -202,7 +202,7 @@ def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]], stale: i
     times = ceil((best * _SURE / (1 - _LEAST_LIMIT)) ** 2 * 10) / 10
     if times > 1:
         return (
-            "not judged: too few events to separate live's usual worth from chance; a day of about "
+            "not judged: too few events to separate the usual worth from chance; a day of about "
             f"{times:g} times as many would be enough"
         )
     return "not judged: on some ordinary days of this size live was worth no more than chance"

@@ -169,7 +169,7 @@ def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, 
         ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
         or "no lookups"
     )
-    remedy = f"; check {', '.join(over)}, or change {_SETTINGS}.{setting} (also per kind) if that is intended"
+    remedy = f"; look at {', '.join(over)}, or change {_SETTINGS}.{setting} (also per kind) if that is intended"
     return Result(
         passes(ok=not over),
         None if worst is None else compared[worst][0],

@@ -65,7 +65,7 @@ def test_offending_rows_are_counted_and_shown(tmp_path, rule, count, message):
     [
         pytest.param('pandera = "gates.py:BROKEN"', "division by zero", id="its check raises"),
         pytest.param('pandera = "gates.py:NONE"', "AttributeError", id="no such name"),
-        pytest.param('pandera = "gates.py:WRONG"', "no DataFrameSchema or DataFrameModel", id="no schema"),
+        pytest.param('pandera = "gates.py:WRONG"', "not a DataFrameSchema or DataFrameModel", id="no schema"),
         pytest.param('sql = "SELECT * FROM orders"', "orders", id="SQL of another table"),
         pytest.param("sql = \"SELECT * FROM read_csv('/etc/hostname')\"", "disabled", id="SQL that reads files"),
         pytest.param(
