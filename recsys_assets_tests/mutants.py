@@ -215,7 +215,7 @@ NAMED = (
     (
         "an etag without a digest",
         "storage/filesystem.py",
-        "    if found.st_size > _MARKED_BYTES:",
+        "    if found.st_size > _HASHED_BYTES:",
         "    if True:",
         STORAGE,
     ),

@@ -1,6 +1,6 @@
-"""Admin application of a service: health, readiness, metrics, what is served, and a look at the store on demand.
+"""Admin application of a service: health, readiness, metrics, the served release, and a refresh on demand.
 
-An ASGI application without a framework, mounted beside the service's own: `app.mount("/recsys", AdminApp(reader))`.
+An ASGI application without a framework, mounted next to the service's own: `app.mount("/recsys", AdminApp(reader))`.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON: Final = "application/json"
 METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 _READS: Final = ("GET", "HEAD")
-_DIGEST: Final = 64
+_HEX_DIGITS: Final = 64
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """One answer: status, body and content type."""
+    """One HTTP response: status, body, content type and further headers."""
 
     status: int
     body: bytes
@@ -37,28 +37,29 @@ class HttpResponse(msgspec.Struct, frozen=True):
 class AdminApp:
     """The readers of this process over HTTP.
 
-    `GET health/live` is 200 while the process answers; `health/ready` is 200 once every reader serves a release, else
-    503; `served` says of each what it serves, since when, and why nothing newer; `metrics` is Prometheus' text.
-    `POST invalidate` has all readers look at the store now, instead of at their next poll, and says what came of it: it
-    needs `Authorization: Bearer <token>`, where `token_sha256` is the token's SHA-256 in hex; without one nobody may.
+    `GET health/live` returns 200 while the process runs. `health/ready` returns 200 once every reader serves a
+    release, else 503. `served` returns the release of each reader, since when, and why it serves nothing newer.
+    `metrics` returns metrics in Prometheus' text format. `POST invalidate` refreshes all readers now, instead of at
+    their next poll, and returns the outcomes. It needs `Authorization: Bearer <token>`, where `token_sha256` is the
+    token's SHA-256 in hex; without `token_sha256` every such request is refused.
     """
 
     def __init__(self, *readers: Reader, token_sha256: str | None = None) -> None:
         if not readers:
             raise ConfigurationError("an AdminApp needs the readers of this process: AdminApp(reader)")
-        if token_sha256 is not None and not (len(token_sha256) == _DIGEST and token_sha256 == token_sha256.lower()):
+        if token_sha256 is not None and not (len(token_sha256) == _HEX_DIGITS and token_sha256 == token_sha256.lower()):
             raise ConfigurationError("token_sha256: expected the SHA-256 of a token in lower-case hex, 64 digits")
         self._readers = readers
         self._token = token_sha256
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; a lifespan is agreed to, and nothing is started in it."""
+        """Respond to one request; lifespan events are acknowledged without starting anything."""
         if scope["type"] == "lifespan":
-            await _live(receive, send)
+            await _acknowledge_lifespan(receive, send)
         elif scope["type"] == "http":
-            await _send(send, await self._answer(scope), with_body=scope["method"] != "HEAD")
+            await _send(send, await self._respond(scope), with_body=scope["method"] != "HEAD")
 
-    async def _answer(self, scope: Scope) -> HttpResponse:
+    async def _respond(self, scope: Scope) -> HttpResponse:
         path = str(scope["path"]).removeprefix(str(scope.get("root_path", ""))).strip("/")
         reads: Mapping[str, Callable[[], HttpResponse]] = {
             "health/live": lambda: _json(200, {"status": "live"}),
@@ -69,7 +70,7 @@ class AdminApp:
         if path == "invalidate":
             if scope["method"] != "POST":
                 return _json(405, {"message": "expected POST"}, (b"allow", b"POST"))
-            return self._refused(scope) or await self._invalidate()
+            return self._refusal(scope) or await self._invalidate()
         if path not in reads:
             return _json(404, {"message": f"expected {', '.join(reads)} or invalidate"})
         if scope["method"] not in _READS:
@@ -78,8 +79,8 @@ class AdminApp:
 
     def _ready(self) -> HttpResponse:
         waiting = [status for reader in self._readers if (status := reader.status()).release_id is None]
-        found = {str(status.target): status.why or State.NEVER_LOADED.value for status in waiting}
-        return _json(503, {"status": "waiting", "targets": found}) if waiting else _json(200, {"status": "ready"})
+        reasons = {str(status.target): status.why or State.NEVER_LOADED.value for status in waiting}
+        return _json(503, {"status": "waiting", "targets": reasons}) if waiting else _json(200, {"status": "ready"})
 
     def _served(self, reader: Reader) -> dict[str, Any]:
         status = reader.status()
@@ -96,20 +97,20 @@ class AdminApp:
         return HttpResponse(200, generate_latest(registry), METRICS)
 
     async def _invalidate(self) -> HttpResponse:
-        """Look at the store with every reader, each in a thread: whoever asks meanwhile gets the same look's result."""
-        looks = await asyncio.gather(*(asyncio.to_thread(reader.refresh) for reader in self._readers))
-        pairs = zip(self._readers, looks, strict=True)
-        found = [{"target": str(reader.status().target), **_look(look)} for reader, look in pairs]
-        failed = any(look.outcome is RefreshOutcome.FAILED for look in looks)
-        return _json(503 if failed else 200, found)
+        """Refresh every reader, each in a thread; concurrent requests get the result of the same refresh."""
+        refreshes = await asyncio.gather(*(asyncio.to_thread(reader.refresh) for reader in self._readers))
+        pairs = zip(self._readers, refreshes, strict=True)
+        outcomes = [{"target": str(reader.status().target), **_outcome(refresh)} for reader, refresh in pairs]
+        failed = any(refresh.outcome is RefreshOutcome.FAILED for refresh in refreshes)
+        return _json(503 if failed else 200, outcomes)
 
-    def _refused(self, scope: Scope) -> HttpResponse | None:
-        """Return why a request may not change anything, or None if it brings the token."""
+    def _refusal(self, scope: Scope) -> HttpResponse | None:
+        """Return the response to a request without the right token, or None if it has the token."""
         if self._token is None:
             return _json(403, {"message": "no token is set: make the AdminApp with token_sha256"})
         kind, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
-        same = hmac.compare_digest(hashlib.sha256(given.strip()).hexdigest(), self._token)
-        if same and kind.lower() == b"bearer":
+        is_token = hmac.compare_digest(hashlib.sha256(given.strip()).hexdigest(), self._token)
+        if is_token and kind.lower() == b"bearer":
             return None
         return _json(401, {"message": "expected Authorization: Bearer <token>"}, (b"www-authenticate", b"Bearer"))
 
@@ -130,22 +131,22 @@ def _fields(status: Status) -> dict[str, Any]:
     }
 
 
-def _look(look: Refresh) -> dict[str, Any]:
-    return {"outcome": look.outcome.value, "release": look.release_id, "why": look.why}
+def _outcome(refresh: Refresh) -> dict[str, Any]:
+    return {"outcome": refresh.outcome.value, "release": refresh.release_id, "why": refresh.why}
 
 
-def _json(status: int, found: object, *headers: tuple[bytes, bytes]) -> HttpResponse:
-    return HttpResponse(status, msgspec.json.encode(found), headers=headers)
+def _json(status: int, content: object, *headers: tuple[bytes, bytes]) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(content), headers=headers)
 
 
-async def _send(send: Send, answer: HttpResponse, *, with_body: bool) -> None:
-    own = [(b"content-type", answer.media.encode()), (b"content-length", str(len(answer.body)).encode())]
-    headers = [*own, (b"cache-control", b"no-store"), *answer.headers]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if with_body else b""})
+async def _send(send: Send, response: HttpResponse, *, with_body: bool) -> None:
+    own = [(b"content-type", response.media.encode()), (b"content-length", str(len(response.body)).encode())]
+    headers = [*own, (b"cache-control", b"no-store"), *response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body if with_body else b""})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _acknowledge_lifespan(receive: Receive, send: Send) -> None:
     while (event := (await receive())["type"]) != "lifespan.shutdown":
         await send({"type": event + ".complete"})
     await send({"type": "lifespan.shutdown.complete"})

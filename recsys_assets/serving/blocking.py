@@ -1,4 +1,4 @@
-"""Blocked items where answers are given: the list as it is followed in the store, and rows without what it names."""
+"""Blocked items in a reader: the list followed in the store, and rows without the items in it."""
 
 import logging
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from recsys_assets.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
 
-_MOST_TOUCHED: Final = 10_000  # ids of rows to be filtered; where there are more, each row is looked through
-_PAUSE_ROWS: Final = 0xFF  # after so many the thread lets requests run
+_MOST_TOUCHED: Final = 10_000  # ids of rows to be filtered; with more, every row is filtered when it is read
+_PAUSE_ROWS: Final = 0xFF  # number of rows after which the thread yields to requests
 
 NOTHING: Final = frozenset[str]()
 _ITEM: Final = "item_id"
@@ -26,11 +26,11 @@ _ITEM: Final = "item_id"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnblockedRows(Generic[Row]):
-    """Rows as if the blocked items had never been in them: not as rows of their own, and in no list.
+    """Rows without the blocked items: neither as rows of their own nor in any list.
 
-    `touched` are the ids of the rows that name one, if that is known; else each row is looked through when it is asked
-    for. `hidden` are the positions of the rows that are of one. Rows in shards are not known before they are read:
-    there a row of a blocked item has a position, with an empty list.
+    `touched` are the ids of the rows whose lists contain a blocked item; with None every row is filtered when it is
+    read. `hidden` are the positions of the rows of blocked items. Rows in shards are not read in advance: there a row
+    of a blocked item keeps its position, with an empty list.
     """
 
     rows: Lookup[Row]
@@ -40,24 +40,24 @@ class UnblockedRows(Generic[Row]):
 
     @property
     def form(self) -> RowForm[Row]:
-        """How a row is written."""
+        """Layout of a row."""
         return self.rows.form
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that they take in memory."""
+        """Bytes of the rows in memory."""
         return self.rows.held_bytes
 
     def __len__(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows, without those of blocked items."""
         return len(self.rows) - len(self.hidden)
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield every row that is not of a blocked item."""
-        return (kept for row in self.rows if (kept := self._without(row)) is not None)
+        """Yield every row except those of blocked items."""
+        return (filtered for row in self.rows if (filtered := self._without(row)) is not None)
 
     def row(self, number: int) -> Row:
-        """Return the row at a position among those that are left."""
+        """Return the row at a position, counted without the rows of blocked items."""
         for position in self.hidden:
             if position > number:
                 break
@@ -78,7 +78,7 @@ class UnblockedRows(Generic[Row]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnblockedIndex(UnblockedRows[Row]):
-    """The same of rows in memory, of which it is known which ones name a blocked item."""
+    """`UnblockedRows` of rows in memory, with the ids of all rows that contain a blocked item."""
 
     rows: RowIndex[Row]
     touched: frozenset[str]
@@ -91,14 +91,15 @@ class UnblockedIndex(UnblockedRows[Row]):
 
 def _with_unblocked_items(row: Any, blocked: frozenset[str]) -> Any:
     items = getattr(row, "items", ())
-    kept = tuple(one for one in items if one.item_id not in blocked)
-    return row if len(kept) == len(items) else msgspec.structs.replace(row, items=kept)
+    unblocked = tuple(item for item in items if item.item_id not in blocked)
+    return row if len(unblocked) == len(items) else msgspec.structs.replace(row, items=unblocked)
 
 
 def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
-    """Return the rows without the blocked items, whatever these very rows were without before.
+    """Return the rows without the blocked items; a filter that was applied before is replaced.
 
-    Rows in memory are decoded once each to know which name one, so that a lookup of another costs next to nothing.
+    Rows in memory are decoded once each to find those that contain a blocked item, so that lookups of all others cost
+    almost nothing.
     """
     rows = rows.rows if isinstance(rows, UnblockedRows) else rows
     if not blocked:
@@ -111,7 +112,7 @@ def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
         own = id_of(row)
         if by_item and own in blocked:
             hidden.append(number)
-        elif blocked.isdisjoint(one.item_id for one in getattr(row, "items", ())):
+        elif blocked.isdisjoint(item.item_id for item in getattr(row, "items", ())):
             own = None
         if own is not None and len(touched) <= _MOST_TOUCHED:
             touched.add(own)
@@ -124,31 +125,31 @@ def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
 
 @dataclass(slots=True)
 class BlockedFollower:
-    """The list of one target as the store had it last; what cannot be read leaves the one before in force.
+    """The blocked items of one target as last read from the store; after a failed read the previous list applies.
 
-    `copy` is a store on this machine's disk that the list is kept in, for starts without the other one.
+    `copy` is a store on this machine's disk with a copy of the list, for starts without the other store.
     """
 
     store: ObjectStore
     target: Target
     now: Clock
     copy: ObjectStore | None = None
-    fault: str = ""  # why the list could not be read at the last look; empty: it could
+    fault: str = ""  # error of the last read of the list; empty if it succeeded
     _list: BlockedItems | None = None
     _etag: str | None = None
     _is_first: bool = field(default=True)
 
     @property
     def items(self) -> frozenset[str]:
-        """The ids that are blocked now."""
+        """The ids of the items that are blocked now."""
         return NOTHING if self._list is None else self._list.ids(self.now())
 
     @property
     def updated_at(self) -> str | None:
-        """Which list is in force: the time of its last change; None if there is none."""
+        """Time of the last change of the list in force; None if there is no list."""
         return None if self._list is None else self._list.updated_at
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Read the list if it changed; never raises the package's errors."""
         if self._is_first:
             self._is_first = False
@@ -157,7 +158,9 @@ class BlockedFollower:
             self._read()
         except RecsysAssetsError as error:
             level = logging.DEBUG if self.fault else logging.WARNING
-            _log.log(level, "blocked items of %s could not be read, the last list stays: %s", self.target, error)
+            _log.log(
+                level, "blocked items of %s could not be read, the previous list stays in force: %s", self.target, error
+            )
             self.fault = str(error)
         else:
             self.fault = ""
@@ -183,23 +186,23 @@ class BlockedFollower:
         if self.copy is None:
             return
         try:
-            self._list = parse_blocked(self.target, self.copy.get(self._place, max_bytes=MAX_BLOCKED_BYTES).data)
+            self._list = parse_blocked(self.target, self.copy.get(self._copy_key, max_bytes=MAX_BLOCKED_BYTES).data)
         except NotFoundError:
             return
         except RecsysAssetsError as error:
-            _log.warning("the copy of the blocked items of %s cannot be used: %s", self.target, error)
+            _log.warning("the copy of the blocked items of %s could not be used: %s", self.target, error)
 
     def _keep(self, data: bytes | None) -> None:
         if self.copy is None:
             return
         try:
             if data is None:
-                self.copy.delete(self._place)
+                self.copy.delete(self._copy_key)
             else:
-                self.copy.put(self._place, data)
+                self.copy.put(self._copy_key, data)
         except RecsysAssetsError as error:
             _log.warning("the blocked items of %s could not be copied: %s", self.target, error)
 
     @property
-    def _place(self) -> str:
+    def _copy_key(self) -> str:
         return f"copies/{self.target.tenant}/{self.target.surface}/blocked.json"

@@ -1,4 +1,4 @@
-"""Counts of what a reader answers, by kind: exact under threads, without a lock where questions are answered."""
+"""Counts of the lookups of a reader by kind: exact under threads, without a lock in lookups."""
 
 import threading
 from bisect import bisect_left
@@ -12,33 +12,33 @@ from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.serving.threads import renew_after_fork
 from recsys_assets.upkeep.heartbeats import LATENCY_BOUNDS as BUCKETS
 
-SAMPLED: Final = 63  # one question of 64 is timed: a clock costs more than a count
+SAMPLED: Final = 63  # bit mask: one lookup in 64 is timed, because reading the clock costs more than counting
 
 
 class ThreadCounter:
-    """A number that threads raise by `next(tally.up)`, one step of the interpreter: none is lost, none waits."""
+    """Counter that threads increment by `next(counter.up)`, an atomic step of the interpreter that needs no lock."""
 
-    __slots__ = ("_lock", "_looks", "up")
+    __slots__ = ("_lock", "_reads", "up")
 
     def __init__(self) -> None:
         self.up = count()
-        self._looks = 0
+        self._reads = 0
         self._lock = threading.Lock()
 
     @property
     def value(self) -> int:
-        """How often it was raised; a look raises it, too, and is taken off."""
+        """Number of increments; reading it increments it as well, and is subtracted."""
         with self._lock:
-            value = next(self.up) - self._looks
-            self._looks += 1
+            value = next(self.up) - self._reads
+            self._reads += 1
             return value
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """How often a kind was asked, and what for: `short` are lists that hold something and yet too little.
+    """Number of lookups in a kind by result; `short` are lists that are not empty but have too few items.
 
-    `asked` is the sum of `answered` (a list with something in it), `empty`, `unknown` and `failed`.
+    `asked` is the sum of `answered` (a list that is not empty), `empty`, `unknown` and `failed`.
     """
 
     asked: int
@@ -48,31 +48,31 @@ class AnswerCounts:
     failed: int
 
     def __add__(self, other: "AnswerCounts") -> "AnswerCounts":
-        """Return the counts of both together."""
+        """Return the sum of both counts."""
         return AnswerCounts(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def answered(self) -> int:
-        """Questions that were answered with something."""
+        """Lookups whose result is not empty."""
         return self.asked - self.empty - self.unknown - self.failed
 
 
 class KindCounter:
-    """Counts of one kind of one release; a forked child begins at zero, so that nothing counts twice."""
+    """Counts of one kind of one release; a forked child starts at zero, so that no lookup counts twice."""
 
     def __init__(self) -> None:
         self.short_below = 1
         self.renew()
 
     def renew(self) -> None:
-        """Begin at zero."""
+        """Reset all counts to zero."""
         self.asked, self.empty, self.short, self.unknown, self.failed = (ThreadCounter() for _ in range(5))
         self._buckets = tuple(ThreadCounter() for _ in range(len(BUCKETS) + 1))
 
     def ask(self, find: Callable[[str], Any], key: str) -> Any:
-        """Return what `find` finds, counted; None, for an id that the artifact does not have, counts as unknown.
+        """Return the result of `find` and count it; None, for an id that is not in the artifact, counts as unknown.
 
-        Raises what `find` raises: the package's errors are counted as failed.
+        Raises whatever `find` raises; the package's errors count as failed.
         """
         if next(self.asked.up) & SAMPLED:
             try:
@@ -87,7 +87,7 @@ class KindCounter:
         return row
 
     def time(self, find: Callable[[str], Any], key: str) -> Any:
-        """Return what `find` finds, its time taken; a failure counts as failed and has no time."""
+        """Return the result of `find` and record its duration; an error counts as failed and has no duration."""
         begin = perf_counter()
         try:
             row = find(key)
@@ -98,21 +98,21 @@ class KindCounter:
         return row
 
     def note_few(self, found: int) -> None:
-        """Count a list that holds less than `short_below` of those that were asked for."""
+        """Count a list with fewer than `short_below` items as short, or as empty if `found` is 0."""
         next((self.short if found else self.empty).up)
 
     def counts(self) -> AnswerCounts:
-        """Return the counts; what is counted meanwhile is in them or in the next ones."""
-        # Parts first: a question that is under way is then one that was answered, never one that was not asked.
-        parts = [tally.value for tally in (self.empty, self.short, self.unknown, self.failed)]
+        """Return the counts; lookups made in the meantime are in these counts or in the next."""
+        # Parts first: a lookup in progress then appears as answered, never as a part without a lookup.
+        parts = [counter.value for counter in (self.empty, self.short, self.unknown, self.failed)]
         return AnswerCounts(self.asked.value, *parts)
 
     def latencies(self) -> tuple[int, ...]:
-        """Return how many of the timed questions took at most each of `BUCKETS` seconds and more than the one before.
+        """Return the number of timed lookups in each interval between two bounds of `BUCKETS`, in seconds.
 
-        The last is of those beyond. One question of 64 is timed.
+        The last number counts lookups beyond the last bound. One lookup in 64 is timed.
         """
-        return tuple(tally.value for tally in self._buckets)
+        return tuple(counter.value for counter in self._buckets)
 
 
 class ReleaseCounter:
@@ -125,18 +125,18 @@ class ReleaseCounter:
         renew_after_fork(self)
 
     def set_short_below(self, items: int) -> None:
-        """Count lists of fewer than so many items as short."""
+        """Set the number of items below which a list counts as short."""
         self.short_below = max(items, 1)
         for counter in self.kinds.values():
             counter.short_below = max(items, 1)
 
     def after_fork(self) -> None:
-        """Begin at zero in a forked child."""
+        """Reset all counts to zero in a forked child."""
         for counter in self.kinds.values():
             counter.renew()
 
     def counts(self) -> dict[str, AnswerCounts]:
-        """Return the counts of the kinds that were asked."""
+        """Return the counts of the kinds that had lookups."""
         found = {kind: counter.counts() for kind, counter in self.kinds.items()}
         return {kind: counts for kind, counts in found.items() if counts.asked}
 
@@ -144,8 +144,8 @@ class ReleaseCounter:
 def counts_by_release(counters: Iterable[ReleaseCounter]) -> dict[str, dict[str, AnswerCounts]]:
     """Return the counts by release and kind; several counters of one release are added up."""
     found: dict[str, dict[str, AnswerCounts]] = {}
-    for one in counters:
-        kinds = found.setdefault(one.release_id, {})
-        for kind, counts in one.counts().items():
+    for counter in counters:
+        kinds = found.setdefault(counter.release_id, {})
+        for kind, counts in counter.counts().items():
             kinds[kind] = kinds[kind] + counts if kind in kinds else counts
     return found

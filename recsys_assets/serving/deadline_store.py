@@ -1,4 +1,4 @@
-"""A store that answers in time or not at all: an answer that trickles in for hours is no better than none."""
+"""Store with a deadline per call: a response that trickles in for hours fails like a missing one."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,16 +7,16 @@ from typing import TypeVar, cast
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 
-_MOST_HANGING = 4  # calls that were given up and have not ended; no more are begun until one does
+_MOST_HANGING = 4  # abandoned calls that still run; with that many, new calls fail at once
 
 Result = TypeVar("Result")
 
 
 class DeadlineStore:
-    """Another store, each call of which ends within `seconds`, by `StoreUnavailableError` if need be.
+    """Wrapper of a store in which each call ends within `seconds`, with `StoreUnavailableError` after that.
 
-    Timeouts of sockets start again with every byte, and a folder of another machine has none. So a call runs in a
-    thread of its own that is left behind when its time is over; it holds what it read until it ends.
+    Socket timeouts restart with every byte, and a network folder has none. Therefore each call runs in a thread of its
+    own, which is abandoned at the deadline and keeps the bytes it read until it ends.
     """
 
     def __init__(self, store: ObjectStore, *, seconds: float) -> None:
@@ -26,12 +26,12 @@ class DeadlineStore:
 
     @property
     def root_uri(self) -> str:
-        """That of the store behind it."""
+        """The root of the wrapped store."""
         return self._store.root_uri
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """Those of the store behind it."""
+        """The roots of the wrapped store."""
         return self._store.uri_roots
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
@@ -39,11 +39,11 @@ class DeadlineStore:
         return self._in_time(key, lambda: self._store.get(key, max_bytes=max_bytes))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`."""
+        """Return the object, or None if its etag still is `etag`."""
         return self._in_time(key, lambda: self._store.get_if_changed(key, etag=etag, max_bytes=max_bytes))
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         return self._in_time(key, lambda: self._store.stat(key))
 
     def create(self, key: str, data: bytes) -> str:
@@ -51,15 +51,15 @@ class DeadlineStore:
         return self._in_time(key, lambda: self._store.create(key, data))
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`."""
+        """Replace the object that was read with etag `expected`."""
         return self._in_time(key, lambda: self._store.swap(key, data, expected=expected))
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
+        """Write the object unconditionally."""
         return self._in_time(key, lambda: self._store.put(key, data))
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object below `prefix`, all of them in hand before the first is yielded."""
+        """Yield every object below `prefix`; all are listed before the first is yielded."""
         yield from self._in_time(prefix, lambda: tuple(self._store.list(prefix)))
 
     def delete(self, key: str) -> None:
@@ -67,14 +67,14 @@ class DeadlineStore:
         self._in_time(key, lambda: self._store.delete(key))
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`."""
+        """Remove the object that was read with etag `expected`."""
         self._in_time(key, lambda: self._store.delete_unchanged(key, expected=expected))
 
     def _in_time(self, key: str, call: Callable[[], Result]) -> Result:
         self._hanging = [thread for thread in self._hanging if thread.is_alive()]
         if len(self._hanging) >= _MOST_HANGING:
             raise StoreUnavailableError(
-                f"{key}: {_MOST_HANGING} earlier calls still hang: is the store or its way down?"
+                f"{key}: {_MOST_HANGING} earlier calls still hang: is the store or the network down?"
             )
         ended: list[tuple[Result, None] | tuple[None, BaseException]] = []
         thread = threading.Thread(target=lambda: ended.append(_outcome(call)), name=f"call for {key}", daemon=True)
@@ -90,13 +90,13 @@ class DeadlineStore:
             if error is not None:
                 raise error
         finally:
-            del error  # it holds this frame, which would hold it, and with it whatever was read
+            del error  # it refers to this frame, a cycle that would keep the bytes read in memory
         return cast("Result", result)
 
 
 def _outcome(call: Callable[[], Result]) -> tuple[Result, None] | tuple[None, BaseException]:
-    """Return the call's result, or what it raised, to be raised where it is waited for."""
+    """Return the call's result, or its error, to be raised in the waiting thread."""
     try:
         return call(), None
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the one who waits must get it
+    except BaseException as error:  # noqa: BLE001 - any error must reach the waiting thread
         return None, error

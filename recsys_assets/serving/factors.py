@@ -1,4 +1,4 @@
-"""Factors as services ask them: what a user may like, and which items are like one, by the vectors of a release."""
+"""Recommendations and similar items from the vectors of users and items of a release."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none
 
 
-_TINY = 1e-30  # keeps a vector of zeros from being divided by none
+_TINY = 1e-30  # avoids division by zero for a vector of zeros
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ids:
-    """The ids of one sort, ascending, as they are in the file: found by halving, so that none is unpacked."""
+    """Ascending ids of users or of items, as stored in the file: found by binary search, without unpacking them all."""
 
     text: memoryview
     ends: "NDArray[Any]"
@@ -25,20 +25,22 @@ class Ids:
     def of(cls, arrays: "Mapping[str, NDArray[Any]]", column: str) -> "Ids":
         """Return the ids of `column`; `CorruptObjectError` if the arrays have none."""
         if not {f"{column}.text", f"{column}.ends"} <= arrays.keys():
-            raise CorruptObjectError(f"no {column}.text and {column}.ends among {sorted(arrays)}: no kind of vectors")
+            raise CorruptObjectError(
+                f"no {column}.text and {column}.ends among {sorted(arrays)}: not a kind of vectors"
+            )
         return cls(arrays[f"{column}.text"].data, arrays[f"{column}.ends"])
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of ids."""
         return len(self.ends)
 
     def __getitem__(self, row: int) -> str:
         """Return the id of a row."""
         return bytes(self._bytes(row)).decode()
 
-    def find(self, one: str) -> int | None:
+    def find(self, key: str) -> int | None:
         """Return the row of an id, or None if it has none."""
-        wanted, low, high = one.encode(errors="surrogatepass"), 0, len(self)
+        wanted, low, high = key.encode(errors="surrogatepass"), 0, len(self)
         while low < high:
             middle = (low + high) // 2
             if self._bytes(middle) < wanted:
@@ -53,19 +55,19 @@ class Ids:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factors:
-    """The vectors of users and items of one release; made once and kept for as long as the release is."""
+    """Vectors of users and items of one release; create it once per release and keep it."""
 
     users: Ids
     items: Ids
     user_vectors: "NDArray[Any]"
     item_vectors: "NDArray[Any]"
     item_lengths: "NDArray[Any]"
-    blocked: frozenset[str] = frozenset()  # items that are never named
+    blocked: frozenset[str] = frozenset()  # items that are never returned
 
     @classmethod
     def of(cls, arrays: "Mapping[str, NDArray[Any]]", *, blocked: frozenset[str] = frozenset()) -> "Factors":
         """Return the factors that an artifact's arrays hold; `CorruptObjectError` if they hold none."""
-        import numpy as np  # noqa: PLC0415 - only who asks for factors has to wait for it
+        import numpy as np  # noqa: PLC0415 - slow to import, and needed only here
 
         users, items = (Ids.of(arrays, column) for column in ("user_id", "item_id"))
         vectors = arrays["item_factors"]
@@ -74,15 +76,15 @@ class Factors:
     def for_user(
         self, user_id: str, limit: int = 10, *, without: Collection[str] = ()
     ) -> tuple[ScoredItem, ...] | None:
-        """Return what a user likes best but `without` some, or None if the user is unknown; ties by id.
+        """Return the items with the highest scores for a user, except `without`, ties by id; None for an unknown user.
 
-        The score is the product of both vectors: around 1 for what the user is sure to like, around 0 for the rest.
+        The score is the dot product of both vectors: around 1 for likely items, around 0 for others.
         """
         row = self.users.find(user_id)
         return None if row is None else self._best(self.item_vectors @ self.user_vectors[row], limit, without)
 
     def like_item(self, item_id: str, limit: int = 10) -> tuple[ScoredItem, ...] | None:
-        """Return the items liked by the same users, or None if the item is unknown: by the cosine of both vectors."""
+        """Return the items with the highest cosine similarity to an item, or None if the item is unknown or blocked."""
         row = None if item_id in self.blocked else self.items.find(item_id)
         if row is None:
             return None
@@ -91,11 +93,11 @@ class Factors:
         return self._best(products / lengths, limit, (item_id,))
 
     def _best(self, scores: "NDArray[Any]", limit: int, without: Collection[str]) -> tuple[ScoredItem, ...]:
-        hidden = {self.items.find(one) for one in (*without, *self.blocked)}
+        hidden = {self.items.find(item) for item in (*without, *self.blocked)}
         wanted = min(limit + len(hidden), len(scores))
         if not wanted:
             return ()
-        # Sorted are only those that can be shown: a partition passes over the others once.
+        # Only items that can be returned are sorted: a partition scans the others once.
         near = (scores >= scores[scores.argpartition(-wanted)[-wanted]]).nonzero()[0]
         best = near[(-scores[near]).argsort(kind="stable")].tolist()
         shown = [row for row in best if row not in hidden][:limit]

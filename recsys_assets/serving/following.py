@@ -1,4 +1,4 @@
-"""Following a pointer: one look at the store at a time; it ends with a switch, with nothing new, or with a reason."""
+"""Following of a pointer: each poll of the store ends with a switch, with no change, or with a problem."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,9 +17,9 @@ from recsys_assets.serving.loading import (
     Limits,
     PointerRead,
     Proven,
+    check_record,
     load_previous,
     load_release,
-    look_at_record,
     read_pointer,
     read_pointer_unless,
 )
@@ -46,13 +46,13 @@ from recsys_assets.upkeep.heartbeats import MAX_RELEASES
 if TYPE_CHECKING:
     from recsys_assets.serving.counting import ReleaseCounter
 
-_LOOKS = 3  # a release may be replaced and collected while it loads: then the pointer says something else by now
+_TRIES = 3  # a release may be replaced and collected while it loads: then the pointer names another one
 
 
 class Follower:
-    """The view of one target, brought up to date by `look`; one thread may look at a time, all may read `view`."""
+    """State of one target, updated by `poll`; only one thread may poll at a time, all may read `view`."""
 
-    def __init__(  # noqa: PLR0913 - as the reader's
+    def __init__(  # noqa: PLR0913 - the options of the reader
         self,
         store: ObjectStore,
         target: Target,
@@ -76,28 +76,28 @@ class Follower:
         self._strict = strict
         self._listener = listener
         self._short_below = short_below
-        self.counters: tuple[ReleaseCounter, ...] = ()  # of the release that serves, and of the one before
+        self.counters: tuple[ReleaseCounter, ...] = ()  # of the served release, and of the previous one
         self.refresh_failures: dict[Problem, int] = {}
-        self._proven: Proven = {}  # of the release that serves, and of one that is tried again and again
+        self._proven: Proven = {}  # artifacts of the served release, and of one that is loaded repeatedly
         self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
         self.blocking = BlockedFollower(store, target, now, copy=FilesystemStore(copy.folder) if copy else None)
         self.trials = TrialFollower(store, target, limits, self._shards) if rollouts else None
-        self.controls: tuple[ReleaseCounter, ...] = ()  # of releases in `counters`, as a trial compared with them
+        self.controls: tuple[ReleaseCounter, ...] = ()  # of releases in `counters`, as the control of a trial
         self._copy_fault: str | None = None
         self._is_first = True
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Count failures from zero, as answers are."""
+        """Reset the counts of failures, as those of lookups are reset."""
         self.refresh_failures = {}
 
-    def look(self, *, accept_older: bool) -> Refresh:
-        """Return what one look at the store brought; never raises the package's errors.
+    def poll(self, *, accept_older: bool) -> Refresh:
+        """Poll the store once and return the outcome; never raises the package's errors.
 
-        Blocked items come first, so that no release serves without them being left out of it.
+        Blocked items are read first, so that no release serves items that are already blocked.
         """
-        self.blocking.look()
-        refresh = self._look(accept_older=accept_older)
+        self.blocking.poll()
+        refresh = self._poll(accept_older=accept_older)
         if self.view.snapshot is not None:
             self.view = replace(self.view, snapshot=self._unblocked(self.view.snapshot))
         if self.trials is not None:
@@ -105,39 +105,39 @@ class Follower:
         return refresh
 
     def _follow_trial(self, trials: TrialFollower) -> None:
-        trials.look(self.view.snapshot, proven=self._proven, blocked=self.blocking.items)
+        trials.poll(self.view.snapshot, proven=self._proven, blocked=self.blocking.items)
         controls = self.controls
         if trials.trial is not None and trials.trial.control.snapshot.counter not in controls:
             controls = (*controls, trials.trial.control.snapshot.counter)
-        counted = {one.release_id for one in self.counters}
-        self.controls = tuple(one for one in controls if one.release_id in counted)
+        counted = {counter.release_id for counter in self.counters}
+        self.controls = tuple(control for control in controls if control.release_id in counted)
 
     def _unblocked(self, snapshot: Snapshot) -> Snapshot:
         return snapshot.without(self.blocking.items)
 
-    def _look(self, *, accept_older: bool) -> Refresh:
+    def _poll(self, *, accept_older: bool) -> Refresh:
         if self._is_first:
             self._is_first = False
             self._restore_copy()
-        refresh = self._look_once(accept_older)
-        for _ in range(_LOOKS - 1):
+        refresh = self._poll_once(accept_older)
+        for _ in range(_TRIES - 1):
             if refresh is not None:
                 break
-            refresh = self._look_once(accept_older)
-        return refresh or self._fail(Problem.OUTAGE, "the pointer moved each time that its release was being loaded")
+            refresh = self._poll_once(accept_older)
+        return refresh or self._fail(Problem.OUTAGE, "the pointer moved during each load of its release")
 
-    def _look_once(self, accept_older: bool) -> Refresh | None:  # noqa: FBT001 - handed on
-        """Return what came of it, or None if the pointer moved away from a release that could not be loaded."""
+    def _poll_once(self, accept_older: bool) -> Refresh | None:  # noqa: FBT001 - passed on
+        """Poll once and return the outcome; None if the pointer moved away from a release that could not be loaded."""
         try:
             pointer = self._read()
         except RecsysAssetsError as error:
             return self._fail(problem_of_pointer(error), str(error))
         if pointer is None:
             self.view = self.view.confirmed(at=self._now())
-            return self._ended(RefreshOutcome.UNCHANGED)
-        if not accept_older and (message := self._why_older(pointer)):
+            return self._outcome(RefreshOutcome.UNCHANGED)
+        if not accept_older and (message := self._reject_older(pointer)):
             return self._fail(Problem.OLDER_POINTER, message)
-        self._forget_besides(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
+        self._keep_only(self.view.snapshot.versions if self.view.snapshot else {}, pointer.current.versions)
         try:
             snapshot = load_release(
                 self._store,
@@ -161,17 +161,17 @@ class Follower:
             return read_pointer(self._store, self._target, limits=self._limits)
         return read_pointer_unless(self._store, self._target, etag=etag, limits=self._limits)
 
-    def _why_older(self, pointer: PointerRead) -> str:
-        """Say why a pointer is refused as one from the past; empty if it is not."""
+    def _reject_older(self, pointer: PointerRead) -> str:
+        """Return the message that refuses a pointer older than one served before; empty if it is not older."""
         newest, current = self.view.newest, pointer.current
         if newest is None or current.updated_at > newest or newest - self._now() > MAX_AHEAD:
-            return ""  # the last: a time that a wrong clock gave says nothing about what came after it
+            return ""  # the last condition: a time far ahead, from a wrong clock, does not make later pointers old
         held = self.view.snapshot
         if current.updated_at == newest and held is not None and held.release_id == current.release_id:
             return ""
         return (
-            f"the store's pointer is of {current.pointer.updated_at}, one of {rfc3339(newest)} was served already: was "
-            "a backup restored, or is this another bucket? Ship or roll back again, or refresh(accept_older=True)"
+            f"the store's pointer is of {current.pointer.updated_at}, but one of {rfc3339(newest)} was already served: "
+            "was a backup restored, or is this another bucket? Ship or roll back again, or refresh(accept_older=True)"
         )
 
     def _has_moved(self, pointer: PointerRead) -> bool:
@@ -182,16 +182,16 @@ class Follower:
             return False
 
     def _switch(self, pointer: PointerRead, snapshot: Snapshot) -> Refresh:
-        """Serve a release that was proven: one assignment, so that every request sees the old one or the new one.
+        """Serve a verified release by one assignment, so that every request sees the old one or the new one.
 
-        One without a record serves where there is nothing better, and says so: at each look the record is asked again.
+        A release without a record is served only if no other is, with a problem; its record is read at each poll.
         """
-        old, record = self.view.snapshot, look_at_record(self._store, self._target, pointer, strict=self._strict)
+        old, record = self.view.snapshot, check_record(self._store, self._target, pointer, strict=self._strict)
         is_another = old is not None and old.release_id != snapshot.release_id
         if record.problem is not None and (self._strict or is_another):
             return self._fail(record.problem, record.why, broken=snapshot.release_id)
         if old is not None and not is_another and old.updated_at == snapshot.updated_at:
-            snapshot = old  # looked at again: its counts go on
+            snapshot = old  # the same release: its counts continue
         else:
             snapshot = self.trials.continued(snapshot) if self.trials is not None else snapshot
             self._count(snapshot)
@@ -200,18 +200,18 @@ class Follower:
             log_problem(self._target, record.problem, record.why, again=record.problem is self.view.problem)
             view = view.failed(record.problem, record.why)
         self.view = view
-        self._forget_besides(snapshot.versions)
+        self._keep_only(snapshot.versions)
         is_switch = old is None or is_another
         if is_switch:
             log_switch(old, snapshot, source="store", listener=self._listener)
         if record.problem is None:
             self._keep_copy(pointer, snapshot)
-        return self._ended(RefreshOutcome.CHANGED if is_switch else RefreshOutcome.UNCHANGED)
+        return self._outcome(RefreshOutcome.CHANGED if is_switch else RefreshOutcome.UNCHANGED)
 
     def _count(self, snapshot: Snapshot) -> None:
-        """Report the counts of a release that is to serve, and of the one before: its last requests still run."""
+        """Report the counts of a release about to serve and of the previous one, whose last requests still run."""
         snapshot.counter.set_short_below(self._short_below)
-        others = (one for one in self.counters if one.release_id != snapshot.release_id)
+        others = (counter for counter in self.counters if counter.release_id != snapshot.release_id)
         self.counters = (snapshot.counter, *others)[:MAX_RELEASES]
 
     def _fail(self, problem: Problem, why: str, *, broken: str | None = None) -> Refresh:
@@ -222,46 +222,46 @@ class Follower:
             why = f"{why}; nor the copy on disk: {self._copy_fault}"
         self.view = self.view.failed(problem, why)
         self.refresh_failures = {**self.refresh_failures, problem: self.refresh_failures.get(problem, 0) + 1}
-        return self._ended(RefreshOutcome.FAILED)
+        return self._outcome(RefreshOutcome.FAILED)
 
     def _offer(self, broken: str) -> str:
-        """Serve the release before a broken one where that is wanted; else name those that could be."""
+        """Serve the release before a broken one with `fall_back`; else return a message with the possible releases."""
         try:
             if not self._fall_back:
                 others = alternatives(self._store, self._target, exclude=broken)
-                return f"fall_back=True would serve an earlier one; what can be rolled back to: {others}"
+                return f"fall_back=True would serve an earlier one; possible targets of a rollback: {others}"
             previous = load_previous(self._store, self._target, besides=broken, limits=self._limits)
         except RecsysAssetsError as error:
-            return f"no earlier release can be named either: {error}"
+            return f"earlier releases cannot be read either: {error}"
         if previous is None:
-            return "no earlier release can be proven either: build a day again"
+            return "no earlier release can be verified either: build a day again"
         previous = self._unblocked(previous)
         self._count(previous)
         self.view = self.view.serving(previous, source="journal", at=self._now())
         log_switch(None, previous, source="journal", listener=self._listener)
-        return f"release {previous.release_id[:12]} serves in its place"
+        return f"release {previous.release_id[:12]} is served instead"
 
     def _restore_copy(self) -> None:
-        """Serve the copy on disk until the store has answered."""
+        """Serve the copy on disk until the store has replied."""
         if self._copy is None:
             return
         try:
-            kept = self._copy.restore(self._proven, self._shards)
+            restored = self._copy.restore(self._proven, self._shards)
         except RecsysAssetsError as error:
             self._copy_fault = str(error)
             log_copy_fault(self._target, str(error))
             return
-        if kept is None:
+        if restored is None:
             self._copy_fault = "there is none"
             return
-        kept = self._unblocked(kept)
-        self._count(kept)
-        self.view = self.view.serving(kept, source="disk", at=self._now())
-        self.view = self.view.seen(kept.updated_at)
-        log_switch(None, kept, source="disk", listener=self._listener)
+        restored = self._unblocked(restored)
+        self._count(restored)
+        self.view = self.view.serving(restored, source="disk", at=self._now())
+        self.view = self.view.seen(restored.updated_at)
+        log_switch(None, restored, source="disk", listener=self._listener)
 
     def _keep_copy(self, pointer: PointerRead, snapshot: Snapshot) -> None:
-        """Copy what serves; a disk that cannot take it stops nothing, and is reported."""
+        """Copy the served release to disk; an error is reported and does not stop serving."""
         if self._copy is None:
             return
         try:
@@ -271,11 +271,11 @@ class Follower:
             self._copy_fault = str(error)
             log_copy_fault(self._target, str(error))
 
-    def _forget_besides(self, *kept: Mapping[str, str]) -> None:
-        """Let go of proven artifacts that none of these releases names, so that their memory is free."""
-        wanted = {item for versions in kept for item in versions.items()}
-        self._proven = {key: artifact for key, artifact in self._proven.items() if key in wanted}
+    def _keep_only(self, *releases: Mapping[str, str]) -> None:
+        """Release the memory of verified artifacts that are in none of these releases, given as versions by kind."""
+        needed = {item for versions in releases for item in versions.items()}
+        self._proven = {key: artifact for key, artifact in self._proven.items() if key in needed}
 
-    def _ended(self, outcome: RefreshOutcome) -> Refresh:
+    def _outcome(self, outcome: RefreshOutcome) -> Refresh:
         held = self.view.snapshot
         return Refresh(outcome, held.release_id if held else None, self.view.problem, self.view.why)

@@ -1,4 +1,4 @@
-"""Rows in any order, found by a hash table of row numbers: rankings, which are in the order of their counts."""
+"""Rows in any order, found by a hash table of row numbers, such as rankings, which are ordered by count."""
 
 from array import array
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import msgspec
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.serving.row_index import Row, RowForm, RowIndex, let_others_run
 
-# After so many the thread lets requests run: a few tenths of a millisecond of work.
+# Amounts of work after which the thread yields to requests: a few tenths of a millisecond.
 _PAUSE_BYTES: Final = 1 << 14
 _PAUSE_ROWS: Final = 0xFF
 _PAUSE_SLOTS: Final = 0x1FF
@@ -20,11 +20,11 @@ _LOW_HALF: Final = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HashedRows(RowIndex[Row]):
-    """Rows with a hash table of their numbers beside them: 12 to 28 bytes a row.
+    """Rows with a hash table of their numbers, which takes 12 to 28 bytes per row.
 
     A Python dictionary of ids would take two to four times the blob where rows are short. `slots` holds row numbers
-    plus one (0: free) by the low bits of the id's hash, `marks` the hash's high half, so that nearly no row is decoded
-    but the one asked for.
+    plus one (0: free) by the low bits of the id's hash. `marks` holds the high half of the hash, so that almost only
+    the requested row is decoded.
     """
 
     slots: "array[int]"
@@ -35,7 +35,7 @@ class HashedRows(RowIndex[Row]):
         return sum(len(table) * table.itemsize for table in (self.slots, self.marks))
 
     def find(self, key: str) -> Row | None:
-        """Return the first row of an id, or None if there is none: one decode, however many rows there are."""
+        """Return the first row of an id, or None if there is none; decodes one row, whatever the number of rows."""
         mask = len(self.slots) - 1
         hashed = hash(key)
         slot, mark = hashed & mask, (hashed >> 32) & _LOW_HALF
@@ -49,9 +49,9 @@ class HashedRows(RowIndex[Row]):
 
 
 def hash_rows(form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int, name: str) -> HashedRows[Row]:
-    """Return an index over the rows that stand in `data[start:stop]`, each of them decoded once and found well formed.
+    """Return an index over the rows in `data[start:stop]`, each decoded once and checked.
 
-    Raises `CorruptObjectError` naming the first row that is not of the form, with its offset.
+    Raises `CorruptObjectError` with the offset of the first row that does not have the layout.
     """
     starts, hashes = array("I"), array("q")
     paused = start
@@ -66,7 +66,7 @@ def hash_rows(form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int, 
 
 
 def _spans(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of each row."""
+    """Yield start and end of each row."""
     between = form.between
     at = start
     while at < stop:
@@ -81,13 +81,13 @@ def _id_at(form: RowForm[Row], data: bytes | mmap, at: int, end: int, name: str)
         return form.id_of(form.decoder.decode(memoryview(data)[at:end]))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptObjectError(
-            f"{name}: the row at byte {at} is no row of {form.body!r} by {form.key}: {error}: {data[at : at + 80]!r}; "
-            "build it again"
+            f"{name}: the row at byte {at} is not a row of {form.body!r} with the key {form.key}: {error}: "
+            f"{data[at : at + 80]!r}; build it again"
         ) from error
 
 
 def _with_table(form: RowForm[Row], data: bytes | mmap, starts: "array[int]", hashes: "array[int]") -> HashedRows[Row]:
-    """Fill the table, which is never more than two thirds full; of several rows with one id the first is found."""
+    """Fill the table, which is at most two thirds full; of several rows with one id, `find` returns the first."""
     size = 1 << (len(hashes) + len(hashes) // 2).bit_length()
     slots, marks = array("I", bytes(4 * size)), array("I", bytes(4 * size))
     index = HashedRows(form, data, starts, slots, marks)

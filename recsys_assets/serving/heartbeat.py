@@ -1,4 +1,4 @@
-"""Heartbeat of a consumer: the release it serves, written into the store from a thread apart from requests."""
+"""Heartbeat of a consumer: the release it serves, written into the store by a background thread."""
 
 import logging
 import os
@@ -25,13 +25,13 @@ from recsys_assets.upkeep.heartbeats import (
 )
 
 _log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1.0  # so soon after a switch it is written
-_LEAST_SECONDS = 10.0  # between two beats that say the same, however often the consumer polls
+_CHECK_SECONDS = 1.0  # the longest delay of the heartbeat after a switch
+_LEAST_SECONDS = 10.0  # the shortest pause between two beats with the same content, however often the consumer polls
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderCounts:
-    """What a reader counted: answers by release, those of a trial, and looks at the store that failed, by problem."""
+    """Counts of a reader: lookups by release, lookups of a trial, and failed refreshes by problem."""
 
     answers: tuple[ReleaseAnswers, ...]
     trial: TrialAnswers | None
@@ -39,10 +39,10 @@ class ReaderCounts:
 
 
 class HeartbeatWriter:
-    """Writes what `status` reports into the store: when that changes, and every `every_seconds` anyway.
+    """Writes the status of a reader into the store: when it changes, and at least every `every_seconds`.
 
-    What goes wrong is logged once and tried again; a consumer that may only read goes on without. A forked child beats
-    under its parent's name with its process id behind it.
+    An error is logged once, and the write is tried again; a consumer without permission to write keeps serving. A
+    forked child writes its heartbeat under its parent's name followed by its process id.
     """
 
     def __init__(
@@ -65,25 +65,27 @@ class HeartbeatWriter:
         self._blocked = blocked
         self._lock = threading.Lock()
         self._etag: str | None = None
-        self._tried: Heartbeat | None = None  # the last one, written or not: a store that fails is not hurried
+        self._tried: Heartbeat | None = (
+            None  # the last one, written or not, so that a failing store is not tried more often
+        )
         self._is_failing = False
-        look = min(_LOOK_SECONDS, every_seconds)
-        self._poller = Poller(self._beat_if_due, seconds=look, name=f"heartbeat of {consumer}")
+        check_seconds = min(_CHECK_SECONDS, every_seconds)
+        self._poller = Poller(self._beat_if_due, seconds=check_seconds, name=f"heartbeat of {consumer}")
         renew_after_fork(self)
 
     def start(self) -> None:
-        """Beat from a thread of its own."""
+        """Start writing heartbeats from a background thread."""
         self._poller.start()
 
     def stop(self, *, wait_seconds: float) -> None:
-        """End, and say so in the store, waiting for that at most so long: a silent store delays no shutdown."""
+        """Stop, and write a last heartbeat with `left`, waiting at most `wait_seconds` for each."""
         if self._poller.stop(wait_seconds=wait_seconds) and self._etag is not None:
             last = threading.Thread(target=self.beat, kwargs={"left": True}, name="last heartbeat", daemon=True)
             last.start()
             last.join(wait_seconds)
 
     def beat(self, *, left: bool = False) -> bool:
-        """Write what is served now, and return whether it was written; the package's errors are logged, not raised."""
+        """Write the heartbeat now and return whether it was written; the package's errors are logged, not raised."""
         with self._lock:
             beat = self._tried = self._heartbeat_of_now(left=left)
             try:
@@ -97,7 +99,7 @@ class HeartbeatWriter:
             return True
 
     def after_fork(self) -> None:
-        """Be another consumer than the parent, without what it held."""
+        """Become a consumer of its own in a forked child, without the state of the parent."""
         self.consumer = f"{self.consumer}.{os.getpid()}"
         self._lock = threading.Lock()
         self._etag = self._tried = None
@@ -111,11 +113,11 @@ class HeartbeatWriter:
             return True
         status = self._status()
         tried = self._tried
-        if (status.release_id, status.state.value, self._mark()) != (tried.release, tried.state, tried.blocked):
+        if (status.release_id, status.state.value, self._blocked_list()) != (tried.release, tried.state, tried.blocked):
             return True
         return (self._now() - self._tried.seen).total_seconds() >= self._every_seconds
 
-    def _mark(self) -> str | UnsetType:
+    def _blocked_list(self) -> str | UnsetType:
         return self._blocked() or UNSET
 
     def _heartbeat_of_now(self, *, left: bool) -> Heartbeat:
@@ -129,7 +131,7 @@ class HeartbeatWriter:
             nonce=token_hex(8),
             left=left,
             answers=counted.answers,
-            blocked=self._mark(),
+            blocked=self._blocked_list(),
             trial=counted.trial or UNSET,
             failures=counted.failures or UNSET,
             v=format_with(counted.failures),

@@ -1,4 +1,4 @@
-"""The last release that was served, kept in a folder, so that a start without a store still serves something proven."""
+"""Copy of the last served release in a folder, so that a start without a store still serves verified bytes."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ from recsys_assets.storage.filesystem import FilesystemStore
 
 
 class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A pointer's text with its SHA-256: a bit that flips in its time would make every true pointer look old.
+    """A pointer's text with its SHA-256: a flipped bit in its time could make every valid pointer look old.
 
-    Of a pointer that was written under other roots than those of `store`, which it was read from, they stand here.
+    `written` lists the roots in its URIs that are not roots of `store`, the store that it was read from.
     """
 
     pointer: str
@@ -34,26 +34,25 @@ class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 @dataclass(frozen=True, slots=True)
 class LastKnownGood:
-    """A copy of a target's pointer and its blobs in `folder`, the blobs laid out as in a store and trusted as little.
+    """A copy of a target's pointer and blobs in `folder`, with the layout of a store, and verified as strictly.
 
-    The pointer is kept byte for byte, so it still says of which target and below which root its blobs are: a copy of
-    another target, or of another store, is refused. Several processes may share the folder. `uri_roots` are those of
-    the store that is copied.
+    The pointer is copied byte for byte, with its target and the root of its blobs: a copy of another target, or of
+    another store, is refused. Several processes may share the folder. `uri_roots` are those of the copied store.
     """
 
     folder: Path
     target: Target
     uri_roots: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
-    mapped: MappedCopy | None = None  # where processes share the blobs of the copy
+    mapped: MappedCopy | None = None  # set if processes share the blobs of the copy
 
     def restore(self, proven: Proven, shards: ShardCache) -> Snapshot | None:
-        """Return the release as it was kept, every byte proven again, or None if none was kept.
+        """Return the copied release after verifying every byte again, or None if there is no copy.
 
-        Shards are no part of the copy: they are read through `shards`, from the store, when they are asked for.
+        Shards are not part of the copy: they are read through `shards`, from the store, when they are needed.
 
-        Raises `CorruptObjectError` if the copy is damaged or of something else, `NotFoundError` if a blob of it is
-        gone: it is not served, and the next release that is loaded replaces it.
+        Raises `CorruptObjectError` if the copy is damaged or of another target or store, `NotFoundError` if one of its
+        blobs is missing: it is not served, and the next release that is loaded replaces it.
         """
         copy = FilesystemStore(self.folder)
         try:
@@ -65,9 +64,9 @@ class LastKnownGood:
         )
 
     def keep(self, pointer: PointerRead, snapshot: Snapshot) -> None:
-        """Copy a release that was proven: blobs first, the pointer last; a newer copy stays as it is.
+        """Copy a verified release: blobs first, the pointer last; a newer copy is not replaced.
 
-        Of two processes that do so at once the one with the newer pointer stays. Raises `StoreUnavailableError` (disk
+        If two processes copy concurrently, the copy with the newer pointer stays. Raises `StoreUnavailableError` (disk
         full) or `ConfigurationError` (permission).
         """
         copy = FilesystemStore(self.folder)
@@ -86,18 +85,18 @@ class LastKnownGood:
         )
         try:
             if before is None:
-                copy.put(self._key, msgspec.json.encode(kept))  # none, or one that cannot be trusted
+                copy.put(self._key, msgspec.json.encode(kept))  # no copy, or one that is damaged
             else:
                 copy.swap(self._key, msgspec.json.encode(kept), expected=before.current.etag)
         except ConflictError:
-            return  # another process was first; it is as new, or the next release will be kept
+            return  # another process was first with a copy as new, or the next release will be copied
         for kind, version in replaced.items():
             if snapshot.versions.get(kind) != version:
                 copy.delete(blob_key(self.target, kind, version))
                 copy.delete(index_key(self.target, kind, version))
 
     def _copy(self, copy: FilesystemStore, key: str, data: bytes | mmap) -> None:
-        """Write a blob, unless these very bytes are there, or it is mapped from there."""
+        """Write a blob, unless the folder has the same bytes, or the blob is mapped from the folder."""
         if isinstance(data, mmap):
             if copy.stat(key) is None:
                 copy.put(key, bytes(data))
@@ -120,15 +119,15 @@ class LastKnownGood:
         try:
             kept = decoder_of(_Copy).decode(stored.data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise CorruptObjectError(f"{self._key} is no copy of a pointer: {error}") from error
+            raise CorruptObjectError(f"{self._key} is not a copy of a pointer: {error}") from error
         data = kept.pointer.encode()
         if hashlib.sha256(data).hexdigest() != kept.digest:
-            raise CorruptObjectError(f"{self._key} is damaged: it will be replaced")
+            raise CorruptObjectError(f"{self._key} is damaged: the next release replaces it")
         roots = (*self.uri_roots, *kept.written) if kept.store == self.uri_roots[-1] else self.uri_roots
         return PointerRead(parse_pointer(roots, self.target, data, etag=stored.etag), data)
 
     def _other_roots(self, pointer: PointerRead) -> tuple[str, ...]:
-        """Return the roots of a pointer's URIs that are none of the store's own."""
+        """Return the roots of a pointer's URIs that are not roots of the store."""
         versions, uris = pointer.current.versions, pointer.current.pointer.current
         roots = (uris[kind].removesuffix(f"/{blob_key(self.target, kind, versions[kind])}") for kind in uris)
         return tuple(sorted(set(roots) - set(self.uri_roots)))

@@ -1,4 +1,4 @@
-"""From a pointer to a release in memory: every byte read within limits and proven before anything is handed out."""
+"""Loading of the release of a pointer into memory: every byte is read within limits and verified before use."""
 
 import hashlib
 from collections.abc import Mapping, MutableMapping
@@ -29,21 +29,21 @@ _UNWRITTEN = ""  # the etag of a pointer that no store holds
 
 Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
 
-_LOOKED_AT = 20  # changes of the pointer, in search of a release that can be served
+_LOOKED_AT = 20  # changes of the pointer searched for a release that can be served
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that is read, whatever a store holds: bytes of a pointer, of one blob, of a release; seconds of a call.
+    """Limits of reads, whatever a store contains: bytes of a pointer, of one blob, of a release; seconds of a call.
 
-    The pointer's kinds and the depth of any document are bounded by their formats.
+    The number of kinds in a pointer and the depth of any document are bounded by their formats.
     """
 
     pointer_bytes: int = 1_000_000
     blob_bytes: int = 256_000_000
     release_bytes: int = 1_000_000_000
-    shard_bytes: int = 256_000_000  # what is kept in memory of kinds in shards
-    call_seconds: float = 300.0  # a store that answers byte by byte is not waited for longer
+    shard_bytes: int = 256_000_000  # bytes of shards that are cached in memory
+    call_seconds: float = 300.0  # a call that takes longer fails, even if bytes still arrive
 
     def __post_init__(self) -> None:
         numbers = (self.pointer_bytes, self.blob_bytes, self.release_bytes, self.shard_bytes, self.call_seconds)
@@ -53,7 +53,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class PointerRead:
-    """A pointer that may be trusted, and the bytes it was made of."""
+    """A checked pointer with its stored bytes."""
 
     current: LivePointer
     data: bytes
@@ -62,13 +62,13 @@ class PointerRead:
 def read_pointer(store: ObjectStore, target: Target, *, limits: Limits) -> PointerRead:
     """Return the pointer.
 
-    Raises `NotFoundError` if there is none, `CorruptObjectError` if it says anything but where this target's blobs lie.
+    Raises `NotFoundError` if there is none, `CorruptObjectError` if it is not a pointer to this target's blobs.
     """
     return _parsed(store, target, store.get(pointer_key(target), max_bytes=limits.pointer_bytes))
 
 
 def read_pointer_unless(store: ObjectStore, target: Target, *, etag: str, limits: Limits) -> PointerRead | None:
-    """Return the pointer, or None if it still is the one marked `etag`: for one 304 or one stat."""
+    """Return the pointer, or None if its etag still is `etag`, at the cost of one 304 or one stat."""
     stored = store.get_if_changed(pointer_key(target), etag=etag, max_bytes=limits.pointer_bytes)
     return None if stored is None else _parsed(store, target, stored)
 
@@ -83,12 +83,13 @@ def load_release(
     shards: ShardCache | None = None,
     mapped: MappedCopy | None = None,
 ) -> Snapshot:
-    """Return the release that a pointer names; what `proven` holds is not read again, what is proven is put there.
+    """Return the release of a pointer; artifacts in `proven` are not read again, and newly verified ones are added.
 
-    Of a kind in shards the index is read, and each shard through `shards` when it is asked for; the single object that
-    may stand beside it is not read. With `mapped` blobs are kept there, and mapped.
+    For a kind in shards only the index is read, and each shard through `shards` when it is needed; a single object of
+    the same kind is not read. With `mapped`, blobs are stored in its folder and mapped from there.
 
-    Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is not what its name says or too large.
+    Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is too large or not the version in its
+    name.
     """
     current = pointer.current
     shards = shards or ShardCache(store, target, max_bytes=limits.shard_bytes)
@@ -97,19 +98,19 @@ def load_release(
     for kind, version in current.versions.items():
         if index_kind(kind) in current.versions:
             continue
-        known = proven.get((kind, version))
-        if known is None:
+        artifact = proven.get((kind, version))
+        if artifact is None:
             most = min(left, limits.blob_bytes)
             if mapped is None or is_index_kind(kind):
-                known = _read(store, target, kind, version, max_bytes=most)
+                artifact = _read(store, target, kind, version, max_bytes=most)
             else:
-                known = mapped.load(store, kind, version, max_bytes=most)
-            known = proven[kind, version] = with_shards(known, target, shards)
-        artifacts[sharded_kind(kind)] = known
-        left -= len(known.data)
+                artifact = mapped.load(store, kind, version, max_bytes=most)
+            artifact = proven[kind, version] = with_shards(artifact, target, shards)
+        artifacts[sharded_kind(kind)] = artifact
+        left -= len(artifact.data)
         if left < 0:
             raise CorruptObjectError(
-                f"release {current.release_id[:12]} of {target} takes more than {limits.release_bytes} bytes: raise "
+                f"release {current.release_id[:12]} of {target} has more than {limits.release_bytes} bytes: raise "
                 "Limits.release_bytes if memory allows"
             )
     digest = hashlib.sha256(pointer.data).hexdigest()
@@ -117,19 +118,19 @@ def load_release(
 
 
 @dataclass(frozen=True, slots=True)
-class RecordLook:
-    """What a look at the record of a pointer's release brought: whether that is final, and what speaks against it."""
+class RecordCheck:
+    """Outcome of checking the record of a pointer's release: whether it is final, and the problem found."""
 
-    is_final: bool  # else it is looked at again
+    is_final: bool  # else the record is checked again
     problem: Problem | None = None
     why: str = ""
 
 
-def look_at_record(store: ObjectStore, target: Target, pointer: PointerRead, *, strict: bool) -> RecordLook:
-    """Look whether a record says that the artifacts which a pointer names were released together.
+def check_record(store: ObjectStore, target: Target, pointer: PointerRead, *, strict: bool) -> RecordCheck:
+    """Check that a record proves that the artifacts of a pointer were released together.
 
-    It is named by the hash of all their versions: a pointer that was put together by hand, or of parts of several
-    releases, has none. A record that cannot be read is a problem with `strict` alone: some services may not read it.
+    The record is named by the hash of all versions: a pointer that was assembled by hand, or from several releases,
+    has none. A record that cannot be read is a problem only with `strict`: some services lack permission to read it.
     """
     release_id = pointer.current.release_id
     try:
@@ -139,23 +140,23 @@ def look_at_record(store: ObjectStore, target: Target, pointer: PointerRead, *, 
             f"no record says that the artifacts of {pointer_key(target)} were released together, as {release_id[:12]}: "
             "was the pointer written by hand? Roll back, or ship a day with --allow-older"
         )
-        return RecordLook(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=why)
+        return RecordCheck(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=why)
     except CorruptObjectError as error:
-        return RecordLook(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=str(error))
+        return RecordCheck(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=str(error))
     except RecsysAssetsError as error:
         is_denied = isinstance(error, ConfigurationError)
         problem = problem_of_blobs(error) if strict else None
-        return RecordLook(is_final=is_denied, problem=problem, why=str(error))
-    return RecordLook(is_final=True)
+        return RecordCheck(is_final=is_denied, problem=problem, why=str(error))
+    return RecordCheck(is_final=True)
 
 
 def load_trial(
     store: ObjectStore, target: Target, versions: Mapping[str, str], *, at: datetime, limits: Limits | None = None
 ) -> Snapshot:
-    """Return the release of `versions` (by kind) as a reader would hold it if the pointer were moved to it at `at`.
+    """Return the release of `versions` (by kind) as a reader would load it if the pointer were moved to it at `at`.
 
-    Nothing is written. Raises what a reader would meet: `NotFoundError` for a blob that is missing,
-    `CorruptObjectError` for one that is not what its name says or too large.
+    Nothing is written. Raises the errors of a reader: `NotFoundError` for a missing blob, `CorruptObjectError` for one
+    that is not the version in its name or too large.
     """
     data = encode(make_pointer(store.uri_roots[0], target, versions, now=at, after=None))
     pointer = PointerRead(parse_stored_pointer(store, target, data, etag=_UNWRITTEN), data)
@@ -179,18 +180,18 @@ def load_at(store: ObjectStore, target: Target, instant: datetime, *, limits: Li
     """
     then = live_at(store, target, instant)
     if then is None:
-        raise RefusedError(f"{target}: nothing was live at {instant.isoformat()}: ask for a later time")
+        raise RefusedError(f"{target}: nothing was live at {instant.isoformat()}: choose a later time")
     if then.record is None or then.collected:
-        gone = ", ".join(then.collected) or "its record"
+        missing = ", ".join(then.collected) or "its record"
         raise RefusedError(
-            f"{target}: release {then.release_id[:12]} was live at {instant.isoformat()}, and {gone} is gone from the "
-            "store: restore it from a backup, or build its day again"
+            f"{target}: release {then.release_id[:12]} was live at {instant.isoformat()}, but {missing} is no longer "
+            "in the store: restore it from a backup, or build its day again"
         )
     return _load(store, target, then.record, since=effective(then.entry) or instant, limits=limits)
 
 
 def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: Limits) -> Snapshot | None:
-    """Return the latest release that was live, can be proven and is not marked bad, or None; `besides` is not asked."""
+    """Return the latest release, except `besides`, that was live, can be verified and is not marked bad, or None."""
     for entry in islice(changes(store, target), _LOOKED_AT):
         since = effective(entry)
         if entry.after is None or entry.after == besides or since is None:
@@ -201,18 +202,18 @@ def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: L
             record = read_release(store, target, entry.after)
             return _load(store, target, record, since=since, limits=limits)
         except (NotFoundError, CorruptObjectError):
-            continue  # the one before it may do; `recsys-assets verify` names what is wrong with each
+            continue  # try the previous one; `recsys-assets verify` reports what is wrong with each
     return None
 
 
 def _load(store: ObjectStore, target: Target, record: Release, *, since: datetime, limits: Limits) -> Snapshot:
-    """Load what a record names; sizes are the record's, so that they are checked before anything is read."""
+    """Load the artifacts of a record; their sizes are in the record, so that limits are checked before any read."""
     shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
     refs = record.artifacts
     size = sum(ref.size for ref in refs.values())
     if size > limits.release_bytes:
         raise CorruptObjectError(
-            f"release {record.id[:12]} of {target} takes {size} bytes: more than Limits.release_bytes allows"
+            f"release {record.id[:12]} of {target} has {size} bytes: more than Limits.release_bytes allows"
         )
     artifacts: dict[str, ServedArtifact] = {}
     for kind, ref in refs.items():

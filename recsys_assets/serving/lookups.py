@@ -1,4 +1,4 @@
-"""Rows of each kind of artifact as typed values, and the form in which its bytes hold them."""
+"""Typed rows of each kind of artifact, and the layout of the rows in its bytes."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -24,25 +24,25 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _ListRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Frozen, strict, and not tracked by the collector of cycles: rows are made by the thousand and hold none."""
+    """Frozen and strict; not tracked by the garbage collector, because rows are many and contain no cycles."""
 
 
 class CountedItem(_ListRow, frozen=True):
-    """An item and how often it was counted."""
+    """An item and its count."""
 
     item_id: str
     count: Count
 
 
 class ScoredItem(_ListRow, frozen=True):
-    """An item and its score; a higher one comes first."""
+    """An item and its score; higher is better."""
 
     item_id: str
     score: float
 
 
 class Neighbors(_ListRow, frozen=True):
-    """An item and the items seen beside or right after it, most often first."""
+    """An item and the items seen with it or right after it, the highest count first."""
 
     item_id: str
     items: tuple[CountedItem, ...]
@@ -70,7 +70,7 @@ def _decoders(row: type[_ListRow]) -> _Decoders:
 
 
 _DECODERS: Final[Mapping[tuple[str, str, str], _Decoders]] = {
-    # by id of the row, field of the members, and field of their value
+    # keys: id field of the row, field of its list, and field of the value of each entry
     ("item_id", "", "count"): _decoders(CountedItem),
     ("item_id", "items", "count"): _decoders(Neighbors),
     ("user_id", "items", "score"): _decoders(UserItems),
@@ -79,7 +79,7 @@ _DECODERS: Final[Mapping[tuple[str, str, str], _Decoders]] = {
 
 
 def _form_of(shape: Shape) -> RowForm[Any] | None:
-    """Return how rows of a shape are read, or None for a shape that has no typed row here."""
+    """Return the layout of the rows of a shape, or None if this module has no typed row for it."""
     decoders = _DECODERS.get((shape.row_id, shape.entries or "", shape.value or ""))
     close = b"]}" if shape.key else b"}"
     return decoders and RowForm(shape.body, shape.row_id, close, *decoders, attrgetter(shape.row_id))
@@ -87,14 +87,14 @@ def _form_of(shape: Shape) -> RowForm[Any] | None:
 
 @cache
 def form_of_kind(kind: str) -> RowForm[Any] | None:
-    """Return how the rows of a kind are read, from its description; None if nobody describes it."""
+    """Return the layout of the rows of a kind from its description; None if it has no description."""
     description = describe(kind)
     return _form_of(description.shape) if description and isinstance(description.shape, Shape) else None
 
 
 def _of(shape: Shape) -> RowForm[Any]:
     form = _form_of(shape)
-    assert form is not None, shape  # noqa: S101 - our own shapes have rows
+    assert form is not None, shape  # noqa: S101 - all shapes of this package have rows
     return form
 
 
@@ -105,10 +105,10 @@ SESSION_SEQ: Final[RowForm[UserItems]] = _of(SESSION_SEQ_SHAPE)
 ITEM_SEQ: Final[RowForm[Neighbors]] = _of(ITEM_SEQ_SHAPE)
 CONTENT_SIM: Final[RowForm[TaggedItem]] = _of(CONTENT_SIM_SHAPE)
 
-# What the rows of a kind that nobody describes can be: such a kind is looked up in by the structure of its rows.
+# Layouts that are tried for a kind without a description.
 SHAPES: Final[tuple[RowForm[Any], ...]] = (POPULARITY, COOC, IMPLICIT, CONTENT_SIM)
 
-# Forms of our own kinds, by name; `form_of_kind` knows those of installed packages too.
+# Layouts of the kinds of this package, by name; `form_of_kind` also finds those of installed packages.
 FORMS: Final[Mapping[str, RowForm[Any]]] = {
     kind: form for kind in DESCRIPTIONS if (form := form_of_kind(kind)) is not None
 }

@@ -1,4 +1,4 @@
-"""Blobs mapped from the copy on disk: in memory once for all processes of a machine, proven by each of them."""
+"""Blobs mapped from the copy on disk: in memory once for all processes of a machine, and verified by each."""
 
 import mmap
 import os
@@ -23,11 +23,11 @@ from recsys_assets.storage.store import ObjectStore, check_key
 
 @dataclass(frozen=True, slots=True)
 class MappedCopy:
-    """The blobs of one target below `folder`, laid out as in a store, and the index of each one's rows.
+    """The blobs of one target below `folder`, with the layout of a store, and an index of the rows of each.
 
-    Of several processes one fetches a blob and finds its rows; the others wait for it, map what it wrote, and prove its
-    bytes again. Files are replaced and removed by name, never written in place: what is mapped stays what was proven.
-    A disk that cannot take a copy stops nothing: then the blob is held in memory.
+    Of several processes one fetches a blob and indexes its rows; the others wait for it, map what it wrote, and verify
+    the bytes again. Files are replaced and removed by name, never written in place, so that mapped bytes do not change
+    after they were verified. If the disk cannot store a copy, the blob is kept in memory instead.
     """
 
     folder: Path
@@ -35,9 +35,9 @@ class MappedCopy:
     wait_seconds: float  # for another process that fetches the same blob
 
     def load(self, store: ObjectStore, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:
-        """Return the artifact; a copy that is missing or damaged is fetched from `store` again.
+        """Return the artifact; a missing or damaged copy is fetched from `store` again.
 
-        Raises what `store` raises, and `CorruptObjectError` if what it holds is not the version.
+        Raises what `store` raises, and `CorruptObjectError` if its blob is not this version.
         """
         key = blob_key(self.target, kind, version)
         with self._alone(key):
@@ -50,7 +50,7 @@ class MappedCopy:
 
     @contextmanager
     def _alone(self, key: str) -> Generator[None]:
-        """Keep other processes from fetching the same blob meanwhile, if the folder allows it."""
+        """Lock the blob, so that other processes do not fetch it at the same time; without a lock if that fails."""
         with ExitStack() as stack:
             try:
                 with translate_os_errors(key):
@@ -60,7 +60,7 @@ class MappedCopy:
             yield
 
     def _find(self, kind: str, version: str, max_bytes: int) -> ServedArtifact | None:
-        """Return the artifact that is mapped from the copy, if there is one that proves itself."""
+        """Return the artifact mapped from the copy, or None if there is no copy that can be verified."""
         key = blob_key(self.target, kind, version)
         read_index = partial(self._index, kind, version)
         try:
@@ -81,7 +81,7 @@ class MappedCopy:
     def _index(
         self, kind: str, version: str, form: RowForm[Row], data: bytes | mmap.mmap, start: int, stop: int
     ) -> SortedRows[Row] | None:
-        """Return the rows by the index that was written beside them; None if there is none that proves itself."""
+        """Return the rows by their stored index; None if there is no index that can be verified."""
         key = index_key(self.target, kind, version)
         try:
             return decode_index(self._map(key, len(data) + stop), form, data, start=start, stop=stop, version=version)

@@ -1,4 +1,4 @@
-"""Metrics of readers for `prometheus_client`: answers by kind and release, latency, failures, age of what is served."""
+"""Metrics of readers for `prometheus_client`: lookups by kind and release, latency, failures, age of the release."""
 
 import os
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ _BOUNDS = (*map(str, BUCKETS), "+Inf")
 class ReaderCollector(Collector):
     """The readers of this process: `REGISTRY.register(ReaderCollector(reader))`.
 
-    Every sample has the process id as a label, so that workers that are scraped by turns behind one port do not mix;
-    a forked worker begins at zero. Of each reader the release that serves, the one before, and the candidate
-    of a rollout have samples.
+    Every sample has the process id as a label, so that the metrics of workers that are scraped in turn through one
+    port do not mix; a forked worker starts at zero. There are samples of the served release of each reader, of the
+    previous one, and of the candidate of a rollout.
     """
 
     def __init__(self, *readers: Reader) -> None:
@@ -30,42 +30,44 @@ class ReaderCollector(Collector):
         process = str(os.getpid())
         answers = CounterMetricFamily(
             "recsys_reader_answers",
-            "Questions by result: answered, empty, unknown or failed.",
+            "Lookups by result: answered, empty, unknown or failed.",
             labels=(*_TARGET, "release", "kind", "result"),
         )
         short = CounterMetricFamily(
             "recsys_reader_short_answers",
-            "Answers with fewer items than the service wants.",
+            "Lists with fewer items than short_below.",
             labels=(*_TARGET, "release", "kind"),
         )
         seconds = HistogramMetricFamily(
             "recsys_reader_lookup_seconds",
-            "Time of lookups, of one question in 64.",
+            "Duration of lookups; one in 64 is measured.",
             labels=(*_TARGET, "release", "kind"),
         )
         failures = CounterMetricFamily(
             "recsys_reader_refresh_failures",
-            "Looks at the store that brought nothing, by problem.",
+            "Failed refreshes, by problem.",
             labels=(*_TARGET, "problem"),
         )
         age = GaugeMetricFamily(
-            "recsys_reader_swapped_timestamp_seconds", "When the pointer to what is served was swapped.", labels=_TARGET
+            "recsys_reader_swapped_timestamp_seconds",
+            "Time of the swap of the pointer to the served release.",
+            labels=_TARGET,
         )
         for reader in self._readers:
             status = reader.status()
-            of_target = [status.target.tenant, status.target.surface, process]
+            target_labels = [status.target.tenant, status.target.surface, process]
             counters = reader.all_counters
             for release, kinds in counts_by_release(counters).items():
                 for kind, counts in kinds.items():
-                    labels = [*of_target, release, kind]
+                    labels = [*target_labels, release, kind]
                     for result in ("answered", "empty", "unknown", "failed"):
                         answers.add_metric([*labels, result], getattr(counts, result))
                     short.add_metric(labels, counts.short)
-                    asked = (one.kinds[kind].latencies() for one in counters if one.release_id == release)
-                    sums = accumulate(map(sum, zip(*asked, strict=True)))
+                    latencies = (one.kinds[kind].latencies() for one in counters if one.release_id == release)
+                    sums = accumulate(map(sum, zip(*latencies, strict=True)))
                     seconds.add_metric(labels, list(zip(_BOUNDS, sums, strict=True)), sum_value=None)
             for problem, times in reader.refresh_failures.items():
-                failures.add_metric([*of_target, problem.value], times)
+                failures.add_metric([*target_labels, problem.value], times)
             if status.updated_at is not None:
-                age.add_metric(of_target, status.updated_at.timestamp())
+                age.add_metric(target_labels, status.updated_at.timestamp())
         yield from (answers, short, seconds, failures, age)

@@ -35,26 +35,28 @@ from recsys_assets.upkeep.heartbeats import (
 if TYPE_CHECKING:
     from recsys_assets.release.signatures import Trust
 
-_MISSED_POLLS = 3  # after so many intervals without an answer what is served is stale, even while a poll still waits
+_MISSED_POLLS = 3  # intervals without a reply after which the state is stale, even while a poll still waits
 
 
 class Reader:
-    """The live release of a target, in memory, every byte of it proven before it serves.
+    """The live release of a target in memory, with every byte verified before it is served.
 
-    `with Reader(store, "shop", "home") as reader:` loads once and polls every `poll_seconds` from then on; without
-    `with` or `start()`, call `refresh()`. A request asks `with reader.snapshot() as s:` and holds one release from its
-    start to its end, whatever is shipped or collected meanwhile. The release that serves goes on serving while the next
-    one loads, and when the next one cannot be loaded.
+    `with Reader(store, "shop", "home") as reader:` loads the release and then polls every `poll_seconds`; without
+    `with` or `start()`, call `refresh()`. A request uses `with reader.snapshot() as s:` and holds one release from its
+    start to its end, whatever is shipped or collected in the meantime. The current release is served while the next
+    one loads, and if the next one cannot be loaded.
 
-    `copy_folder` keeps a copy of what was served last, for starts without a store; with `mapped` it is what serves,
-    mapped, so that all processes of a machine hold it once. `expire_after_seconds` is how long
-    the pointer may stay unmoved before the state is `expired`. `fall_back` serves the release before one that cannot be
-    loaded, where there is nothing else. A release without a record, which nobody shipped, replaces nothing that serves,
-    and is never `fresh`; with `strict` it never serves, nor does one whose record cannot be read. `listener(old, new)`
-    is called after every switch, in the thread that refreshed it. `heartbeat` is a name of this consumer's own: a
-    thread apart writes what is served into the store under it, so that people see who has converged; a store that
-    cannot be written to is as good. Answers are counted, and lists of fewer than `short_below` items as short.
-    `trust` holds public keys: a pointer that none of them signed, or whose signature ended, is refused as a bad one.
+    `copy_folder` is a folder for a copy of the served release, for starts without a store. With `mapped`, lookups read
+    that copy through a memory map, so that all processes of a machine share it. `expire_after_seconds` is the age of
+    the pointer at which the state becomes `expired`. `fall_back` serves the previous release if the current one cannot
+    be loaded and no other is served. A release without a record, which was never shipped, does not replace a served
+    one, and its state is never `fresh`; with `strict` it is never served, nor is one whose record cannot be read.
+    `listener(old, new)` is called after every switch, in the refreshing thread. `heartbeat` is a unique name of this
+    consumer: a background thread writes the served release into the store under it, so that users see which consumers
+    have switched; without permission to write, the reader serves all the same. Lookups are counted, and lists with
+    fewer than `short_below` items count as short. With `rollouts`, `snapshot(key)` may return the candidate of a
+    rollout. `trust` holds public keys: a pointer without a valid signature of theirs, or with an expired one, is
+    refused as a bad pointer.
     """
 
     def __init__(  # noqa: PLR0913 - each is an independent choice of the service
@@ -80,16 +82,16 @@ class Reader:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")
         if mapped and copy_folder is None:
-            raise ConfigurationError("mapped without copy_folder: name the folder that processes share")
+            raise ConfigurationError("mapped without copy_folder: set copy_folder to the folder that processes share")
         if trust is not None and fall_back:
-            raise ConfigurationError("fall_back serves what no signature proves: leave it, or trust, away")
+            raise ConfigurationError("fall_back serves a release without a signature: remove fall_back or trust")
         if trust is not None and rollouts:
-            raise ConfigurationError("only the live pointer is signed: leave rollouts, or trust, away")
+            raise ConfigurationError("only the live pointer is signed: remove rollouts or trust")
         self._limits = limits or Limits()
         self._trust = trust
         self._store = store = DeadlineStore(store, seconds=self._limits.call_seconds)
         if trust is not None:
-            from recsys_assets.release.signed_stores import TrustingStore  # noqa: PLC0415 - most services trust a store
+            from recsys_assets.release.signed_stores import TrustingStore  # noqa: PLC0415 - most services do not check signatures
 
             self._store = store = TrustingStore(store, trust, now=now)
         self._target = Target(tenant, surface)
@@ -126,7 +128,7 @@ class Reader:
         self._poller = Poller(self.refresh, seconds=poll_seconds, name=f"reader of {self._target}")
 
     def __enter__(self) -> Self:
-        """Load, and poll from then on."""
+        """Load the release and start polling."""
         self.start()
         return self
 
@@ -135,7 +137,7 @@ class Reader:
         self.close()
 
     def start(self) -> Refresh:
-        """Load once, in this thread, and poll in a thread of its own from then on; return how the first look ended."""
+        """Load the release in this thread, start a thread that polls, and return the outcome of the first refresh."""
         first = self.refresh()
         self._poller.start()
         if self._heartbeat:
@@ -143,7 +145,7 @@ class Reader:
         return first
 
     def close(self, *, wait_seconds: float = 5.0) -> bool:
-        """Stop polling, and return whether the thread ended in time; what is served can still be asked."""
+        """Stop polling, and return whether the thread ended in time; the loaded release can still be used."""
         ended = self._poller.stop(wait_seconds=wait_seconds)
         if self._heartbeat:
             self._heartbeat.stop(wait_seconds=wait_seconds)
@@ -154,29 +156,30 @@ class Reader:
         return LastKnownGood(folder, self._target, self._store.uri_roots, self._limits, shared)
 
     def beat(self) -> bool:
-        """Write the heartbeat, and return whether that went well; for services without a polling thread.
+        """Write the heartbeat, and return whether it was written; for services without a polling thread.
 
         Raises `ConfigurationError` if the reader was made without `heartbeat`.
         """
         if not self._heartbeat:
-            raise ConfigurationError("this reader has no heartbeat: make it with heartbeat=<a name of its own>")
+            raise ConfigurationError("this reader has no heartbeat: create it with heartbeat=<a unique name>")
         return self._heartbeat.beat()
 
     def refresh(self, *, accept_older: bool = False) -> Refresh:
-        """Look at the store once and switch if there is something new; what goes wrong is returned, not raised.
+        """Poll the store once and switch if there is a new release; errors are returned, not raised.
 
-        Who calls while a refresh is under way waits for it and gets its result. `accept_older` is for people who put an
-        old pointer back on purpose, such as a bucket from a backup.
+        A call during another refresh waits for it and returns its result. `accept_older` accepts a pointer older than
+        the last one, for example after a bucket was restored from a backup on purpose.
         """
-        return self._flight.run(lambda: self._follower.look(accept_older=accept_older), join=not accept_older)
+        return self._flight.run(lambda: self._follower.poll(accept_older=accept_older), join=not accept_older)
 
     def snapshot(self, key: str | None = None) -> Snapshot:
-        """Return the release that serves now, whole; hold it for one request.
+        """Return the served release; hold it for one request.
 
-        With `rollouts`, `key` (the user's id, or the session's) decides during a rollout whether the candidate answers:
-        the same key gets the same release for as long as the share stands. Without a key what is live answers.
+        With `rollouts`, `key` (the id of the user or the session) decides during a rollout between the candidate and
+        the live release: the same key gets the same release as long as the share is unchanged. Without a key, the live
+        release is returned.
 
-        Raises, when there is none, what a health check should show: `StoreUnavailableError` (no answer yet),
+        Raises, if no release is loaded, the reason for health checks: `StoreUnavailableError` (no reply yet),
         `NotFoundError` (no pointer), `ConfigurationError` (denied), `CorruptObjectError` (a release that is broken).
         """
         held = self._follower.view.held()
@@ -187,46 +190,46 @@ class Reader:
 
     @property
     def trial(self) -> Trial | None:
-        """The candidate that answers a share of the keys beside what is live, and the counts of both; None: none."""
+        """The candidate that serves a share of the keys, its control (the live release) and their counts, or None."""
         return self._follower.trials.trial if self._follower.trials is not None else None
 
     def status(self) -> Status:
-        """Return state, release, ages and the last problem."""
+        """Return state, release, times and the last problem."""
         return self._follower.view.status(
             now=self._now(), stale_after=self._stale_after, expire_after=self._expire_after
         )
 
     @property
     def counters(self) -> tuple[ReleaseCounter, ...]:
-        """Counts of the answers from the release that serves, and from the one before, since each was loaded."""
+        """Counts of lookups in the served release and in the previous one, since each was loaded."""
         return self._follower.counters
 
     @property
     def all_counters(self) -> tuple[ReleaseCounter, ...]:
-        """Everything that is counted, each answer once: a release that is compared in a rollout has more than one."""
+        """All counters, each lookup counted once; a release that takes part in a rollout has more than one counter."""
         of_candidate = (self.trial.candidate.snapshot.counter,) if self.trial is not None else ()
         return (*self.counters, *self._follower.controls, *of_candidate)
 
     @property
     def blocked_fault(self) -> str:
-        """Why the list of blocked items could not be read at the last look; empty if it could.
+        """Error of the last read of the blocked items; empty if it succeeded.
 
-        The list that was read last stays in force; `snapshot().blocked` names its items.
+        The list that was read last stays in force; `snapshot().blocked` contains its items.
         """
         return self._follower.blocking.fault
 
     @property
     def refresh_failures(self) -> Mapping[Problem, int]:
-        """How often a look at the store brought nothing, by problem, since the reader was made."""
+        """Number of failed refreshes by problem, since the reader was created."""
         return self._follower.refresh_failures
 
     def _answers(self) -> tuple[ReleaseAnswers, ...]:
-        """Return the counts as a heartbeat carries them: of the most asked kinds."""
+        """Return the counts for a heartbeat: those of the kinds with the most lookups."""
         found = counts_by_release((*self.counters, *self._follower.controls))
         return tuple(ReleaseAnswers(release=release, kinds=_most_asked(kinds)) for release, kinds in found.items())
 
     def _trial_answers(self) -> TrialAnswers | None:
-        """Return what both sides of a trial answered, or why the candidate is not shown."""
+        """Return the counts of both arms of a trial, or the reason why the candidate is not served."""
         trials = self._follower.trials
         if trials is None or not (trials.trial or trials.fault):
             return None
@@ -238,12 +241,12 @@ class Reader:
         )
 
     def at(self, instant: datetime) -> Snapshot:
-        """Load what was live at an instant; what serves is not touched. Raises as `past.load_at` does.
+        """Load the release that was live at a timestamp; the served release stays. Raises like `loading.load_at`.
 
         Raises `ConfigurationError` with `trust`: only the live pointer is signed.
         """
         if self._trust is not None:
-            raise ConfigurationError("no signature proves what was live before: ask a reader without trust")
+            raise ConfigurationError("earlier releases have no signature: use a reader without trust")
         return load_at(self._store, self._target, instant, limits=self._limits)
 
 

@@ -1,4 +1,4 @@
-"""Recommendations of a release: each kind by its own lookups, and a blend of history, neighbours and popularity."""
+"""Recommendations from a release: from each kind by itself, and a blend of history, neighbours and popularity."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,24 +12,26 @@ from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.serving.lookups import CountedItem, Neighbors, UserItems
 from recsys_assets.serving.row_index import Lookup
 
-RECENT_STEPS: Final = 5  # steps so far that ask for neighbours: what was seen long ago says little of what is next
+RECENT_STEPS: Final = 5  # number of last steps whose neighbours count: earlier steps say little about the next
 NEAREST: Final = 60  # weight of the last step; every distance up to RECENT_STEPS divides it
 HISTORY_TO_NEIGHBORS: Final = (2, 1)
-_SHARE: Final = 10**12  # a list's weights sum up to it where lists of several kinds come together
-_MILLIONTHS: Final = 10**6  # scores are held in them
+_SHARE: Final = 10**12  # sum of the weights of a list when lists of several kinds are combined
+_MILLIONTHS: Final = 10**6  # scores are converted to whole millionths
 
 Weights: TypeAlias = Mapping[str, int]
-Steps: TypeAlias = Sequence[Sequence[str]]  # items of a session by instant, oldest first; within one there is no order
-_FILLS: Final = "popularity"  # of several lists for everybody; else the first by name
+Steps: TypeAlias = Sequence[
+    Sequence[str]
+]  # items of a session by timestamp, oldest first; without order within one timestamp
+_FILLS: Final = "popularity"  # the preferred list without a key; otherwise the first by name
 _NOTHING: Final[Weights] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Recommender:
-    """Weights of items as parts that add up over a user's history and the items seen; in whole numbers.
+    """Weights of items as sums over a user's history and the items seen, in whole numbers.
 
-    So no order of a sum shows in it, and what one item of a session adds can be taken away again. Items without any
-    weight follow in the order of `fill`, the most counted first.
+    Whole numbers make a sum independent of its order, and the share of one item of a session can be subtracted again.
+    Items without any weight follow in the order of `fill`, the highest count first.
     """
 
     of_user: Callable[[str], Weights] = lambda _: _NOTHING
@@ -39,7 +41,7 @@ class Recommender:
     def weigh(self, user: str | None, steps: Steps, *, unasked: int = 0) -> dict[str, int]:
         """Return the weights after these steps: neighbours of the last ones by 1 / distance, and the user's history.
 
-        History weighs as much as the items seen together, less `unasked` of the last step.
+        History weighs as much as all items seen together, except `unasked` items of the last step.
         """
         weights: defaultdict[str, int] = defaultdict(int)
         seen = -unasked * NEAREST
@@ -55,7 +57,7 @@ class Recommender:
         return weights
 
     def recommend(self, user: str | None, steps: Steps, *, limit: int) -> list[str]:
-        """Return at most `limit` items that are not in `steps`, the heaviest first; of equal ones the lower id."""
+        """Return at most `limit` items that are not in `steps`, the highest weight first; ties by id."""
         seen = {item for step in steps for item in step}
         weights = {item: weight for item, weight in self.weigh(user, steps).items() if item not in seen}
         best = nsmallest(limit, weights, key=lambda item: (-weights[item], item))
@@ -64,21 +66,21 @@ class Recommender:
 
 
 def recommenders(rows: Mapping[str, Lookup[Any]]) -> dict[str, Recommender]:
-    """Return, by kind, what recommends from its rows, and `blend`, which recommends from all of them.
+    """Return a recommender per kind, and `blend`, which combines all kinds.
 
-    A kind is asked by the shape of its rows: one list of items as it is; neighbours of the last items; a user's own
-    list. A kind without lists of items (tags) recommends nothing and is left out.
+    The shape of its rows decides how a kind is used: one list of items in its order, neighbours of the last items, or
+    the user's own list. A kind without lists of items (tags) is excluded.
     """
-    found = {kind: one for kind, lookup in sorted(rows.items()) if (one := _by_shape(lookup)) is not None}
+    found = {kind: made for kind, lookup in sorted(rows.items()) if (made := _by_shape(lookup)) is not None}
     return {**found, BLEND: blend(rows)} if found else {}
 
 
 def blend(rows: Mapping[str, Lookup[Any]], *, ask: Callable[[str, str], Any] | None = None) -> Recommender:
-    """Return what recommends from a user's history and the neighbours of the last items, and fills from one list.
+    """Return a recommender from a user's history and the neighbours of the last items, filled up from one list.
 
-    Every list counts by its shares, so that counts of one kind do not drown those of another; lists of one sort
-    together weigh as one, history twice as much as neighbours. The kind that is one list only fills what is short.
-    `ask` finds the row of an id in a kind instead of the kind's rows, as a reader that counts its questions does.
+    The values of each list are normalised to shares, so that large counts of one kind do not outweigh another. All
+    histories together weigh twice as much as all neighbours together. A kind that is one list only fills the
+    remaining places. `ask` finds the row of an id in a kind instead of `rows`, for a reader that counts its lookups.
     """
 
     def find(kind: str, key: str) -> Any:
@@ -122,7 +124,9 @@ def _of_user(find: Callable[[str], Any]) -> Callable[[str], Weights]:
     def of_user(user: str) -> Weights:
         row = find(user)
         return (
-            _NOTHING if row is None else _positive({one.item_id: round(one.score * _MILLIONTHS) for one in row.items})
+            _NOTHING
+            if row is None
+            else _positive({item.item_id: round(item.score * _MILLIONTHS) for item in row.items})
         )
 
     return of_user
@@ -131,13 +135,13 @@ def _of_user(find: Callable[[str], Any]) -> Callable[[str], Weights]:
 def _beside(find: Callable[[str], Any]) -> Callable[[str], Weights]:
     def beside(item: str) -> Weights:
         row = find(item)
-        return _NOTHING if row is None else _positive({one.item_id: one.count for one in row.items})
+        return _NOTHING if row is None else _positive({near.item_id: near.count for near in row.items})
 
     return beside
 
 
 def _positive(weights: Weights) -> Weights:
-    """Return weights above 0 in the same order: other teams' scores may be logarithms, and no weight is no place."""
+    """Return weights above 0 in the same order: imported scores may be negative, but weights must not be."""
     lowest = min(weights.values(), default=1)
     return weights if lowest > 0 else {item: weight - lowest + 1 for item, weight in weights.items()}
 

@@ -1,4 +1,4 @@
-"""Rows of one artifact beside the bytes that hold them: found by id, and decoded one at a time as they are stored."""
+"""Index over the rows of one artifact: rows are found by id and decoded one at a time from the stored bytes."""
 
 import threading
 import time
@@ -21,40 +21,40 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class RowForm(Generic[Row]):
-    """How the rows of a kind are written: `{"key":"...` up to `close`, and what decodes and names one."""
+    """Layout of the rows of a kind: `{"key":"...` up to `close`, with the decoders of a row and its id."""
 
     body: str  # the array's name in the artifact
     key: str  # the first field of each row
-    close: bytes  # how a row ends; with a comma and the next row's beginning it separates rows
+    close: bytes  # the end of a row; followed by a comma and the start of the next row, it separates rows
     decoder: msgspec.json.Decoder[Row]
     list_decoder: msgspec.json.Decoder[list[Row]]
     id_of: Callable[[Row], str]
 
     @property
     def opening(self) -> bytes:
-        """The bytes with which each row begins."""
+        """The first bytes of each row."""
         return f'{{"{self.key}":"'.encode()
 
     @property
     def between(self) -> bytes:
-        """The end of a row, a comma, and the next row's beginning.
+        """The end of a row, a comma, and the start of the next row.
 
-        Inside a JSON string a quote never stands bare, so these bytes (`]},{"item_id":"`) cannot stand in an id.
+        Quotes inside a JSON string are escaped, so these bytes (`]},{"item_id":"`) cannot occur in an id.
         """
         return self.close + b"," + self.opening
 
 
 class Lookup(Protocol[Row]):
-    """Rows that are found by id, wherever they lie: in one object, or in shards."""
+    """Rows that are found by id, in one object or in shards."""
 
     @property
     def form(self) -> RowForm[Row]:
-        """How a row is written."""
+        """Layout of a row."""
         ...
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that they take in memory."""
+        """Bytes of the rows in memory."""
         ...
 
     def __len__(self) -> int:
@@ -76,9 +76,9 @@ class Lookup(Protocol[Row]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowIndex(ABC, Generic[Row]):
-    """The bytes of an artifact, and what finds rows in them: no object per row.
+    """The bytes of an artifact and tables that find rows in them, without an object per row.
 
-    `starts` holds the rows' offsets, and the offset after the last row's comma.
+    `starts` holds the offset of each row, and the offset after the comma of the last row.
     """
 
     form: RowForm[Row]
@@ -95,7 +95,7 @@ class RowIndex(ABC, Generic[Row]):
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that stay in memory: the artifact's own, and the tables beside them."""
+        """Bytes in memory: those of the artifact and of the tables."""
         return len(self.data) + len(self.starts) * self.starts.itemsize + self._finder_bytes
 
     def row(self, number: int) -> Row:
@@ -107,11 +107,11 @@ class RowIndex(ABC, Generic[Row]):
         return self.form.id_of(self.row(number))
 
     def size(self, start: int, stop: int) -> int:
-        """Return how many bytes the rows from one position up to another take, with the commas behind them."""
+        """Return the number of bytes of the rows from `start` up to `stop`, with the comma after each."""
         return self.starts[stop] - self.starts[start]
 
     def array(self, start: int, stop: int) -> bytes:
-        """Return the rows from one position up to another as a JSON array: the bytes as they are stored."""
+        """Return the rows from `start` up to `stop` as a JSON array of the stored bytes."""
         return b"[%b]" % self.data[self.starts[start] : self.starts[stop] - 1]
 
     @abstractmethod
@@ -121,13 +121,13 @@ class RowIndex(ABC, Generic[Row]):
     @property
     @abstractmethod
     def _finder_bytes(self) -> int:
-        """Bytes of what finds a row's number by its id."""
+        """Bytes of the tables that find the number of a row by its id."""
 
 
 def let_others_run() -> None:
-    """Hand the interpreter to the threads that serve, if there are other threads; it is no wait for anything.
+    """Yield the interpreter to other threads, if there are any; this does not wait for a condition.
 
-    The thread that holds the interpreter's lock and asks for it again at once gets it again: only sleep lets others in.
+    A thread that releases the interpreter's lock and requests it at once gets it back: only a sleep lets others run.
     """
     if threading.active_count() > 1:
         time.sleep(_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""One artifact as it is served: bytes that proved their version, owner and rows, ready to be looked up in."""
+"""One artifact as it is served: bytes with verified version, target and rows, ready for lookups."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,9 +19,9 @@ ReadIndex: TypeAlias = Callable[[RowForm[Any], bytes | mmap, int, int], RowIndex
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ServedArtifact:
-    """The proven bytes of one version, the window they were built from, and their rows (None: of no known shape).
+    """The verified bytes of one version, the window they were built from, and their rows (None: unknown shape).
 
-    Bytes of another form than the kinds' JSON hold no window: theirs is empty.
+    Bytes in another format than the JSON of the kinds have no window: both strings are empty.
     """
 
     kind: str
@@ -41,25 +41,27 @@ def prove(
     name: str,
     read_index: ReadIndex | None = None,
 ) -> ServedArtifact:
-    """Return the artifact if every byte of it is what its version, its target and its kind demand.
+    """Return the artifact after verifying its bytes against version, target and kind.
 
-    The version is the hash of all bytes but the moment of building, which must be the window's end. `read_index` is
-    asked, once they are proven, for an index of the rows that was made before. Raises `CorruptObjectError`: restore the
-    object from a backup or build it again.
+    The version is the hash of all bytes except the time of the build, which must be the end of the window. After the
+    verification `read_index` is called for a stored index of the rows. Raises `CorruptObjectError` if anything
+    differs: restore the object from a backup or build it again.
     """
     if form_of(version) != JSON_FORM:
         check_digits(version, hashlib.sha256(data).hexdigest(), name=name)
         return ServedArtifact(kind, version, data, "", "", rows=None)
-    found = version_of(data, name=name)
-    if found != version:
-        raise CorruptObjectError(f"{name} is version {found[:12]}, not {version[:12]}: restore it or build it again")
+    actual = version_of(data, name=name)
+    if actual != version:
+        raise CorruptObjectError(
+            f"{name} is version {actual[:12]}, expected {version[:12]}: restore it or build it again"
+        )
     document = parse(data, name=name)
-    said = document.envelope
-    owner = (said.kind, said.tenant, said.surface)
+    envelope = document.envelope
+    owner = (envelope.kind, envelope.tenant, envelope.surface)
     if owner != (kind, target.tenant, target.surface):
-        raise CorruptObjectError(f"{name} says that it is {owner}, not {kind} of {target}: remove it, it is not ours")
+        raise CorruptObjectError(f"{name} contains {owner}, expected {kind} of {target}: remove it")
     rows = _rows(kind, document, data, name, read_index)
-    return ServedArtifact(kind, version, data, said.window_start, said.window_end, rows)
+    return ServedArtifact(kind, version, data, envelope.window_start, envelope.window_end, rows)
 
 
 def _rows(
@@ -67,20 +69,20 @@ def _rows(
 ) -> RowIndex[Any] | None:
     form, body, start, stop = form_of_kind(kind), document.body, document.start + 1, document.stop - 1
     if data[start - 1 : start] != b"[" or data[stop : stop + 1] != b"]" or stop < start:
-        raise CorruptObjectError(f"{name} holds no array {body!r}: build it again")
+        raise CorruptObjectError(f"{name} has no array {body!r}: build it again")
     if form is None:
         return _rows_by_shape(body, data, start, stop, name)
     if body != form.body:
-        raise CorruptObjectError(f"{name}: {kind} holds {body!r}, expected {form.body!r}: build it again")
-    known = read_index(form, data, start, stop) if read_index is not None else None
-    return known or index_rows(form, data, start=start, stop=stop, name=name)
+        raise CorruptObjectError(f"{name}: {kind} has {body!r}, expected {form.body!r}: build it again")
+    stored = read_index(form, data, start, stop) if read_index is not None else None
+    return stored or index_rows(form, data, start=start, stop=stop, name=name)
 
 
 def _rows_by_shape(body: str, data: bytes | mmap, start: int, stop: int, name: str) -> RowIndex[Any] | None:
-    """Return the rows of a kind that is not known here, if they have one of the shapes that are."""
+    """Return the rows of an unknown kind if they have one of the known shapes, else None."""
     for shape in SHAPES:
         try:
             return index_rows(replace(shape, body=body), data, start=start, stop=stop, name=name)
         except CorruptObjectError:
-            continue  # of another shape: the first row shows it
+            continue  # of another shape, as its first row shows
     return None

@@ -1,4 +1,4 @@
-"""Rows of an artifact in shards: found through the one shard that the hash of their id names, cached in memory."""
+"""Rows of an artifact in shards: the hash of an id selects the shard, and shards are cached in memory."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -21,10 +21,10 @@ from recsys_assets.storage.store import ObjectStore
 
 
 class ShardCache:
-    """The shards of one target that were asked for lately, at most `max_bytes` of them, whatever release they are of.
+    """The most recently used shards of one target, of any release, with at most `max_bytes` in memory.
 
-    Neighbouring releases share the shards that did not change. Of threads that ask for the same shard at once one
-    reads; the others wait for it and get what it got, also its error, which is not kept: who asks next tries again.
+    Successive releases share the shards that did not change. If several threads need the same shard, one reads it; the
+    others wait and get its result or its error. Errors are not cached: the next call reads again.
     """
 
     def __init__(self, store: ObjectStore, target: Target, *, max_bytes: int) -> None:
@@ -35,7 +35,7 @@ class ShardCache:
         renew_after_fork(self)
 
     def held_bytes(self, refs: Iterable[ArtifactRef]) -> int:
-        """Return the bytes of those of these shards that are kept, with what finds rows in them."""
+        """Return the bytes in memory of those of the given shards that are cached, with their indexes."""
         wanted = set(refs)
         with self._lock:
             return sum(rows.held_bytes for ref, rows in self._kept.items() if ref in wanted)
@@ -43,8 +43,8 @@ class ShardCache:
     def rows(self, ref: ArtifactRef) -> Lookup[Any]:
         """Return the rows of a shard.
 
-        Raises `NotFoundError` if it is missing, `CorruptObjectError` if it is not exactly the one referred to, and
-        what the store raises: never an empty shard in place of one that cannot be read.
+        Raises `NotFoundError` if it is missing, `CorruptObjectError` if it is not the version in `ref`, and what the
+        store raises: a shard that cannot be read is never treated as empty.
         """
         with self._lock:
             found = self._kept.get(ref)
@@ -57,7 +57,7 @@ class ShardCache:
         return self._fly(ref, flight) if mine else flight.result()
 
     def after_fork(self) -> None:
-        """Forget flights of the parent's threads, which did not come along."""
+        """Drop pending reads of the parent's threads, which do not exist in the child."""
         self._lock = threading.Lock()
         self._flying = {}
 
@@ -80,7 +80,7 @@ class ShardCache:
         return rows
 
     def _keep(self, ref: ArtifactRef, rows: Lookup[Any]) -> None:
-        """Keep a shard, and let go of others until all have room; one that alone is too large is not kept."""
+        """Cache a shard, evicting others; a shard larger than the whole cache is not cached."""
         with self._lock, suppress(ValueError):
             self._flying.pop(ref, None)
             self._kept[ref] = rows  # ValueError: larger than the whole cache
@@ -96,23 +96,23 @@ def _held_bytes(rows: Lookup[Any]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardedRows(Generic[Row]):
-    """What an index stands for: looked up in as the rows of a single object are, each shard read when it is needed."""
+    """All rows of an index of shards, with the lookups of a single object; each shard is read when it is needed."""
 
     form: RowForm[Row]
     index: ShardIndex
     cache: ShardCache
 
     def __len__(self) -> int:
-        """Return how many rows all shards have."""
+        """Return the number of rows in all shards."""
         return self.index.rows
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield every row, shard after shard, by id within each: reads all shards, and holds no more than the cache."""
+        """Yield every row, shard after shard, by id within each; reads all shards within the memory of the cache."""
         return (row for ref in self.index.refs for row in self.cache.rows(ref))
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that its shards take in memory now."""
+        """Bytes of its cached shards in memory."""
         return self.cache.held_bytes(self.index.refs)
 
     def row(self, number: int) -> Row:
@@ -126,14 +126,14 @@ class ShardedRows(Generic[Row]):
     def find(self, key: str) -> Row | None:
         """Return the row of an id, or None if there is none in its shard.
 
-        Raises, where that shard cannot be read, what `ShardCache.rows` raises: it may hold the row.
+        Raises the errors of `ShardCache.rows` if that shard cannot be read, because it may contain the row.
         """
         number = shard_of(key, len(self.index.shards))
         return self.cache.rows(self.index.ref_of(self.index.shards[number])).find(key)
 
 
 def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> ServedArtifact:
-    """Return an artifact with the rows that its shards hold, read through `cache`; one that is no index as it is.
+    """Return an index artifact with the rows of its shards, read through `cache`; other artifacts unchanged.
 
     Raises `CorruptObjectError` if the index is not one of this target and kind.
     """
@@ -146,9 +146,9 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
 
 
 def _form(index: ShardIndex, name: str) -> RowForm[Any]:
-    """Return how the rows of a kind are written; of an unknown kind by the key in its index."""
-    likely = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
-    form = form_of_kind(index.artifact_type) or next(likely, None)
+    """Return the layout of the rows of a kind; for an unknown kind, chosen by the key in its index."""
+    candidates = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
+    form = form_of_kind(index.artifact_type) or next(candidates, None)
     if form is None or form.key != index.key:
-        raise CorruptObjectError(f"{name} finds rows by {index.key!r}, which no rows are found by: build it again")
+        raise CorruptObjectError(f"{name} has the key {index.key!r}, which is not the key of its kind: build it again")
     return form

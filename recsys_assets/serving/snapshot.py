@@ -1,4 +1,4 @@
-"""One release, whole and proven, in memory: what a request holds from its start to its end, and asks."""
+"""One complete, verified release in memory, with the lookups of a request."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
@@ -25,98 +25,98 @@ RECOMMENDED = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All artifacts of one release; it never changes, and lives as long as somebody holds it.
+    """All artifacts of one release; immutable, and in memory for as long as it is referenced.
 
-    A lookup in a kind that the release does not have raises `NotFoundError`, and counts as one of an unknown id; an id
-    that the artifact does not have is None, which is not the same as a user without items.
+    A lookup in a kind that is not in the release raises `NotFoundError` and counts as unknown. A lookup of an id that
+    is not in the artifact returns None, which is different from a user without items.
     """
 
     target: Target
     release_id: str
     updated_at: datetime
     artifacts: Mapping[str, ServedArtifact]
-    pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None where a past release was asked for
-    blocked: frozenset[str] = NOTHING  # items that no lookup names, though the release may
+    pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None for a past release
+    blocked: frozenset[str] = NOTHING  # items that lookups never return, even if they are in the release
     counted_by: InitVar[ReleaseCounter | None] = None
     counter: ReleaseCounter = field(init=False)
-    askable: Mapping[str, tuple[Callable[[str], Any], KindCounter]] = field(init=False)
+    finders: Mapping[str, tuple[Callable[[str], Any], KindCounter]] = field(init=False)
 
     def __post_init__(self, counted_by: ReleaseCounter | None) -> None:
-        """Put what finds rows beside what counts the questions: one look-up for each question."""
+        """Store the finder and the counter of each kind together, so that a lookup is one dictionary access."""
         rows = self.lookups
         counter = counted_by or ReleaseCounter(self.release_id, {**FORMS, **rows})
         object.__setattr__(self, "counter", counter)
-        askable = {kind: (found.find, counter.kinds[kind]) for kind, found in rows.items()}
-        object.__setattr__(self, "askable", askable)
+        finders = {kind: (lookup.find, counter.kinds[kind]) for kind, lookup in rows.items()}
+        object.__setattr__(self, "finders", finders)
 
     def __enter__(self) -> Self:
         """Hold the release for the length of a block."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of it; the memory is freed with its last holder."""
+        """Do nothing: memory is freed when the last reference is gone."""
 
     def request_id(self, own: str, *, kind: str = "") -> str:
-        """Return the id to log with the events of an answer: what it led to is then reported by release and kind."""
+        """Return the id to log with the events of this request, so that results are reported by release and kind."""
         return tag_request(self.release_id, kind, own)
 
     def without(self, blocked: frozenset[str]) -> Self:
-        """Return the same release, counted by the same counter, whose lookups name none of the blocked items.
+        """Return the same release with the same counter, whose lookups return none of the blocked items.
 
-        The bytes of `content`, and what `arrays` and `table` make of them, are as they were built.
+        The results of `content`, `arrays` and `table` stay as they were built.
         """
         if blocked == self.blocked:
             return self
         artifacts = {
-            kind: one if one.rows is None else replace(one, rows=without_blocked(one.rows, blocked))
-            for kind, one in self.artifacts.items()
+            kind: item if item.rows is None else replace(item, rows=without_blocked(item.rows, blocked))
+            for kind, item in self.artifacts.items()
         }
         return replace(self, artifacts=artifacts, blocked=blocked, counted_by=self.counter)
 
     def counted_from_zero(self) -> Self:
-        """Return the same release with a counter of its own, from zero."""
-        found = replace(self)
-        found.counter.set_short_below(self.counter.short_below)
-        return found
+        """Return the same release with a new counter that starts at zero."""
+        copy = replace(self)
+        copy.counter.set_short_below(self.counter.short_below)
+        return copy
 
     def counting_on(self, counter: ReleaseCounter) -> Self:
-        """Return the same release whose answers go on being counted by a counter that there was."""
+        """Return the same release with lookups counted by an existing counter."""
         return replace(self, counted_by=counter)
 
     @property
     def versions(self) -> dict[str, str]:
-        """Version by kind, as the pointer names them: a kind in shards is named by its index."""
+        """Versions by kind, as in the pointer; for a kind in shards the version of its index."""
         return {artifact.kind: artifact.version for artifact in self.artifacts.values()}
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs; of kinds in shards, of their indexes."""
+        """Bytes of all blobs; for kinds in shards, of their indexes."""
         return sum(len(artifact.data) for artifact in self.artifacts.values())
 
     @property
     def held_bytes(self) -> int:
-        """Bytes that the release keeps in memory: its blobs, and what finds rows in them."""
-        return sum(one.rows.held_bytes if one.rows else len(one.data) for one in self.artifacts.values())
+        """Bytes of the release in memory: its blobs and the indexes of their rows."""
+        return sum(item.rows.held_bytes if item.rows else len(item.data) for item in self.artifacts.values())
 
     @property
     def lookups(self) -> dict[str, Lookup[Any]]:
-        """Rows by kind, of the kinds that have rows; what is asked of them is not counted."""
-        return {kind: one.rows for kind, one in self.artifacts.items() if one.rows is not None}
+        """Rows of each kind that has rows; lookups through them are not counted."""
+        return {kind: item.rows for kind, item in self.artifacts.items() if item.rows is not None}
 
     def recommend(
         self, *, user_id: str | None = None, recent: Sequence[str] = (), limit: int = RECOMMENDED
     ) -> list[str]:
-        """Return at most `limit` items that are not among the recent ones, the best first.
+        """Return at most `limit` items, except the recent ones, the best first.
 
         `recent` are the items of the session, oldest first. A user's history weighs twice as much as the neighbours of
-        the last items, and popularity fills what is short: the `blend` that the back-test scores. A kind that the
-        release does not have adds nothing.
+        the last items, and popularity fills the remaining places: the `blend` that the back-test scores. Kinds that are
+        not in the release are ignored.
         """
         return blend(self.lookups, ask=self.find).recommend(user_id, [(item,) for item in recent], limit=limit)
 
     def top_items(self, limit: int = 100) -> list[CountedItem]:
-        """Return the most counted items, the first first."""
-        counter = self._asking("popularity")[1]
+        """Return the items with the highest counts, the highest first."""
+        counter = self._finder("popularity")[1]
         rows = self.rows("popularity")
         found: list[CountedItem] = counter.ask(lambda _: [rows.row(n) for n in range(min(limit, len(rows)))], "")
         if len(found) < min(limit, counter.short_below):
@@ -124,24 +124,24 @@ class Snapshot:
         return found
 
     def neighbors(self, item_id: str) -> tuple[CountedItem, ...] | None:
-        """Return the items most often seen beside an item, or None if it has none."""
+        """Return the items most often seen in the same sessions as an item, or None if it has none."""
         return self._items("cooc", item_id)
 
     def next_items(self, item_id: str) -> tuple[CountedItem, ...] | None:
-        """Return the items that came right after an item in most sessions, or None if none did often enough."""
+        """Return the items that most often followed an item directly in sessions, or None if it has none."""
         return self._items("item_seq", item_id)
 
     def for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
-        """Return what a user was shown most, or None if the user is unknown."""
+        """Return the items that a user was shown most, or None if the user is unknown."""
         return self._items("implicit", user_id)
 
     def next_for_user(self, user_id: str) -> tuple[ScoredItem, ...] | None:
-        """Return what came next for a user most often, or None if the user is unknown."""
+        """Return the items that most often came next for a user, or None if the user is unknown."""
         return self._items("session_seq", user_id)
 
     def tags(self, item_id: str) -> tuple[str, ...] | None:
         """Return the tags of an item, or None if the catalog has none."""
-        find, counter = self._asking("content_sim")
+        find, counter = self._finder("content_sim")
         row = counter.ask(find, item_id)
         if row is None:
             return None
@@ -150,17 +150,17 @@ class Snapshot:
         return row.tags
 
     def find(self, kind: str, key: str) -> Any:
-        """Return the row of an id in any kind, or None; counted as unknown where it is None, and never as empty.
+        """Return the row of an id in any kind, or None; None counts as unknown, and no row counts as empty.
 
         Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
         """
-        find, counter = self._asking(kind)
+        find, counter = self._finder(kind)
         return counter.ask(find, key)
 
     def content(self, kind: str) -> bytes:
-        """Return the proven bytes of any kind, as they were built or imported; their form is `form_of(version)`.
+        """Return the verified bytes of any kind, as they were built or imported; their format is `form_of(version)`.
 
-        Of a kind in shards these are its index's; the rows are in `rows(kind)`.
+        For a kind in shards these are the bytes of its index; its rows are in `rows(kind)`.
 
         Raises `NotFoundError` if the release has no such kind.
         """
@@ -170,10 +170,10 @@ class Snapshot:
         return bytes(artifact.data)
 
     def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
-        """Return the arrays of an imported npz or safetensors by name; unpacked again each time, so keep them.
+        """Return the arrays of an imported npz or safetensors file by name; unpacked on each call, so keep them.
 
-        Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes hold
-        no arrays, or unpack to more than `max_bytes`.
+        Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes
+        contain no arrays, or unpack to more than `max_bytes`.
         """
         from recsys_assets.imports.inspecting import read_arrays  # noqa: PLC0415 - most services look up JSON alone
 
@@ -181,11 +181,11 @@ class Snapshot:
         return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
 
     def factors(self, kind: str = "als_factors") -> "Factors":
-        """Return the vectors of users and items of a kind, ready to be asked; made again each time, so keep them.
+        """Return the vectors of users and items of a kind, ready for lookups; created on each call, so keep them.
 
-        They name none of the items that are `blocked` now: make them again when that changes.
+        Items that are `blocked` now are excluded: call it again when that set changes.
 
-        Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it is none of users and items.
+        Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it has no such vectors.
         """
         from recsys_assets.serving.factors import Factors  # noqa: PLC0415 - most services look up JSON alone
 
@@ -194,14 +194,14 @@ class Snapshot:
     def table(self, kind: str) -> Any:
         """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read on each call, so keep it.
 
-        Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are no table.
+        Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are not a table.
         """
         from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415 - most services look up JSON alone
 
         return read_table(self.content(kind), form_of(self.artifacts[kind].version), name=kind)
 
     def rows(self, kind: str) -> Lookup[Any]:
-        """Return the rows of any kind, one that this package does not know too: `rows(kind).find(id)`, or iterate.
+        """Return the rows of any kind, including unknown kinds: use `rows(kind).find(id)`, or iterate.
 
         Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
         """
@@ -211,12 +211,12 @@ class Snapshot:
         return artifact.rows
 
     def _items(self, kind: str, key: str) -> tuple[Any, ...] | None:
-        """Return the list of an id, counted, or None: what `KindCounter.ask` does, without its calls.
+        """Return the list of an id, counted, or None: `KindCounter.ask` with its calls inlined.
 
-        This is where a service spends its time: a call less for each question is worth the second writing.
+        A service spends its time here: one call less per lookup is worth the duplicate code.
         """
         try:
-            find, counter = self.askable[kind]
+            find, counter = self.finders[kind]
         except KeyError:
             raise self._lacking(kind) from None
         if next(counter.asked.up) & SAMPLED:
@@ -235,15 +235,15 @@ class Snapshot:
             counter.note_few(len(items))
         return items
 
-    def _asking(self, kind: str) -> tuple[Callable[[str], Any], KindCounter]:
-        """Return what finds the rows of a kind, and what counts the questions."""
-        found = self.askable.get(kind)
-        if found is None:
+    def _finder(self, kind: str) -> tuple[Callable[[str], Any], KindCounter]:
+        """Return the function that finds rows of a kind, and the counter of its lookups."""
+        finder = self.finders.get(kind)
+        if finder is None:
             raise self._lacking(kind)
-        return found
+        return finder
 
     def _lacking(self, kind: str) -> NotFoundError:
-        """Return that the release has no such kind, after counting the question: so a kind that is gone shows."""
+        """Count a lookup in a kind without rows, so that a missing kind is visible in metrics, and return the error."""
         counter = self.counter.kinds.get(kind)
         if counter is not None:
             counter.ask(lambda _: None, "")

@@ -1,4 +1,4 @@
-"""Rows in the order of their ids, as kinds of lists are stored: found by halving, with 6 bytes a row beside them."""
+"""Rows in the order of their ids, as kinds of lists are stored: found by binary search, with 6 bytes per row."""
 
 import sys
 from array import array
@@ -17,18 +17,18 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.serving.hashed_rows import hash_rows
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES, Row, RowForm, RowIndex, let_others_run
 
-GROUP: Final = 64  # rows: with fewer, the ids in memory take more; with more, more rows of a group share a mark
-_PIECE_BYTES: Final = 1 << 13  # after so many the thread lets requests run: a tenth of a millisecond of work
+GROUP: Final = 64  # rows: smaller groups need more memory for ids; in larger ones more rows share a mark
+_PIECE_BYTES: Final = 1 << 13  # bytes after which the thread yields to requests: a tenth of a millisecond of work
 _LOW_BYTE: Final = slice(0, None, 4) if sys.byteorder == "little" else slice(3, None, 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SortedRows(RowIndex[Row]):
-    """Rows in the order of their ids, none twice.
+    """Rows in the order of their ids, without duplicates.
 
-    `heads` are the ids of every `GROUP`-th row: halving them finds the group. `marks` holds a byte of each id's CRC, so
-    that within a group nearly no row is decoded but the one asked for. `id_offset` is where an id begins in its row, if
-    no id is written with escapes.
+    `heads` are the ids of every `GROUP`-th row: a binary search in them finds the group. `marks` holds one byte of the
+    CRC of each id, so that within a group almost only the requested row is decoded. `id_offset` is the offset of the id
+    in its row; None if some id contains escapes.
     """
 
     heads: Sequence[str]
@@ -40,12 +40,12 @@ class SortedRows(RowIndex[Row]):
         return len(self.marks) + sys.getsizeof(self.heads) + sum(map(sys.getsizeof, self.heads))
 
     def find(self, key: str) -> Row | None:
-        """Return the row of an id, or None if there is none: nearly always one decode, however many rows there are."""
+        """Return the row of an id, or None if there is none; nearly always decodes one row, whatever their number."""
         stop = GROUP * bisect_right(self.heads, key)
         try:
             written = key.encode()
         except UnicodeEncodeError:
-            return None  # half a surrogate pair, which no artifact can hold
+            return None  # half a surrogate pair, which no artifact can contain
         marks, mark = self.marks, crc32(written) & 0xFF
         number = marks.find(mark, max(stop - GROUP, 0), stop)
         while number >= 0:
@@ -59,19 +59,19 @@ class SortedRows(RowIndex[Row]):
 
 
 def index_rows(form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int, name: str) -> RowIndex[Row]:
-    """Return an index over the rows that stand in `data[start:stop]`, each of them decoded once and found well formed.
+    """Return an index over the rows in `data[start:stop]`, each decoded once and checked.
 
-    Raises `CorruptObjectError` naming the first row that is not of the form, with its offset.
+    Raises `CorruptObjectError` with the offset of the first row that does not have the layout.
     """
     if stop > MAX_INDEXED_BYTES:
-        raise CorruptObjectError(f"{name} has {len(data)} bytes: at most {MAX_INDEXED_BYTES} can be looked up in")
+        raise CorruptObjectError(f"{name} has {len(data)} bytes, expected at most {MAX_INDEXED_BYTES} for lookups")
     return _sorted_rows(form, data, start, stop) or hash_rows(form, data, start=start, stop=stop, name=name)
 
 
 def _sorted_rows(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> SortedRows[Row] | None:
-    """Return the rows if they are well formed and in order, else None: then each is looked at by itself.
+    """Return the rows if they are well formed and in order, else None; the caller then checks each row by itself.
 
-    Everything is done for many rows in one call; what is done row by row in Python takes ten times as long.
+    Each call handles many rows; handling single rows in Python takes ten times as long.
     """
     starts, marks, heads, last = array("I"), bytearray(), list[str](), ""
     id_offset = len(form.opening) if data[start : start + len(form.opening)] == form.opening else None
@@ -95,7 +95,7 @@ def _sorted_rows(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) 
 
 
 def _pieces(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Yield whole rows, some at a time, with the place of the first."""
+    """Yield pieces of several whole rows, each with the offset of its first row."""
     between, at = form.between, start
     while at < stop:
         found = data.find(between, at + _PIECE_BYTES, stop)
@@ -105,8 +105,8 @@ def _pieces(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> It
 
 
 def _places(form: RowForm[Row], piece: bytes, at: int) -> list[int]:
-    """Return where rows begin, at least those that are separated by nothing but a comma."""
+    """Return the offsets of rows that are separated only by a comma."""
     between, opening = form.between, len(form.opening)
     lengths = [*map(len, piece.split(between))]
-    lengths[0] -= opening  # the first row has its beginning still
+    lengths[0] -= opening  # the first row still has its opening bytes
     return [*accumulate(map(len(between).__add__, lengths[:-1]), initial=at)]

@@ -19,25 +19,25 @@ from recsys_assets.serving.snapshot import Snapshot
 
 
 class State(StrEnum):
-    """How good what is served is; no two of them look alike, and none looks like an empty list."""
+    """State of the served release; every state is distinct from the others and from an empty list."""
 
-    FRESH = "fresh"  # the release that the store's pointer named a moment ago
-    STALE = "stale"  # the last known good one: the store could not be asked, or what it said was refused
-    EXPIRED = "expired"  # a pointer that has not moved for longer than was allowed
-    BROKEN_RELEASE = "broken_release"  # the store's pointer names a release that cannot be loaded: an older one serves
+    FRESH = "fresh"  # the release of the store's pointer at the last poll
+    STALE = "stale"  # the last known good release: the store did not reply, or its reply was refused
+    EXPIRED = "expired"  # the pointer has not moved for longer than allowed
+    BROKEN_RELEASE = "broken_release"  # the release of the store's pointer cannot be loaded: an older one is served
     NEVER_LOADED = "never_loaded"  # nothing can be served
 
 
 class Problem(StrEnum):
-    """Why a refresh failed: an answer of the store that stands, or no answer."""
+    """Cause of a failed refresh: no reply, or a reply that will not change by itself."""
 
-    OUTAGE = "outage"  # no answer: it may pass by itself
+    OUTAGE = "outage"  # no reply: may recover by itself
     DENIED = "denied"  # credentials, permission or address
-    NO_POINTER = "no_pointer"  # the store answers, and there is no pointer: deleted, never shipped, or another store
-    BAD_POINTER = "bad_pointer"  # it is no pointer of this target, or names what is not this target's
-    OLDER_POINTER = "older_pointer"  # older than one seen before: a backup was restored, or a cache answers
+    NO_POINTER = "no_pointer"  # the store replies, but has no pointer: deleted, never shipped, or another store
+    BAD_POINTER = "bad_pointer"  # not a pointer of this target, or with URIs of another target
+    OLDER_POINTER = "older_pointer"  # older than one seen before: a backup was restored, or a cache replied
     UNRECORDED_RELEASE = "unrecorded_release"  # no record says that these artifacts were released together
-    BROKEN_RELEASE = "broken_release"  # a blob is missing, or not what its name says
+    BROKEN_RELEASE = "broken_release"  # a blob is missing, or is not the version in its name
 
 
 class RefreshOutcome(StrEnum):
@@ -50,7 +50,7 @@ class RefreshOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """One look at the store: what came of it, the release served after it, and, of a failure, why."""
+    """Result of one refresh: outcome, the release served after it, and the problem if it failed."""
 
     outcome: RefreshOutcome
     release_id: str | None
@@ -60,29 +60,29 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a reader serves, since when, from where, and what stands in the way of something newer."""
+    """Served release of a reader, its times and source, and the problem that prevents a newer release."""
 
     target: Target
     state: State
     release_id: str | None
-    updated_at: datetime | None  # when the pointer to it was swapped
+    updated_at: datetime | None  # time of the swap of the pointer to it
     loaded_at: datetime | None
-    checked_at: datetime | None  # when the store last confirmed it
-    source: str | None  # "store", "disk" (the last known good copy) or "journal" (the release before a broken one)
-    failures: int  # refreshes that failed since the last that did not
+    checked_at: datetime | None  # time of the last confirmation by the store
+    source: str | None  # "store", "disk" (the copy in copy_folder) or "journal" (the release before a broken one)
+    failures: int  # failed refreshes since the last successful one
     problem: Problem | None
     why: str
 
 
 def problem_of_pointer(error: RecsysAssetsError) -> Problem:
-    """Return what an error means that was met while the pointer was read."""
+    """Return the problem for an error of reading the pointer."""
     if isinstance(error, NotFoundError):
         return Problem.NO_POINTER
     return Problem.BAD_POINTER if isinstance(error, CorruptObjectError) else _problem(error)
 
 
 def problem_of_blobs(error: RecsysAssetsError) -> Problem:
-    """Return what an error means that was met while the blobs were read."""
+    """Return the problem for an error of reading the blobs."""
     return Problem.BROKEN_RELEASE if isinstance(error, (NotFoundError, CorruptObjectError)) else _problem(error)
 
 
@@ -96,7 +96,7 @@ Listener = Callable[[Snapshot | None, Snapshot], None]
 
 
 def log_switch(old: Snapshot | None, new: Snapshot, *, source: str, listener: Listener | None) -> None:
-    """Log which release serves from now on, and call the listener; what it raises is logged, and the switch stays."""
+    """Log the switch to a release and call the listener; an error of the listener is logged and does not undo it."""
     _log.info(
         "artifact manifest loaded tenant=%s surface=%s release=%s hash=%s updated_at=%s old=%s source=%s",
         new.target.tenant,
@@ -111,12 +111,12 @@ def log_switch(old: Snapshot | None, new: Snapshot, *, source: str, listener: Li
         return
     try:
         listener(old, new)
-    except Exception:  # noqa: BLE001 - whatever a service does there, what is served must not depend on it
-        _log.exception("a listener failed on the switch of %s; the switch stands", new.target)
+    except Exception:  # noqa: BLE001 - an error in the code of a service must not affect the switch
+        _log.exception("a listener failed on the switch of %s; the switch is kept", new.target)
 
 
 def log_problem(target: Target, problem: Problem, why: str, *, again: bool) -> None:
-    """Log why a look at the store brought nothing: as a warning once, then where only debugging sees it."""
+    """Log the problem of a failed refresh: as a warning the first time, at debug level if it repeats."""
     level = logging.DEBUG if again else logging.WARNING
     _log.log(level, "artifact manifest refused target=%s problem=%s why=%s", target, problem.value, why)
 
@@ -140,16 +140,16 @@ _ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReaderView:
-    """The release that is served (None: none), where it came from, and how looking for a newer one went.
+    """The served release (None: no release), its source, and the outcome of the last poll.
 
-    A failure is kept in words: an exception would keep alive whatever its frames held, blobs among it.
+    A failure is stored as a message: an exception would keep alive the objects of its frames, including blobs.
     """
 
     target: Target
     snapshot: Snapshot | None = None
-    etag: str | None = None  # of the store's pointer to it; None where it came from elsewhere
+    etag: str | None = None  # of the store's pointer to it; None if it came from elsewhere
     source: str | None = None
-    newest: datetime | None = None  # time of the newest pointer ever seen and taken
+    newest: datetime | None = None  # time of the newest pointer ever accepted
     loaded_at: datetime | None = None
     checked_at: datetime | None = None
     failures: int = 0
@@ -157,31 +157,31 @@ class ReaderView:
     why: str = ""
 
     def serving(self, snapshot: Snapshot, *, source: str, at: datetime) -> Self:
-        """Return the view that serves a release that did not come from the store's pointer; problems stay."""
+        """Return the view that serves a release from another source than the store's pointer; problems are kept."""
         return replace(self, snapshot=snapshot, etag=None, source=source, loaded_at=at)
 
     def seen(self, instant: datetime) -> Self:
-        """Return the view that refuses pointers older than an instant."""
+        """Return the view that refuses pointers older than a timestamp."""
         return replace(self, newest=instant)
 
     def switched(self, snapshot: Snapshot, *, etag: str | None, at: datetime) -> Self:
-        """Return the view that serves what the store's pointer names; without `etag` the next look reads it again."""
+        """Return the view that serves the release of the store's pointer; without `etag` the next poll rereads it."""
         moved = replace(self, snapshot=snapshot, etag=etag, source="store", newest=snapshot.updated_at, loaded_at=at)
         return moved.confirmed(at=at)
 
     def confirmed(self, *, at: datetime) -> Self:
-        """Return the view after the store said that nothing has changed."""
+        """Return the view after the store confirmed that nothing has changed."""
         return replace(self, checked_at=at, failures=0, problem=None, why="")
 
     def failed(self, problem: Problem, why: str) -> Self:
-        """Return the view after a look at the store that brought nothing."""
+        """Return the view after a failed refresh."""
         return replace(self, failures=self.failures + 1, problem=problem, why=why)
 
     def held(self) -> Snapshot:
-        """Return what is served, or raise why there is nothing.
+        """Return the served release, or raise the reason why there is none.
 
-        `StoreUnavailableError`: no answer yet; `NotFoundError`: nothing was ever shipped, or the pointer is gone;
-        `ConfigurationError`: no permission; `CorruptObjectError`: what the store names cannot be trusted.
+        `StoreUnavailableError`: no reply yet; `NotFoundError`: nothing was ever shipped, or the pointer is missing;
+        `ConfigurationError`: no permission; `CorruptObjectError`: pointer or release cannot be verified.
         """
         if self.snapshot is None:
             why = self.why or "nothing was loaded yet: call start() or refresh() first"
@@ -189,7 +189,7 @@ class ReaderView:
         return self.snapshot
 
     def status(self, *, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> Status:
-        """Return what people and health checks ask."""
+        """Return the status for users and health checks."""
         held = self.snapshot
         return Status(
             target=self.target,
@@ -208,7 +208,9 @@ class ReaderView:
         broken = self.problem is Problem.BROKEN_RELEASE
         if self.snapshot is None:
             return State.BROKEN_RELEASE if broken else State.NEVER_LOADED
-        moved_at = min(self.snapshot.updated_at, self.loaded_at or now)  # a clock that was ahead stops no expiry
+        moved_at = min(
+            self.snapshot.updated_at, self.loaded_at or now
+        )  # a pointer time in the future must not delay expiry
         if expire_after is not None and now - moved_at > expire_after:
             return State.EXPIRED
         if broken:

@@ -1,4 +1,4 @@
-"""A real release in a store, from a few rows in a test: written, judged and shipped as the pipeline does it."""
+"""Fixture for tests: a real release from a few rows, written, gated and shipped as by the pipeline."""
 
 import hashlib
 import json
@@ -52,12 +52,13 @@ def publish_fixture(
     now: Clock = lambda: datetime.now(UTC),
     plan: Plan | None = None,
 ) -> PublishOutcome:
-    """Ship a release with these artifacts and return how that ended; readers of the store will find it.
+    """Ship a release with these artifacts and return the outcome; readers of the store then serve it.
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
     `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
-    the pipeline sorts them. A kind that `shards` gives a number is split into so many shards, without a single object.
-    The day before the live release does not ship, as in production. With a `plan` it is rolled out beside what is live.
+    the pipeline sorts them. A kind in `shards` is split into that number of shards, without a single object.
+    As in production, a day before that of the live release does not ship. With a `plan` the release is rolled out as a
+    candidate.
     Raises `ConfigurationError` for an unknown kind.
     """
     target = Target(tenant, surface)
@@ -91,7 +92,7 @@ def _encoded(target: Target, kind: str, window: Window, rows: Rows) -> tuple[byt
 def _shape(kind: str) -> Shape:
     description = describe(kind)
     if description is None or not isinstance(description.shape, Shape):
-        raise ConfigurationError(f"a fixture of kind {kind!r}: known are {', '.join(FORMS)}")
+        raise ConfigurationError(f"a fixture of kind {kind!r}: expected one of {', '.join(FORMS)}")
     return description.shape
 
 
@@ -102,7 +103,7 @@ def _put_artifact(store: ObjectStore, target: Target, window: Window, kind: str,
 def _put_shards(
     store: ObjectStore, target: Target, window: Window, kind: str, rows: Any, *, count: int
 ) -> StagedArtifact:
-    """Put each row into the shard that its key's hash names, and the index over all of them."""
+    """Put each row into the shard of the hash of its key, and write the index of all shards."""
     parts: list[Rows] = [{key: rows[key] for key in rows if shard_of(key, count) == n} for n in range(count)]
     refs = tuple(_put_blob(store, target, window, kind, part) for part in parts)
     listed = [Shard.of(ref, rows=len(part)) for ref, part in zip(refs, parts, strict=True)]
@@ -113,7 +114,7 @@ def _put_shards(
 
 def _put_blob(store: ObjectStore, target: Target, window: Window, kind: str, rows: Rows) -> ArtifactRef:
     data, version = _encoded(target, kind, window, rows)
-    prove(target, kind, version, data, name=f"the fixture of {kind}")  # no test shall stand on what no reader takes
+    prove(target, kind, version, data, name=f"the fixture of {kind}")  # a fixture must be readable by a reader
     store.put(blob_key(target, kind, version), data)
     return ArtifactRef(kind, version, len(data), hashlib.sha256(data).hexdigest())
 
@@ -124,7 +125,7 @@ def _staged(ref: ArtifactRef, window: Window, *, rows: int) -> StagedArtifact:
 
 
 def _put_canonical_day(store: ObjectStore, target: Target, day: date, *, content: str) -> Input:
-    """Put the record of a day of events that made these artifacts, and what its gates said."""
+    """Put the canonical record of the day from which these artifacts are built, with its gate report."""
     digest = hashlib.sha256(content.encode()).hexdigest()
     source = Input(name=f"{_GATE}.jsonl", digest=digest, size=len(content))
     record = CanonicalRecord(
@@ -158,7 +159,7 @@ def _number(value: float) -> float | int:
 
 
 def _rows(shape: Shape, rows: Any) -> list[dict[str, Any]]:
-    """Return rows of a kind's shape from what a test gives, sorted as the pipeline sorts them."""
+    """Return rows in a kind's shape from those of a test, sorted as the pipeline sorts them."""
     if shape.key is None:
         return _ranked(rows, shape.value or "")
     return [{shape.key: key, shape.entries or "": _list(shape, rows[key])} for key in sorted(rows)]

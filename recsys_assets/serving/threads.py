@@ -1,4 +1,4 @@
-"""Threads of a service that survive a fork: a registry of what to renew in a child, a poller, a single flight."""
+"""Threads of a service that survive a fork: a registry of objects to renew in a child, a poller, a single flight."""
 
 import logging
 import os
@@ -9,16 +9,16 @@ from typing import Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 _log = logging.getLogger(__name__)
-JITTER = 0.2  # of the interval: a hundred consumers that start at once are soon spread over it
+JITTER = 0.2  # share of the interval: consumers that start at once soon poll at different times
 
 Result = TypeVar("Result")
 
 
 class OutlivesFork(Protocol):
-    """A thing with locks or threads of its own."""
+    """Object with locks or threads of its own."""
 
     def after_fork(self) -> None:
-        """Replace them; the child has only the thread that runs this."""
+        """Replace its locks and threads; the child has only the thread that runs this."""
         ...
 
 
@@ -26,7 +26,7 @@ _registered: WeakSet[OutlivesFork] = WeakSet()
 
 
 def renew_after_fork(thing: OutlivesFork) -> None:
-    """Call `thing.after_fork()` in every child that is forked while the thing lives."""
+    """Call `thing.after_fork()` in every child that is forked while the object is alive."""
     _registered.add(thing)
 
 
@@ -39,10 +39,10 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Poller:
-    """Calls `work` every `seconds`, give or take `JITTER`, until it is stopped; what `work` raises does not end it.
+    """Calls `work` every `seconds`, plus or minus `JITTER`, until it is stopped; errors of `work` do not end it.
 
-    After a fork the child polls by a thread of its own: servers that load first and fork then would otherwise serve
-    what they loaded for ever.
+    After a fork the child polls in a thread of its own: servers that load first and then fork would otherwise serve
+    the first release forever.
     """
 
     def __init__(self, work: Callable[[], object], *, seconds: float, name: str) -> None:
@@ -54,14 +54,14 @@ class Poller:
         renew_after_fork(self)
 
     def start(self) -> None:
-        """Begin; once begun, nothing happens."""
+        """Start polling; no-op if already started."""
         if self._thread is None:
             self._stopped = threading.Event()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
 
     def stop(self, *, wait_seconds: float) -> bool:
-        """End, and return whether the thread did in time; one that waits for a slow store ends with its answer."""
+        """Stop, and return whether the thread ended in time; one that waits for a slow store ends after its reply."""
         thread, self._thread = self._thread, None
         self._stopped.set()
         if thread is None or thread is threading.current_thread():
@@ -70,34 +70,34 @@ class Poller:
         return not thread.is_alive()
 
     def after_fork(self) -> None:
-        """Begin again in a forked child, if the parent polled."""
+        """Start again in a forked child, if the parent was polling."""
         if self._thread is not None:
             self._thread = None
             self.start()
 
     def _run(self) -> None:
         stopped = self._stopped
-        spread = random.Random()  # noqa: S311 - no secret; one of its own, so that a seeded program keeps its numbers
+        spread = random.Random()  # noqa: S311 - not a secret; a generator of its own, so that a seeded program keeps its numbers
         while not stopped.wait(self._seconds * spread.uniform(1 - JITTER, 1 + JITTER)):
             try:
                 self._work()
-            except Exception:  # noqa: BLE001 - a thread that dies of one surprise would freeze what is served
-                _log.exception("%s: an unexpected error; what is served stays, and the next poll comes", self._name)
+            except Exception:  # noqa: BLE001 - if the thread ended, the reader would never switch again
+                _log.exception("%s: an unexpected error; the served release stays, and polling continues", self._name)
 
 
 class SingleFlight(Generic[Result]):
-    """Runs work alone; a call from inside the work (a listener's, say) gets the result before, without waiting."""
+    """Runs one call at a time; a call from within the work (e.g. a listener) gets the previous result at once."""
 
     def __init__(self, before: Result) -> None:
         self._last = before
         self._lock = threading.Lock()
-        self._flying: int | None = None  # the thread that works
+        self._flying: int | None = None  # id of the thread that runs the work
         renew_after_fork(self)
 
     def run(self, work: Callable[[], Result], *, join: bool = True) -> Result:
-        """Return the result of `work`, or, if `join`, of a flight that was under way already.
+        """Return the result of `work`, or, with `join`, of a call that was already running.
 
-        A flight that raises leaves the result as it was for those who waited.
+        If that call raises, the waiting calls get the previous result.
         """
         if self._flying == threading.get_ident():
             return self._last
@@ -115,6 +115,6 @@ class SingleFlight(Generic[Result]):
             self._lock.release()
 
     def after_fork(self) -> None:
-        """Forget a flight of the parent's."""
+        """Forget a running call of the parent."""
         self._lock = threading.Lock()
         self._flying = None

@@ -1,4 +1,4 @@
-"""Trial of a candidate in a reader: requests shared by a stable hash of their key, both sides counted by themselves."""
+"""Trial of a candidate in a reader: requests are split by a stable hash of their key, with counts per arm."""
 
 import hashlib
 import logging
@@ -18,12 +18,12 @@ from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
-_PARTS: Final = 10_000  # of all keys: a share of 5 % is 500 of them
-_MARKS: Final = 1 << 16  # keys fall on so many marks, and those that are taken give about how many keys there were
+_PARTS: Final = 10_000  # parts of all keys: a share of 5 % is 500 parts
+_MARKS: Final = 1 << 16  # bitmap size of linear counting: the marks that are set estimate the number of keys
 
 
 def part_of(release_id: str, key: str) -> int:
-    """Return in which of 10,000 parts of all requests a key is, for the rollout of a release.
+    """Return the part of a key, 0 to 9,999, in the rollout of a release.
 
     The first 8 bytes of the SHA-256 of `<release id>/<key>` as a number, modulo 10,000: the same in every language.
     """
@@ -40,21 +40,21 @@ def _part(digest: bytes) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrialArm:
-    """One side of a trial: the release that answers, how many requests it got, and from about how many keys."""
+    """One arm of a trial: its release, the number of requests, and an estimate of the number of keys."""
 
     snapshot: Snapshot
     requests: ThreadCounter = field(default_factory=ThreadCounter)
     marks: bytearray = field(default_factory=lambda: bytearray(_MARKS))
 
     def take(self, mark: int) -> Snapshot:
-        """Return the release for a request, counted."""
+        """Count a request and return the release."""
         next(self.requests.up)
         self.marks[mark] = 1
         return self.snapshot
 
     @property
     def keys(self) -> int:
-        """About how many keys asked, by linear counting: never more than there were requests."""
+        """Estimate of the number of distinct keys, by linear counting; at most the number of requests."""
         free = self.marks.count(0)
         estimate = round(_MARKS * math.log(_MARKS / max(free, 1)))
         return min(estimate, self.requests.value)
@@ -62,40 +62,40 @@ class TrialArm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """A candidate beside the live release, and the share of keys, in parts of 10,000, that it answers."""
+    """A candidate and the live release as control, and the share of keys of the candidate, in parts of 10,000."""
 
     control: TrialArm
     candidate: TrialArm
     parts: int
 
     def choose(self, key: str) -> Snapshot:
-        """Return the release that answers a key: the same one for as long as the share stands."""
+        """Return the release for a key, the same one as long as the share is unchanged."""
         digest = _digest(self.candidate.snapshot.release_id, key)
         arm = self.candidate if _part(digest) < self.parts else self.control
         return arm.take(digest[8] << 8 | digest[9])
 
     def is_of(self, rollout: Rollout) -> bool:
-        """Return whether it is the trial of this rollout."""
+        """Return whether this is the trial of a rollout."""
         names = (self.candidate.snapshot.release_id, self.control.snapshot.release_id)
         return names == (rollout.release, rollout.against)
 
 
 @dataclass(slots=True)
 class TrialFollower:
-    """The trial of one target as its rollout in the store says; without an answer of the store there is none."""
+    """The trial of one target according to its rollout in the store; no trial if the store does not reply."""
 
     store: ObjectStore
     target: Target
     limits: Limits
     shards: ShardCache
-    trial: Trial | None = None  # what requests are shared by now
-    fault: str = ""  # why a candidate that is to be shown is not; empty: it is, or there is none
-    _known: Trial | None = None  # the last one: its counts go on where the same rollout goes on
+    trial: Trial | None = None  # the trial that splits requests now
+    fault: str = ""  # error that keeps a candidate from being served; empty if it is served, or there is none
+    _known: Trial | None = None  # the last trial: its counts continue while the same rollout continues
     _rollout: Rollout | None = None
     _etag: str | None = None
 
-    def look(self, live: Snapshot | None, *, proven: Proven, blocked: frozenset[str]) -> None:
-        """Follow the rollout beside what is live; never raises the package's errors."""
+    def poll(self, live: Snapshot | None, *, proven: Proven, blocked: frozenset[str]) -> None:
+        """Read the rollout and update the trial; never raises the package's errors."""
         try:
             rollout = self._read()
             if live is None or rollout is None or not rollout.is_in_force(live.release_id):
@@ -105,13 +105,13 @@ class TrialFollower:
         except RecsysAssetsError as error:
             self.trial = None
             if not self.fault:
-                _log.warning("no candidate of %s is shown: %s", self.target, error)
+                _log.warning("no candidate of %s is served: %s", self.target, error)
             self.fault = str(error)
         else:
             self.fault = ""
 
     def continued(self, snapshot: Snapshot) -> Snapshot:
-        """Return a release that is to serve; one that was tried goes on with the counts of its trial."""
+        """Return a release that is about to serve; the candidate of the trial keeps its counts."""
         known = self._known
         if known is None or known.candidate.snapshot.release_id != snapshot.release_id:
             return snapshot
@@ -133,12 +133,14 @@ class TrialFollower:
         )
 
     def _load(self, rollout: Rollout, proven: Proven) -> Snapshot:
-        """Return the candidate, every byte of it proven; `CorruptObjectError` if its pointer names another release."""
+        """Return the candidate after verifying every byte; `CorruptObjectError` if its pointer has another release."""
         key = candidate_key(self.target)
         stored = self.store.get(key, max_bytes=self.limits.pointer_bytes)
         current = parse_pointer(self.store.uri_roots, self.target, stored.data, etag=stored.etag)
         if current.release_id != rollout.release:
-            raise CorruptObjectError(f"{key} names {current.release_id[:12]}, the rollout {rollout.release[:12]}")
+            raise CorruptObjectError(
+                f"{key} has release {current.release_id[:12]}, expected {rollout.release[:12]} of the rollout"
+            )
         pointer = PointerRead(current, stored.data)
         return load_release(
             self.store, self.target, pointer, limits=self.limits, proven=dict(proven), shards=self.shards

@@ -1,4 +1,4 @@
-"""The configured sinks of a target: made to follow what is live, and looked at, each on its own."""
+"""Sinks of a target as configured: sync each with the live release, and report the state of each."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from recsys_assets.sinks.sink import open_sink
 from recsys_assets.sinks.sync import SinkRules, Synced, read_sink_pointer, sync_target
 from recsys_assets.storage.store import ObjectStore
 
-PATIENCE: Final = timedelta(minutes=15)  # what is behind for longer is a problem: the rows of a night take less
+PATIENCE: Final = timedelta(minutes=15)  # a sink that lags longer is a problem: writing the rows of a night takes less
 
 
 class SinkState(StrEnum):
-    """How a sink stands to what is live."""
+    """State of a sink compared with the live release."""
 
     FOLLOWS = "follows"
     BEHIND = "behind"
@@ -33,19 +33,19 @@ class SinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """What one sink serves of a target, how that stands to what is live, and whether somebody has to look."""
+    """Release that one sink serves of a target, its state beside the live release, and whether that is a problem."""
 
     sink: str
     state: SinkState
     message: str
     is_problem: bool
     release: str | None = None
-    revision: int = 0  # of what it serves: how often that changed
+    revision: int = 0  # of the sink's pointer: raised by each change
 
 
 @dataclass(frozen=True, slots=True)
 class SinkFault:
-    """One sink of a target that could not be made to follow, and why."""
+    """One sink of a target that could not be synced, with the error."""
 
     tenant: str
     surface: str
@@ -63,7 +63,10 @@ def sync_sinks(
     only: Sequence[str] = (),
     verify: bool = False,
 ) -> Iterator[Synced | SinkFault]:
-    """Make every sink of a target follow what is live, or those named; what is wrong with one keeps no other back."""
+    """Sync every sink of a target with the live release, or only the sinks in `only`; yield the outcome of each.
+
+    A sink that fails yields a `SinkFault`, and the next one is synced. Raises `ConfigurationError` for unknown names.
+    """
     for name, chosen in choose_sinks(settings, target, only=only).items():
         rules = SinkRules(name, chosen.prefix, chosen.kinds, chosen.kept, timedelta(hours=chosen.grace_hours))
         try:
@@ -75,67 +78,72 @@ def sync_sinks(
 
 
 def follow_all(store: ObjectStore, settings: Settings, target: Target, *, now: Clock) -> dict[str, Scalar]:
-    """Make every sink of a target follow what is live, and return what people watch over days.
+    """Sync every sink of a target with the live release, and return the metrics of each sink.
 
-    Raises, once all were tried, `StoreUnavailableError` for those that did not, or `ConfigurationError` if trying again
-    is in vain.
+    Raises after all sinks were tried, naming those that failed: `StoreUnavailableError` if one of them can be retried,
+    else `ConfigurationError`.
     """
     numbers: dict[str, Scalar] = {}
     faults: list[SinkFault] = []
-    for done in sync_sinks(store, settings, target, now=now):
-        if isinstance(done, SinkFault):
-            faults.append(done)
+    for outcome in sync_sinks(store, settings, target, now=now):
+        if isinstance(outcome, SinkFault):
+            faults.append(outcome)
         else:
-            numbers |= {f"state/{done.sink}": done.state.value, f"rows_written/{done.sink}": done.written}
-            numbers |= {f"versions_removed/{done.sink}": done.removed, f"release/{done.sink}": done.release}
+            sink = outcome.sink
+            numbers |= {f"state/{sink}": outcome.state.value, f"rows_written/{sink}": outcome.written}
+            numbers |= {f"versions_removed/{sink}": outcome.removed, f"release/{sink}": outcome.release}
     if faults:
-        kind = StoreUnavailableError if any(one.is_retryable for one in faults) else ConfigurationError
-        raise kind("; ".join(f"sink {one.sink}: {one.error}" for one in faults))
+        kind = StoreUnavailableError if any(fault.is_retryable for fault in faults) else ConfigurationError
+        raise kind("; ".join(f"sink {fault.sink}: {fault.error}" for fault in faults))
     return numbers
 
 
 def look_at_sinks(
     store: ObjectStore, settings: Settings, target: Target, *, now: datetime, only: Sequence[str] = ()
 ) -> tuple[SinkStatus, ...]:
-    """Return how every sink of a target stands; one that cannot be asked is unreadable, with the reason."""
+    """Return the status of every sink of a target, or only of the sinks in `only`.
+
+    A sink that cannot be read has the state `unreadable`, with the error as message. Raises `ConfigurationError` for
+    unknown names.
+    """
     chosen = choose_sinks(settings, target, only=only)
     if not chosen:
         return ()
-    found: list[SinkStatus] = []
-    for name, one in chosen.items():
+    statuses: list[SinkStatus] = []
+    for name, sink in chosen.items():
         try:
-            found.append(_look(store, settings, target, name, one, now=now))
+            statuses.append(_read_status(store, settings, target, name, sink, now=now))
         except RecsysAssetsError as error:
-            found.append(SinkStatus(name, SinkState.UNREADABLE, str(error), is_problem=True))
-    return tuple(found)
+            statuses.append(SinkStatus(name, SinkState.UNREADABLE, str(error), is_problem=True))
+    return tuple(statuses)
 
 
 def choose_sinks(settings: Settings, target: Target, *, only: Sequence[str]) -> dict[str, SinkSettings]:
-    """Return the sinks of a target by name, or those of them that are named; `ConfigurationError` for unknown names."""
+    """Return the sinks of a target by name, all or only those in `only`; `ConfigurationError` for unknown names."""
     for name in only:
         if name not in settings.sinks:
             raise ConfigurationError(f"no sink {name} in the configuration: {name_known(name, settings.sinks)}")
-    return {name: one for name, one in settings.sinks_for(target).items() if not only or name in only}
+    return {name: sink for name, sink in settings.sinks_for(target).items() if not only or name in only}
 
 
-def _look(
+def _read_status(
     store: ObjectStore, settings: Settings, target: Target, name: str, chosen: SinkSettings, *, now: datetime
 ) -> SinkStatus:
     pointer, _ = read_sink_pointer(open_sink(settings, name, chosen), chosen.prefix, target)
-    stand = partial(SinkStatus, name, release=pointer.release, revision=pointer.revision)
+    status = partial(SinkStatus, name, release=pointer.release, revision=pointer.revision)
     current = read_current(store, target)
     live = current.release_id if current else None
     blocked = tuple(sorted(blocked_ids(store, target, now=now))) if current else ()
     if (pointer.release, pointer.blocked) == (live, blocked):
         since = f" since {pointer.switched_at}" if pointer.switched_at else ""
         message = f"serves {_short(live)}{since}"
-        return stand(SinkState.FOLLOWS, message, is_problem=False)
+        return status(SinkState.FOLLOWS, message, is_problem=False)
     is_late = current is None or now - current.updated_at > PATIENCE
-    what = f"serves {_short(pointer.release)}, live is {_short(live)}"
+    difference = f"serves {_short(pointer.release)}, live is {_short(live)}"
     if pointer.release == live:
-        what = f"blocks {plural(len(pointer.blocked), 'item')}, {len(blocked)} are blocked"
-    message = f"{what}: `recsys-assets sync` makes it follow"
-    return stand(SinkState.BEHIND, message, is_problem=is_late)
+        difference = f"lists {plural(len(pointer.blocked), 'blocked item')}, the store lists {len(blocked)}"
+    message = f"{difference}: run `recsys-assets sync`"
+    return status(SinkState.BEHIND, message, is_problem=is_late)
 
 
 def _short(release: str | None) -> str:

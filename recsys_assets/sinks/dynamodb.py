@@ -1,4 +1,4 @@
-"""A DynamoDB-compatible table as a sink: a partition per bucket, an item per row, an item for the pointer."""
+"""Sink in a DynamoDB-compatible table: one partition per bucket, one item per row, one item for the pointer."""
 
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,9 +18,9 @@ from recsys_assets.errors import (
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.store import AT_ONCE, fan_out
 
-_WRITES: Final = 25  # that one request takes
+_WRITES: Final = 25  # the most that one request takes
 _TRIES: Final = 12
-_MAX_VALUE_BYTES: Final = 390_000  # an item takes 400 KB with its keys and the names of its attributes
+_MAX_VALUE_BYTES: Final = 390_000  # an item has at most 400 KB, its keys and attribute names included
 _MAX_KEY_BYTES: Final = 1024
 _POINTER: Final = "pointer"  # the sort key of the one item below a pointer's key
 _RETRIED: Final = frozenset(
@@ -37,14 +37,14 @@ _WRONG: Final = (NoCredentialsError, PartialCredentialsError, NoRegionError)
 
 
 class DynamoSink:
-    """Rows as items: partition key `pk`, the bucket's name, sort key `sk`, the row's, and the row's JSON in `value`.
+    """Rows as items: the bucket's name is the partition key `pk`, the row's key the sort key `sk`; `value` is its JSON.
 
-    A lookup is one GetItem; all rows of a bucket are one Query. Reads are consistent. Credentials, region and endpoint
-    are found as AWS's tools find them.
+    A lookup is one GetItem; all rows of a bucket are one Query. Reads are strongly consistent. Credentials, region and
+    endpoint are found as AWS's tools find them.
     """
 
     def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
-        """Make the client; nothing is asked yet. `what` names the sink in messages."""
+        """Make the client; no request is sent yet. `what` names the sink in messages."""
         self._table, self._what, self._pause = table, what, pause
         config = Config(
             connect_timeout=5,
@@ -62,7 +62,7 @@ class DynamoSink:
         return found["Item"]["value"]["S"].encode() if "Item" in found else None
 
     def swap_pointer(self, key: str, data: bytes, *, expected: bytes | None) -> None:
-        """Replace the document that was read, on the condition that it still stands there."""
+        """Replace the document that was read, on the condition that it is still stored."""
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
         if expected is not None:
             condition = {
@@ -74,7 +74,7 @@ class DynamoSink:
             with self._translated():
                 self._client.put_item(TableName=self._table, Item=self._item(key, _POINTER, data), **condition)
         except ConflictError:
-            if self.read_pointer(key) != data:  # ours already: the reply was lost, and boto3 had sent it again
+            if self.read_pointer(key) != data:  # ours: the first reply was lost, and boto3's retry failed on it
                 raise
 
     def read_bucket(self, name: str) -> dict[str, bytes]:
@@ -82,12 +82,12 @@ class DynamoSink:
         return {item["sk"]["S"]: item["value"]["S"].encode() for item in self._query(name)}
 
     def change_bucket(self, name: str, *, put: Mapping[str, bytes], remove: Collection[str]) -> None:
-        """Write rows of a bucket and remove others, as many at once as a request takes."""
+        """Write rows of a bucket and remove others, in batches as large as a request allows."""
         requests = [{"PutRequest": {"Item": self._item(name, key, value)}} for key, value in put.items()]
         self._write([*requests, *({"DeleteRequest": {"Key": _key(name, key)}} for key in remove)])
 
     def delete_buckets(self, names: Sequence[str]) -> None:
-        """Remove all items of buckets, several of them at once."""
+        """Remove all items of buckets, several buckets in parallel."""
 
         def delete(name: str) -> None:
             keys = [item["sk"]["S"] for item in self._query(name, ProjectionExpression="sk")]
@@ -96,7 +96,7 @@ class DynamoSink:
         fan_out(delete, names)
 
     def _query(self, name: str, **more: Any) -> Iterator[Mapping[str, Any]]:
-        question: dict[str, Any] = {
+        request: dict[str, Any] = {
             "TableName": self._table,
             "ConsistentRead": True,
             "KeyConditionExpression": "pk = :bucket",
@@ -105,33 +105,33 @@ class DynamoSink:
         }
         while True:
             with self._translated():
-                page = self._client.query(**question)
+                page = self._client.query(**request)
             yield from page["Items"]
             if "LastEvaluatedKey" not in page:
                 return
-            question["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _write(self, requests: Sequence[Mapping[str, Any]]) -> None:
-        """Send writes; what a busy table leaves undone is sent again, ever later."""
+        """Send writes; resend those that a throttled table did not process, with growing pauses."""
         for start in range(0, len(requests), _WRITES):
-            left: Sequence[Mapping[str, Any]] = requests[start : start + _WRITES]
+            pending: Sequence[Mapping[str, Any]] = requests[start : start + _WRITES]
             for _ in attempts(_TRIES, first_seconds=0.05, longest_seconds=5, pause=self._pause):
                 with self._translated():
-                    answer = self._client.batch_write_item(RequestItems={self._table: list(left)})
-                left = answer.get("UnprocessedItems", {}).get(self._table, [])
-                if not left:
+                    response = self._client.batch_write_item(RequestItems={self._table: list(pending)})
+                pending = response.get("UnprocessedItems", {}).get(self._table, [])
+                if not pending:
                     break
             else:
                 raise StoreUnavailableError(
-                    f"{self._what}: the table is too busy to write: raise its write capacity; what it serves stays"
+                    f"{self._what}: the table throttles writes. Raise its write capacity; it still serves the same rows"
                 )
 
     def _item(self, bucket: str, key: str, value: bytes) -> dict[str, Any]:
         if len(value) > _MAX_VALUE_BYTES or not 0 < len(key.encode()) <= _MAX_KEY_BYTES:
             raise InputError(
-                f"{self._what}: row {key[:80]!r} of {bucket} takes {len(value):,} bytes, its key "
-                f"{len(key.encode()):,}: an item of the table holds {_MAX_VALUE_BYTES:,}, a key {_MAX_KEY_BYTES:,}: "
-                f"lower the kind's cut (max_items_per_user, max_neighbors), or leave it out of {self._what}.kinds"
+                f"{self._what}: row {key[:80]!r} of {bucket} has {len(value):,} bytes and a key of "
+                f"{len(key.encode()):,}, expected at most {_MAX_VALUE_BYTES:,} and 1 to {_MAX_KEY_BYTES:,}. Lower the "
+                f"kind's limit (max_items_per_user, max_neighbors), or exclude the kind by {self._what}.kinds"
             )
         return {**_key(bucket, key), "value": {"S": value.decode()}}
 
@@ -144,24 +144,30 @@ class DynamoSink:
 
     def _error(self, error: Exception) -> RecsysAssetsError:
         if isinstance(error, _WRONG):
-            return ConfigurationError(f"{self._what}: {error}: set credentials and region as for any tool of AWS")
+            return ConfigurationError(f"{self._what}: {error}: set credentials and region as for any AWS tool")
         if not isinstance(error, ClientError):
-            return StoreUnavailableError(f"{self._what}: {error}: what it serves stays; `recsys-assets sync` goes on")
+            return StoreUnavailableError(
+                f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+            )
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "ConditionalCheckFailedException":
-            return ConflictError(f"{self._what}: the pointer was changed by somebody else: read it again")
+            return ConflictError(f"{self._what}: the pointer was changed concurrently: read it again")
         if code == "ResourceNotFoundException":
-            return ConfigurationError(f"{self._what}: there is no table {self._table!r}: {create_command(self._table)}")
+            return ConfigurationError(
+                f"{self._what}: table {self._table!r} does not exist: {create_command(self._table)}"
+            )
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if code in _RETRIED or status >= 500:  # noqa: PLR2004 - the server's fault
-            return StoreUnavailableError(f"{self._what}: {error}: what it serves stays; `recsys-assets sync` goes on")
+        if code in _RETRIED or status >= 500:  # noqa: PLR2004 - a server error
+            return StoreUnavailableError(
+                f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+            )
         return ConfigurationError(f"{self._what}: {error}: check the table's keys, credentials and permissions")
 
 
 def create_command(table: str) -> str:
-    """Return the command that makes a table as this sink wants it."""
+    """Return the command that creates a table with the keys of this sink."""
     return (
-        f"make it by `aws dynamodb create-table --table-name {table} --billing-mode PAY_PER_REQUEST "
+        f"create it by `aws dynamodb create-table --table-name {table} --billing-mode PAY_PER_REQUEST "
         "--attribute-definitions AttributeName=pk,AttributeType=S AttributeName=sk,AttributeType=S "
         "--key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE`"
     )

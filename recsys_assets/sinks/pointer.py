@@ -1,4 +1,4 @@
-"""The pointer of a sink: which spaces are served, kept, written and removed, and every change of it, without I/O."""
+"""Pointer of a sink: the spaces that are served, kept, being written or removed, and its changes, without I/O."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -11,20 +11,20 @@ from recsys_assets.release.documents import FORMAT, Record
 from recsys_assets.sharding import SHARDS_FORM, index_kind, sharded_kind
 from recsys_assets.sinks.sink import space_name
 
-ABANDONED: Final = timedelta(days=1)  # nobody writes one version for longer: what was begun earlier, nobody ends
-_BYTES_OF_A_BUCKET: Final = 1 << 15  # a hundred rows or so; far below the 1 MB that DynamoDB answers at once
+ABANDONED: Final = timedelta(days=1)  # no sync writes one version for longer: an older unfinished space is abandoned
+_BYTES_OF_A_BUCKET: Final = 1 << 15  # about a hundred rows; far below the 1 MB of one DynamoDB response
 
 
 class Space(Record, frozen=True):
-    """The rows of one version of a kind: where they are, in how many buckets, and since when it is in its state."""
+    """Rows of one version of a kind: the name of the space, the number of buckets, and `at`, the time of its state."""
 
     kind: str
     version: str
     name: str
     buckets: int
     at: str
-    rows: int = 0  # none are known before all are written
-    key: str | None = None  # the field by which rows are found; None: rows are pages of one list
+    rows: int = 0  # 0 until all are written
+    key: str | None = None  # the field that identifies a row; None: rows are pages of one list
 
     @property
     def artifact_kind(self) -> str:
@@ -33,10 +33,10 @@ class Space(Record, frozen=True):
 
 
 class SinkPointer(Record, frozen=True):
-    """What a sink serves of a target, and what else it holds; services read `kinds` and `blocked`.
+    """Spaces that a sink serves of a target, and all others that it stores; services read `kinds` and `blocked`.
 
-    `updated_at` is the time of the store's pointer that it follows. `kept` were served and wait for their end,
-    `writing` are not served yet, `removing` are being deleted and never served again.
+    `updated_at` is the time of the store's pointer that it follows. Spaces in `kept` were served and wait for their
+    removal. Those in `writing` are not served yet. Those in `removing` are being deleted and never served again.
     """
 
     tenant: str
@@ -54,13 +54,13 @@ class SinkPointer(Record, frozen=True):
 
     def find(self, kind: str, version: str) -> Space | None:
         """Return the space of a version that is served, kept or being written."""
-        known = (*self.kinds.values(), *self.kept, *self.writing)
-        return next((one for one in known if (one.kind, one.version) == (kind, version)), None)
+        spaces = (*self.kinds.values(), *self.kept, *self.writing)
+        return next((space for space in spaces if (space.kind, space.version) == (kind, version)), None)
 
     @property
     def written(self) -> frozenset[str]:
         """Names of the spaces whose rows were all read back."""
-        return frozenset(one.name for one in (*self.kinds.values(), *self.kept))
+        return frozenset(space.name for space in (*self.kinds.values(), *self.kept))
 
 
 def new_space(
@@ -68,20 +68,21 @@ def new_space(
 ) -> Space:
     """Return a space for a version that has none, under a name that no other space has or had.
 
-    `refs` are the objects that hold its rows; it has a multiple of them as buckets, so that each is inside one object.
+    `refs` are the objects that hold its rows. The number of buckets is a multiple of theirs, so that the rows of each
+    bucket are in one object.
     """
     kind = sharded_kind(ref.kind)
     return Space(
         kind=kind,
         version=ref.version,
         name=space_name(prefix, target, kind, ref.version, pointer.revision + 1),
-        buckets=len(refs) * -(-sum(one.size for one in refs) // (_BYTES_OF_A_BUCKET * len(refs))),
+        buckets=len(refs) * -(-sum(ref.size for ref in refs) // (_BYTES_OF_A_BUCKET * len(refs))),
         at=rfc3339(now),
     )
 
 
 def announce(pointer: SinkPointer, spaces: tuple[Space, ...]) -> SinkPointer:
-    """Return the pointer with spaces that are to be written: from then on nobody takes them for left over."""
+    """Return the pointer that lists spaces about to be written, so that no other sync removes them as abandoned."""
     return _next(pointer, writing=(*pointer.writing, *spaces))
 
 
@@ -94,10 +95,10 @@ def switch(
     blocked: tuple[str, ...],
     now: datetime,
 ) -> SinkPointer:
-    """Return the pointer that serves other spaces; those it served are kept from now on."""
+    """Return the pointer that serves other spaces; the spaces served before move to `kept`, from `now` on."""
     at = rfc3339(now)
-    served = {one.name for one in kinds.values()}
-    left = tuple(msgspec.structs.replace(one, at=at) for one in pointer.kinds.values() if one.name not in served)
+    served = {space.name for space in kinds.values()}
+    replaced = tuple(msgspec.structs.replace(old, at=at) for old in pointer.kinds.values() if old.name not in served)
     return _next(
         pointer,
         release=release,
@@ -105,51 +106,52 @@ def switch(
         switched_at=at if release != pointer.release else pointer.switched_at,
         kinds=dict(sorted(kinds.items())),
         blocked=blocked,
-        kept=(*(one for one in pointer.kept if one.name not in served), *left),
-        writing=tuple(one for one in pointer.writing if one.name not in served),
+        kept=(*(space for space in pointer.kept if space.name not in served), *replaced),
+        writing=tuple(space for space in pointer.writing if space.name not in served),
     )
 
 
 def expire(
     pointer: SinkPointer, *, keep: int, grace: timedelta, is_gone: Callable[[Space], bool], now: datetime
 ) -> SinkPointer:
-    """Return the pointer whose `removing` has what nothing needs.
+    """Return the pointer with all spaces that are no longer needed moved to `removing`.
 
-    That is what was served before the last `keep` versions of its kind and longer ago than the grace, what the store
-    itself has no more (of a user who was forgotten, for instance), and what was announced and never served.
+    These are versions older than the last `keep` of their kind that were replaced longer ago than `grace`, versions
+    that the store itself has deleted (`is_gone`: after a user was forgotten, for instance), and spaces that were
+    announced and never served.
     """
-    ended = {
-        one.name
-        for number, one in _by_age(pointer)
-        if is_gone(one) or (number >= keep and now - parse_rfc3339(one.at) > grace)
+    expired = {
+        space.name
+        for newer, space in _by_age(pointer)
+        if is_gone(space) or (newer >= keep and now - parse_rfc3339(space.at) > grace)
     }
-    ended |= {one.name for one in pointer.writing if now - parse_rfc3339(one.at) > ABANDONED}
-    if not ended:
+    expired |= {space.name for space in pointer.writing if now - parse_rfc3339(space.at) > ABANDONED}
+    if not expired:
         return pointer
-    found = tuple(one for one in (*pointer.kept, *pointer.writing) if one.name in ended)
+    removed = tuple(space for space in (*pointer.kept, *pointer.writing) if space.name in expired)
     return _next(
         pointer,
-        kept=tuple(one for one in pointer.kept if one.name not in ended),
-        writing=tuple(one for one in pointer.writing if one.name not in ended),
-        removing=(*pointer.removing, *found),
+        kept=tuple(space for space in pointer.kept if space.name not in expired),
+        writing=tuple(space for space in pointer.writing if space.name not in expired),
+        removing=(*pointer.removing, *removed),
     )
 
 
 def forget_removed(pointer: SinkPointer, spaces: tuple[Space, ...]) -> SinkPointer:
     """Return the pointer without spaces whose rows are deleted."""
-    names = {one.name for one in spaces}
-    return _next(pointer, removing=tuple(one for one in pointer.removing if one.name not in names))
+    names = {space.name for space in spaces}
+    return _next(pointer, removing=tuple(space for space in pointer.removing if space.name not in names))
 
 
 def _by_age(pointer: SinkPointer) -> list[tuple[int, Space]]:
-    """Return each kept space with how many versions of its kind were served after it."""
+    """Return each kept space with the number of versions of its kind that were served after it, newest first."""
     counts = dict.fromkeys(pointer.kinds, 1)
-    found: list[tuple[int, Space]] = []
-    for one in sorted(pointer.kept, key=lambda one: parse_rfc3339(one.at), reverse=True):
-        number = counts.get(one.kind, 0)
-        found.append((number, one))
-        counts[one.kind] = number + 1
-    return found
+    numbered: list[tuple[int, Space]] = []
+    for space in sorted(pointer.kept, key=lambda space: parse_rfc3339(space.at), reverse=True):
+        newer = counts.get(space.kind, 0)
+        numbered.append((newer, space))
+        counts[space.kind] = newer + 1
+    return numbered
 
 
 def _next(pointer: SinkPointer, **changes: object) -> SinkPointer:

@@ -1,4 +1,4 @@
-"""A Redis or Valkey server as a sink: a hash per bucket, a string per pointer; nothing in it ends by itself."""
+"""Sink in a Redis or Valkey server: one hash per bucket, one string per pointer, no key with a time to live."""
 
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ from redis.exceptions import (
 from recsys_assets.errors import ConfigurationError, ConflictError, RecsysAssetsError, StoreUnavailableError
 
 _CONNECT_SECONDS: Final = 5.0
-_SECONDS: Final = 20.0
+_REQUEST_SECONDS: Final = 20.0
 _AT_ONCE: Final = 500  # buckets that one request deletes
-# Who sent it twice, because a reply was lost, finds the document to be its own.
+# A swap that is resent after a lost reply finds its own document and succeeds.
 _SWAP: Final = """
 local found = redis.call('GET', KEYS[1]) or ''
 if found == ARGV[1] then return 1 end
@@ -36,24 +36,24 @@ _BUSY = (BusyLoadingError, ReadOnlyError)
 
 
 class RedisSink:
-    """Buckets as hashes: a row is a field, so a lookup is one HGET, and a bucket goes by one UNLINK.
+    """Buckets as hashes: a row is a field, so a lookup is one HGET, and one UNLINK removes a bucket.
 
-    Every command names one key, so that a cluster takes them too. No key has a time to live: a pipeline that stands
-    still never takes from services what is live.
+    Every command names one key, as a cluster requires. No key has a time to live, so that the live release is served
+    for as long as the pipeline does not run.
     """
 
     def __init__(self, url: str, *, what: str, cluster: bool = False) -> None:
-        """Keep the address; nothing is connected yet. `what` names the sink in messages, which never hold the URL."""
+        """Make the client; it does not connect yet. `what` names the sink in messages, which never contain the URL."""
         self._what = what
-        self._may_lose: bool | None = None
-        options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _SECONDS}
+        self._may_evict: bool | None = None
+        options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _REQUEST_SECONDS}
         try:
             with self._translated():
                 opener: Any = redis.RedisCluster if cluster else redis.Redis
                 self._client: Any = opener.from_url(url, **options)
         except ValueError as error:
             raise ConfigurationError(
-                f"{what}.url is no address of a Redis server: expected redis://, rediss:// or unix://, like "
+                f"{what}.url is not the address of a Redis server: expected redis://, rediss:// or unix://, such as "
                 "rediss://user:password@host:6379/0"
             ) from error
 
@@ -67,7 +67,7 @@ class RedisSink:
         with self._translated():
             swapped: int = self._client.eval(_SWAP, 1, key, data, expected or b"")
         if not swapped:
-            raise ConflictError(f"{self._what}: {key} was changed by somebody else: read it again")
+            raise ConflictError(f"{self._what}: {key} was changed concurrently: read it again")
 
     def read_bucket(self, name: str) -> dict[str, bytes]:
         """Return all rows of a bucket."""
@@ -76,7 +76,10 @@ class RedisSink:
         return {key.decode(errors="replace"): value for key, value in found.items()}
 
     def change_bucket(self, name: str, *, put: Mapping[str, bytes], remove: Collection[str]) -> None:
-        """Write rows of a bucket and remove others; refused by a server that may drop keys when its memory is full."""
+        """Write rows of a bucket and remove others.
+
+        Raises `ConfigurationError` if the server may evict keys when its memory is full.
+        """
         with self._translated():
             self._refuse_eviction()
             if put:
@@ -85,7 +88,7 @@ class RedisSink:
                 self._client.hdel(name, *remove)
 
     def delete_buckets(self, names: Sequence[str]) -> None:
-        """Remove buckets; the server frees their memory behind the answer."""
+        """Remove buckets; the server frees their memory after its reply."""
         for start in range(0, len(names), _AT_ONCE):
             with self._translated():
                 pipeline = self._client.pipeline(transaction=False)
@@ -94,26 +97,25 @@ class RedisSink:
                 pipeline.execute()
 
     def _refuse_eviction(self) -> None:
-        """Raise `ConfigurationError` if the server may drop keys without a time to live: what is live would get holes.
+        """Raise `ConfigurationError` if the server may evict keys without a time to live: live rows would vanish.
 
-        A server that does not say is believed.
+        A server that does not report its policy is trusted.
         """
-        if self._may_lose is None:
+        if self._may_evict is None:
             try:
-                answer: Mapping[str, Any] = self._client.info("memory")
+                info: Mapping[str, Any] = self._client.info("memory")
             except ResponseError:
-                answer = {}
-            nodes = (
-                list(answer.values()) if answer and all(isinstance(one, dict) for one in answer.values()) else [answer]
+                info = {}
+            is_cluster = bool(info) and all(isinstance(node, dict) for node in info.values())
+            nodes = list(info.values()) if is_cluster else [info]
+            self._may_evict = any(
+                int(node.get("maxmemory", 0)) > 0 and str(node.get("maxmemory_policy", "")).startswith("allkeys")
+                for node in nodes
             )
-            self._may_lose = any(
-                int(one.get("maxmemory", 0)) > 0 and str(one.get("maxmemory_policy", "")).startswith("allkeys")
-                for one in nodes
-            )
-        if self._may_lose:
+        if self._may_evict:
             raise ConfigurationError(
-                f"{self._what}: the server drops any key when its memory is full (maxmemory-policy allkeys-...), so "
-                "live lists would vanish: set maxmemory-policy to noeviction or volatile-lru, or name another server"
+                f"{self._what}: the server evicts any key when its memory is full (maxmemory-policy allkeys-...), so "
+                "live lists would vanish: set maxmemory-policy to noeviction or volatile-lru, or use another server"
             )
 
     @contextmanager
@@ -124,18 +126,20 @@ class RedisSink:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> RecsysAssetsError:
-        """Return what an error means; redis-py's texts name host and port, never a password."""
+        """Return the package's error for an error of redis-py, whose texts name host and port, never a password."""
         if isinstance(error, _REFUSED):
             return ConfigurationError(f"{self._what}: {error}: check user, password and permissions in its url")
         if isinstance(error, OutOfMemoryError):
             return StoreUnavailableError(
-                f"{self._what}: the server's memory is full; what it serves stays: give it more (maxmemory), or lower "
-                f"{self._what}.keep, grace_hours or kinds; then `recsys-assets sync` goes on"
+                f"{self._what}: the server's memory is full; it still serves the same rows. Raise maxmemory, or lower "
+                f"{self._what}.keep, grace_hours or kinds; then run `recsys-assets sync` again"
             )
         if isinstance(error, (MovedError, RedisClusterException)):
             return ConfigurationError(
                 f"{self._what}: {error}: set {self._what}.cluster = true for a cluster, false for a single server"
             )
         if isinstance(error, ResponseError) and not isinstance(error, _BUSY):
-            return ConfigurationError(f"{self._what}: {error}: does something else use the prefix, or is it no Redis?")
-        return StoreUnavailableError(f"{self._what}: {error}: what it serves stays; `recsys-assets sync` goes on")
+            return ConfigurationError(f"{self._what}: {error}: does something else use the prefix, or is it not Redis?")
+        return StoreUnavailableError(
+            f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+        )

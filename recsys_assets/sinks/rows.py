@@ -1,4 +1,4 @@
-"""Rows of an artifact as a sink holds them: in buckets by the hash of their key, each written and read back."""
+"""Rows of an artifact in a sink: in buckets by the hash of their key, each bucket written and read back."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -26,69 +26,69 @@ _BYTES_OF_A_PAGE: Final = 200_000
 
 @dataclass(frozen=True, slots=True)
 class WrittenSpace:
-    """A space whose rows were all read back, with what is now known of it, and how many had to be written."""
+    """A space whose rows were all read back, with its `rows` and `key` filled in, and the number of rows written."""
 
     space: Space
     written: int
 
 
 def objects_of(member: Member) -> tuple[ArtifactRef, ...]:
-    """Return the objects that hold the rows of a kind: its shards, by number, or the one there is."""
+    """Return the objects that hold the rows of a kind: its shards by number, or its single object."""
     return member.shard_refs if is_index_kind(member.ref.kind) else (member.ref,)
 
 
 def write_space(
     sink: Sink, store: ObjectStore, target: Target, space: Space, member: Member, *, what: str
 ) -> WrittenSpace:
-    """Make the rows in a sink those of an artifact, bucket after bucket; one that holds its rows is left alone.
+    """Write the rows of an artifact into a sink, bucket after bucket; skip buckets that already hold their rows.
 
-    A shard's keys fall into buckets of its own, as both are found by one hash and there are so many times more buckets.
-    So one object of the store and a few buckets are in memory. `what` names the sink. Raises `ConfigurationError` for
-    an artifact without rows, `StoreUnavailableError` for rows that do not stay as they were written, and whatever store
-    and sink raise.
+    Shards and buckets are chosen by the same hash, and the number of buckets is a multiple of that of shards, so that
+    each bucket has rows of one shard only. Therefore only one object of the store and a few buckets are in memory.
+    `what` names the sink in messages. Raises `ConfigurationError` for an artifact without rows,
+    `StoreUnavailableError` for rows that read back differently, and whatever store and sink raise.
     """
     refs = objects_of(member)
     count = written = 0
     key: str | None = None
     for number, ref in enumerate(refs):
         rows = _read_rows(store, target, ref, what=what)
-        key = rows.form.key if rows.form.close != b"}" else None  # without a list in a row, they are one ranking
-        row, places = _by_bucket(rows, space, paged=key is None)
-        count += sum(map(len, places.values()))
-        work = _bucket_writer(sink, space, row, places, what=what)
+        key = rows.form.key if rows.form.close != b"}" else None  # rows without a list are one ranking
+        read_row, row_numbers = _by_bucket(rows, space, paged=key is None)
+        count += sum(map(len, row_numbers.values()))
+        write_bucket = _bucket_writer(sink, space, read_row, row_numbers, what=what)
         numbers = range(number, space.buckets, len(refs))
         for start in range(0, len(numbers), BUCKETS_AT_ONCE):
-            written += sum(fan_out(work, numbers[start : start + BUCKETS_AT_ONCE]))
+            written += sum(fan_out(write_bucket, numbers[start : start + BUCKETS_AT_ONCE]))
             reach("sink.after_buckets")
     return WrittenSpace(msgspec.structs.replace(space, rows=count, key=key), written)
 
 
 def _read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, *, what: str) -> RowIndex[object]:
-    """Return the rows of one object, its bytes proven."""
+    """Return the rows of one object after verifying its bytes."""
     name = f"{ref.kind} {ref.version[:12]}"
     rows = prove(target, ref.kind, ref.version, read_blob(store, target, ref), name=name).rows
     if isinstance(rows, RowIndex):
         return rows
-    raise ConfigurationError(f"{name} of {target} has no rows to look up: name the kinds that have in {what}.kinds")
+    raise ConfigurationError(f"{name} of {target} has no rows to look up: list only kinds with rows in {what}.kinds")
 
 
 def _by_bucket(
     rows: RowIndex[object], space: Space, *, paged: bool
 ) -> tuple[Callable[[int], tuple[str, bytes]], Mapping[int, list[int]]]:
-    """Return how a row's key and value are read by its number, and the numbers of each bucket's rows."""
-    places: dict[int, list[int]] = defaultdict(list)
+    """Return a function that reads key and value of a row by its number, and the numbers of each bucket's rows."""
+    row_numbers: dict[int, list[int]] = defaultdict(list)
     if paged:
         pages = list(_pages(rows))
         for number in range(len(pages)):
-            places[shard_of(str(number), space.buckets)].append(number)
-        return lambda number: (str(number), rows.array(*pages[number])), places
+            row_numbers[shard_of(str(number), space.buckets)].append(number)
+        return lambda number: (str(number), rows.array(*pages[number])), row_numbers
     for number in range(len(rows)):
-        places[shard_of(rows.id(number), space.buckets)].append(number)
-    return lambda number: (rows.id(number), rows.array(number, number + 1)[1:-1]), places
+        row_numbers[shard_of(rows.id(number), space.buckets)].append(number)
+    return lambda number: (rows.id(number), rows.array(number, number + 1)[1:-1]), row_numbers
 
 
 def _pages(rows: RowIndex[object]) -> Iterator[tuple[int, int]]:
-    """Yield where each page of a ranking begins and ends: so many entries or bytes."""
+    """Yield the first row and the end of each page of a ranking, limited by entries and bytes."""
     start = 0
     while start < len(rows):
         stop = start + 1
@@ -101,16 +101,16 @@ def _pages(rows: RowIndex[object]) -> Iterator[tuple[int, int]]:
 def _bucket_writer(
     sink: Sink,
     space: Space,
-    row: Callable[[int], tuple[str, bytes]],
-    places: Mapping[int, list[int]],
+    read_row: Callable[[int], tuple[str, bytes]],
+    row_numbers: Mapping[int, list[int]],
     *,
     what: str,
 ) -> Callable[[int], int]:
-    """Return what makes one bucket hold its rows and no others, reads it back, and says how many it wrote."""
+    """Return a function that writes one bucket, reads it back, and returns the number of rows written."""
 
     def write(number: int) -> int:
         name = bucket_name(space.name, number)
-        wanted = dict(map(row, places.get(number, ())))
+        wanted = dict(map(read_row, row_numbers.get(number, ())))
         found = sink.read_bucket(name)
         if found == wanted:
             return 0
@@ -118,8 +118,8 @@ def _bucket_writer(
         sink.change_bucket(name, put=put, remove=sorted(found.keys() - wanted.keys()))
         if sink.read_bucket(name) != wanted:
             raise StoreUnavailableError(
-                f"{what}: bucket {name} does not hold what was just written to it: what it serves stays; "
-                "look at the server's memory and replication, then run `recsys-assets sync` again"
+                f"{what}: bucket {name} does not hold what was just written to it; the sink serves the same rows "
+                "as before. Check the server's memory and replication, then run `recsys-assets sync` again"
             )
         return len(put)
 

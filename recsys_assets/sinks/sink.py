@@ -1,4 +1,4 @@
-"""The one definition of a sink: buckets of rows that services look up, and one pointer per target that names them."""
+"""Interface of a sink: buckets of rows that services look up, and one pointer per target that refers to them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
@@ -13,25 +13,25 @@ REDIS: Final = "redis"
 
 
 class Sink(Protocol):
-    """A database that services read, as the few verbs that following a pointer takes; every one may be repeated.
+    """A database that services read, as the few operations that a sync needs; every one may be repeated.
 
-    Errors of every verb: `StoreUnavailableError` (no answer; a write may have been applied), `ConfigurationError`
+    Errors of every operation: `StoreUnavailableError` (no reply; a write may have been applied), `ConfigurationError`
     (address, credentials, permission, table), `InputError` (a row that the database cannot hold).
     """
 
     def read_pointer(self, key: str) -> bytes | None:
-        """Return the document at a key as it was last acknowledged, or None if there is none."""
+        """Return the last acknowledged document at a key, or None if there is none."""
         ...
 
     def swap_pointer(self, key: str, data: bytes, *, expected: bytes | None) -> None:
-        """Replace the document that was read (None: there was none) at once; `ConflictError` if it is another by now.
+        """Replace the document that was read (None: there was none) atomically.
 
-        After a lost reply our own bytes there mean that we won.
+        Raises `ConflictError` if it was changed since. After a lost reply, finding our own bytes means success.
         """
         ...
 
     def read_bucket(self, name: str) -> dict[str, bytes]:
-        """Return all rows of a bucket as they were last acknowledged, by key; none of a bucket that is not there."""
+        """Return the last acknowledged rows of a bucket by key; an empty dict if the bucket does not exist."""
         ...
 
     def change_bucket(self, name: str, *, put: Mapping[str, bytes], remove: Collection[str]) -> None:
@@ -49,7 +49,7 @@ def pointer_key(prefix: str, target: Target) -> str:
 
 
 def space_name(prefix: str, target: Target, kind: str, version: str, revision: int) -> str:
-    """Return the name of the space of a version's rows: never used again, so that a late delete hits nothing newer."""
+    """Return the name of the space of a version's rows, never used again: a late delete cannot hit newer rows."""
     return f"{_of_target(prefix, target)}:{quote(kind, safe='')}:{version[:16]}.{revision}"
 
 
@@ -63,7 +63,7 @@ def _of_target(prefix: str, target: Target) -> str:
 
 
 def open_sink(settings: Settings, name: str, chosen: SinkSettings) -> Sink:
-    """Return a configured sink; `ConfigurationError` names the extra that brings its library where that is missing."""
+    """Return a configured sink; `ConfigurationError` with the extra to install if its library is missing."""
     where = f"sinks.{name}"
     try:
         if chosen.type == REDIS:

@@ -1,4 +1,4 @@
-"""Sync: a sink made to follow the store's pointer, every row written and read back before one document names it."""
+"""Sync of a sink with the store's pointer: rows are written and read back before the sink's pointer refers to them."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -44,18 +44,18 @@ _TRIES: Final = 5
 
 
 class SyncState(StrEnum):
-    """What one sync came to."""
+    """Result of one sync."""
 
     UNCHANGED = "unchanged"
     SWITCHED = "switched"
-    PROVEN = "proven"  # asked to, every row was read back, and what differed was written again
+    PROVEN = "proven"  # with `verify`: every row was read back, and those that differed were rewritten
     RETIRED = "retired"
     NOTHING_LIVE = "nothing_live"
 
 
 @dataclass(frozen=True, slots=True)
 class SinkRules:
-    """What a sink takes and how long it keeps it; see `SinkSettings`."""
+    """Kinds that a sink stores and its retention; see `SinkSettings`."""
 
     name: str
     prefix: str
@@ -66,7 +66,7 @@ class SinkRules:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """What became of one target in one sink."""
+    """Outcome of syncing one target to one sink."""
 
     tenant: str
     surface: str
@@ -74,13 +74,13 @@ class Synced:
     state: SyncState
     release: str | None
     written: int = 0
-    removed: int = 0  # versions
+    removed: int = 0  # number of versions
     message: str = ""
 
 
 @dataclass(slots=True)
 class _Sync:
-    """One sync of one target: where from, where to, and what of it was proven so far."""
+    """State of one sync of one target: store, sink, rules, and the spaces verified so far."""
 
     sink: Sink
     store: ObjectStore
@@ -101,26 +101,29 @@ class _Sync:
 
 
 def read_sink_pointer(sink: Sink, prefix: str, target: Target) -> tuple[SinkPointer, bytes | None]:
-    """Return what a sink serves of a target, and its bytes (None: nothing yet); `CorruptObjectError` for others'."""
+    """Return the sink's pointer for a target with its stored bytes; an empty pointer and None if there is none.
+
+    Raises `CorruptObjectError` if the pointer cannot be decoded or belongs to another target.
+    """
     key = pointer_key(prefix, target)
     data = sink.read_pointer(key)
     if data is None:
         return SinkPointer(tenant=target.tenant, surface=target.surface), None
     pointer = decode(data, SinkPointer, name=f"{key} of the sink")
     if (pointer.tenant, pointer.surface) != (target.tenant, target.surface):
-        raise CorruptObjectError(f"{key} of the sink is of {pointer.tenant}/{pointer.surface}: give it a prefix alone")
+        raise CorruptObjectError(f"{key} of the sink is of {pointer.tenant}/{pointer.surface}: use a prefix of its own")
     return pointer, data
 
 
 def sync_target(
     sink: Sink, store: ObjectStore, target: Target, rules: SinkRules, *, now: Clock, verify: bool = False
 ) -> Synced:
-    """Make a sink serve what is live, whatever it serves now: forward after a ship, back after a rollback.
+    """Make a sink serve the live release, whatever it serves now: forward after a ship, back after a rollback.
 
-    Rows of a version that the sink still has are not written again, unless `verify` finds them to differ. Killed
-    anywhere, what services read is whole, and the next call goes on. Several at once write the same rows, and one of
-    them switches. Raises `RefusedError` if the store's pointer is older than the one followed so far, whatever the
-    sink or the store raise, and `ConflictError` if others change either without end.
+    Rows of a version that the sink still has are not written again, unless `verify` finds differences. If the process
+    is killed at any point, services still read a complete release, and the next call continues. Concurrent syncs write
+    the same rows, and one of them switches. Raises `RefusedError` if the store's pointer is older than the one
+    followed so far, whatever the sink or the store raise, and `ConflictError` if others keep changing either.
     """
     sync = _Sync(sink, store, target, rules, now, {})
     conflict: ConflictError | None = None
@@ -129,11 +132,13 @@ def sync_target(
             return _follow(sync, verify=verify)
         except ConflictError as error:
             conflict = error
-    raise ConflictError(f"{target}: sink {rules.name} or what is live changed {_TRIES} times meanwhile: {conflict}")
+    raise ConflictError(
+        f"{target}: sink {rules.name} or the live release changed during each of {_TRIES} tries: {conflict}"
+    )
 
 
 def _follow(sync: _Sync, *, verify: bool) -> Synced:
-    """Do it once: the sink's pointer is read before the store's, so that its condition covers what the store says."""
+    """Sync once. The sink's pointer is read before the store's, so that its compare-and-swap covers both."""
     pointer, before = read_sink_pointer(sync.sink, sync.rules.prefix, sync.target)
     current = read_current(sync.store, sync.target)
     if current is None:
@@ -141,8 +146,8 @@ def _follow(sync: _Sync, *, verify: bool) -> Synced:
     if pointer.updated_at and parse_rfc3339(pointer.updated_at) > current.updated_at:
         raise RefusedError(
             f"{sync.target}: sink {sync.rules.name} follows a pointer of {pointer.updated_at}, the store's is of "
-            f"{current.pointer.updated_at}: old bytes were put back (`recsys-assets restore-pointer`), or another "
-            "store writes to this sink (give each its own prefix)"
+            f"{current.pointer.updated_at}: either old bytes were put back (`recsys-assets restore-pointer`), or "
+            "another store writes to this sink (give each its own prefix)"
         )
     members = _chosen(sync, current)
     blocked = tuple(sorted(blocked_ids(sync.store, sync.target, now=sync.now())))
@@ -159,15 +164,15 @@ def _follow(sync: _Sync, *, verify: bool) -> Synced:
     pointer, before, spaces = _announced(sync, pointer, before, members)
     for kind, space in spaces.items():
         if space.name not in sync.proven and (verify or space.name not in pointer.written):
-            done = write_space(
+            outcome = write_space(
                 sync.sink, sync.store, sync.target, space, members[kind], what=f"sinks.{sync.rules.name}"
             )
-            sync.proven[space.name] = done.space
-            sync.written += done.written
+            sync.proven[space.name] = outcome.space
+            sync.written += outcome.written
     reach("sink.before_switch")
     latest = read_current(sync.store, sync.target)
     if latest is None or latest.etag != current.etag:
-        raise ConflictError("another release became live meanwhile")
+        raise ConflictError("another release became live in the meantime")
     after = switch(
         pointer,
         release=current.release_id,
@@ -185,13 +190,16 @@ def _follow(sync: _Sync, *, verify: bool) -> Synced:
 
 
 def _without_live(sync: _Sync, pointer: SinkPointer, before: bytes | None) -> Synced:
-    """Take away what is served of a target that was retired; a pointer that was lost takes nothing away."""
+    """Stop serving a retired target.
+
+    Raises `NotFoundError` if the pointer was lost and the target is not retired: the sink then keeps serving.
+    """
     if pointer.release is None:
         return _synced(sync, SyncState.NOTHING_LIVE, None, _sweep(sync, pointer, before), "nothing is live")
     if retired_at(sync.store, sync.target) is None:
         raise NotFoundError(
-            f"{sync.target}: the store's pointer is gone; sink {sync.rules.name} goes on with release "
-            f"{pointer.release[:12]}: `recsys-assets restore-pointer` puts it back"
+            f"{sync.target}: the store's pointer is missing; sink {sync.rules.name} still serves release "
+            f"{pointer.release[:12]}: put the pointer back by `recsys-assets restore-pointer`"
         )
     after = switch(pointer, release=None, updated_at=pointer.updated_at, kinds={}, blocked=(), now=sync.now())
     removed = _sweep(sync, after, sync.swap(after, before))
@@ -207,7 +215,7 @@ def _synced(sync: _Sync, state: SyncState, release: str | None, removed: int, me
 
 
 def _chosen(sync: _Sync, current: LivePointer) -> dict[str, Member]:
-    """Return what the sink takes of a release, by kind: kinds with rows, of one in shards its index."""
+    """Return the members of a release that the sink stores, by kind: kinds with rows, or their index."""
     release = read_release(sync.store, sync.target, current.release_id)
     names = {member.ref.kind for member in release.members}
     found = {
@@ -221,7 +229,7 @@ def _chosen(sync: _Sync, current: LivePointer) -> dict[str, Member]:
     rowless = sorted(set(sync.rules.kinds) - set(found) - set(missing))
     if rowless:
         raise ConfigurationError(
-            f"sinks.{sync.rules.name}.kinds names {', '.join(rowless)}, which have no rows to look up"
+            f"sinks.{sync.rules.name}.kinds lists {', '.join(rowless)}, which have no rows to look up"
         )
     return {kind: member for kind, member in found.items() if kind in sync.rules.kinds}
 
@@ -233,7 +241,7 @@ def _is_json(member: Member) -> bool:
 def _announced(
     sync: _Sync, pointer: SinkPointer, before: bytes | None, members: Mapping[str, Member]
 ) -> tuple[SinkPointer, bytes | None, dict[str, Space]]:
-    """Return the space of each version; those that are new stand in the sink's pointer before a row is written."""
+    """Return the space of each version; new spaces are added to the sink's pointer before a row is written."""
     found = {kind: pointer.find(kind, member.ref.version) for kind, member in members.items()}
     new = {
         kind: new_space(pointer, sync.rules.prefix, sync.target, member.ref, objects_of(member), now=sync.now())
@@ -248,9 +256,10 @@ def _announced(
 
 
 def _sweep(sync: _Sync, pointer: SinkPointer, before: bytes | None) -> int:
-    """Delete what nothing needs any more, announced first, so that it is served by nobody; return how many versions.
+    """Delete versions that are no longer needed and return their number.
 
-    Whoever is in the way does it.
+    They are listed in the pointer first, so that no sync serves them again. On a conflict, the sync that changed the
+    pointer deletes them.
     """
 
     def is_gone(space: Space) -> bool:

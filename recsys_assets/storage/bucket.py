@@ -1,4 +1,4 @@
-"""Objects in a bucket of any cloud: one way to find out what became of a write, over the few requests of a client."""
+"""Store in a bucket of any cloud: determines the outcome of each write, on top of a few requests of a client."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -34,21 +34,21 @@ class BrokenOffError(StoreUnavailableError):
 
 
 class Condition(NamedTuple):
-    """What must hold for a write: the object is the one marked `etag`, or, with None, absent."""
+    """Precondition of a write: the object has this etag, or, with None, does not exist."""
 
     etag: str | None
 
 
 class BucketStore(ABC):
-    """Objects in a bucket below a prefix; what a cloud's client does is behind the abstract methods.
+    """Objects in a bucket below a prefix; the abstract methods call the client of one cloud.
 
-    Conditional writes are single requests that the client does not repeat by itself: after a timeout, a broken
-    connection or a 5xx the object is read back. Our bytes there: the write won. Other bytes: somebody else did. The old
-    bytes: the request is sent again, which its condition makes safe.
+    Conditional writes are single requests that the client does not retry by itself: after a timeout, a broken
+    connection or a 5xx the object is read back. If it holds our bytes, the write succeeded. If it holds other bytes,
+    another writer was first. If it holds the old bytes, the request is sent again, which its condition makes safe.
     """
 
     cloud: ClassVar[Cloud]
-    pauses: tuple[float, float] = (0.05, 0.5)  # seconds before a second try, and at most
+    pauses: tuple[float, float] = (0.05, 0.5)  # seconds before the second try, and the longest pause
 
     def __init__(self, *, bucket: str, prefix: str = "", public_root: str | None = None, pause: Pause = wait) -> None:
         self._bucket = bucket
@@ -64,19 +64,19 @@ class BucketStore(ABC):
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """The public root, if there is one, and its own."""
+        """The public root, if there is one, then `root_uri`."""
         return (self.root_uri,) if self._public_root is None else (self._public_root, self.root_uri)
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object; the body is read only up to `max_bytes`, whatever length the server announces."""
+        """Return the object, reading at most `max_bytes` of the body, whatever length the server announces."""
         name = self._name(key)
         return self._whole(key, lambda: self._fetch(name, max_bytes=max_bytes))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`, for one 304."""
+        """Return the object, or None, by a 304, if its etag still is `etag`."""
         name = self._name(key)
 
-        def ask() -> StoredObject | None:
+        def fetch() -> StoredObject | None:
             try:
                 return self._fetch(name, max_bytes=max_bytes, unless=etag)
             except self.cloud.errors as error:
@@ -84,28 +84,28 @@ class BucketStore(ABC):
                     return None
                 raise
 
-        return self._whole(key, ask)
+        return self._whole(key, fetch)
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         try:
-            found = self._head(self._name(key))
+            entry = self._head(self._name(key))
         except self.cloud.errors as error:
             if self.cloud.answer_of(error) is Answer.MISSING:
                 return None
             raise self.cloud.error_for(key, error) from error
-        return Listed(key, found.size, found.modified)
+        return Listed(key, entry.size, entry.modified)
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object, if there is none."""
+        """Write a new object; `ConflictError` if the key exists."""
         return self._write(key, data, Condition(None))
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`."""
+        """Replace the object that was read with etag `expected`; `ConflictError` if it has changed."""
         return self._write(key, data, Condition(expected))
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
+        """Write the object unconditionally."""
         try:
             return self._send(self._name(key), data, None)
         except self.cloud.errors as error:
@@ -122,47 +122,49 @@ class BucketStore(ABC):
         yield from sorted(item for item in found if is_key(item.key))
 
     def delete(self, key: str) -> None:
-        """Remove the object; absent is fine."""
+        """Remove the object; no error if it is absent."""
         try:
             self._remove(self._name(key), None)
         except self.cloud.errors as error:
-            if self.cloud.answer_of(error) is not Answer.MISSING:  # not every server says 204 to that
+            if self.cloud.answer_of(error) is not Answer.MISSING:  # some servers reply 404 instead of 204
                 raise self.cloud.error_for(key, error) from error
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`."""
+        """Remove the object that was read with etag `expected`; `ConflictError` if it has changed."""
         try:
             self._remove(self._name(key), Condition(expected))
         except self.cloud.errors as error:
             answer = self.cloud.answer_of(error)
             if answer in {Answer.LOST, Answer.MISSING, Answer.BUSY}:
-                raise ConflictError(f"{key} is not what was expected ({expected})") from error
+                raise ConflictError(f"{key} has changed: expected etag {expected}") from error
             if answer is Answer.SILENT:
-                raise OutcomeUnknownError(f"{key}: {error}: it may have been removed; look before all else") from error
+                raise OutcomeUnknownError(
+                    f"{key}: {error}: it may have been removed; check before anything else"
+                ) from error
             raise self.cloud.error_for(key, error) from error
 
     @abstractmethod
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
         """Read an object in one request, no more than `max_bytes` of it (see `read_body`).
 
-        An answer that it is still the one marked `unless` is an error whose meaning is `UNCHANGED`.
+        If its etag still is `unless`, raises an error of the client that `answer_of` maps to `UNCHANGED`.
         """
 
     @abstractmethod
     def _head(self, name: str) -> Listed:
-        """Return size and time of an object."""
+        """Return size and time of the last write of an object."""
 
     @abstractmethod
     def _send(self, name: str, data: bytes, condition: Condition | None) -> str:
-        """Write an object in one request, never repeated under a condition, and return its mark."""
+        """Write an object in one request and return its etag; never retried if there is a condition."""
 
     @abstractmethod
     def _remove(self, name: str, condition: Condition | None) -> None:
-        """Remove an object in one request, never repeated under a condition."""
+        """Remove an object in one request, never retried if there is a condition."""
 
     @abstractmethod
     def _entries(self, prefix: str) -> Iterator[Listed]:
-        """Yield all objects whose names begin with `prefix`; an error rather than a part."""
+        """Yield all objects whose names begin with `prefix`; raises rather than yield only some of them."""
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -171,12 +173,12 @@ class BucketStore(ABC):
         first, longest = self.pauses
         return attempts(_TRIES, first_seconds=first, longest_seconds=longest, pause=self._pause)
 
-    def _whole(self, key: str, ask: Callable[[], Found]) -> Found:
-        """Return what is read whole, asked for again where a body broke off: clients repeat requests, not bodies."""
+    def _whole(self, key: str, fetch: Callable[[], Found]) -> Found:
+        """Call `fetch` again if a body broke off: clients retry requests, but not the reading of bodies."""
         broken_off = BrokenOffError(f"{key}: never tried")
         for _ in self._attempts():
             try:
-                return ask()
+                return fetch()
             except BrokenOffError as error:
                 broken_off = error
             except self.cloud.errors as error:
@@ -184,7 +186,7 @@ class BucketStore(ABC):
         raise broken_off
 
     def _write(self, key: str, data: bytes, condition: Condition) -> str:
-        """Send a conditional write until its outcome is known, a handful of times at most."""
+        """Send a conditional write until its outcome is known, at most `_TRIES` times."""
         name, silent = self._name(key), None
         for _ in self._attempts():
             try:
@@ -194,31 +196,31 @@ class BucketStore(ABC):
                 if answer in {Answer.DENIED, Answer.WRONG, Answer.UNSUPPORTED}:
                     raise self.cloud.error_for(key, error) from error
                 if answer in {Answer.LOST, Answer.MISSING} and silent is None:
-                    raise ConflictError(f"{key} is not what was expected ({condition.etag or 'absent'})") from error
+                    raise ConflictError(f"{key} has changed: expected {condition.etag or 'no object'}") from error
                 silent = error if answer is Answer.SILENT else silent
             if answer is not Answer.BUSY and (etag := self._read_back(key, data, expected=condition.etag)):
                 return etag
         if silent is None:
-            raise StoreUnavailableError(f"{key}: other writers were always first: nothing has changed; try again")
+            raise StoreUnavailableError(f"{key}: other writers were first each time: nothing was written; try again")
         raise OutcomeUnknownError(f"{key}: {silent}: it may have been written; read it before anything else")
 
     def _read_back(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Return the etag if our bytes are there, None if that is still open; `ConflictError` if others are there."""
+        """Return the etag if our bytes are stored, None if that is unknown; `ConflictError` if other bytes are."""
         size = len(data)
         try:
-            # The old object is known by its etag alone: it may be larger than what was to replace it.
+            # The old object is recognised by its etag only: it may be larger than its replacement.
             found = (
                 self.get_if_changed(key, etag=expected, max_bytes=size) if expected else self.get(key, max_bytes=size)
             )
         except (NotFoundError, StoreUnavailableError):
             return None
         except CorruptObjectError as error:
-            raise ConflictError(f"{key} is larger than what was written: somebody else wrote it") from error
+            raise ConflictError(f"{key} is larger than the bytes written: another writer replaced it") from error
         if found is None:
             return None
         if found.data == data:
             return found.etag
-        raise ConflictError(f"{key} was written by somebody else")
+        raise ConflictError(f"{key} was written by another writer")
 
 
 def read_body(
@@ -226,14 +228,14 @@ def read_body(
 ) -> bytes:
     """Return a body of an announced size; `CorruptObjectError` if that is too large, `BrokenOffError` if it ends early.
 
-    `read` returns at most so many bytes; `broken` are the errors of a connection that ends while it does.
+    `read` returns at most the given number of bytes; `broken` are the errors that it raises if the connection breaks.
     """
     if size > max_bytes:
-        raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
+        raise CorruptObjectError(f"{key} has {size} bytes, expected at most {max_bytes}")
     try:
         data = read(max_bytes + 1)
     except broken as error:
-        raise BrokenOffError(f"{key}: {error}: the answer broke off; try again") from error
+        raise BrokenOffError(f"{key}: {error}: the response broke off; try again") from error
     if len(data) != size:
-        raise BrokenOffError(f"{key}: the answer broke off after {len(data)} of {size} bytes: try again")
+        raise BrokenOffError(f"{key}: the response broke off after {len(data)} of {size} bytes; try again")
     return data

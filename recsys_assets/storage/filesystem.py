@@ -1,4 +1,4 @@
-"""A folder as an object store: create by link, compare-and-swap under a lock by rename, every write synced."""
+"""Store in a folder: objects are created by hard link, swapped by rename under a lock, and synced at each write."""
 
 import fcntl
 import hashlib
@@ -15,10 +15,10 @@ from typing import Final
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError, UnsafeStoreError
 from recsys_assets.retry import Pause, attempts, wait
 from recsys_assets.storage.folders import (
-    known,
     opened_file,
     opened_folder,
     read_at_most,
+    reject_unsupported,
     translate_os_errors,
     translate_read_errors,
     walk,
@@ -29,19 +29,19 @@ LOCKS: Final = ".locks"  # a folder of the store's own, directly below the root:
 _PAUSE_SECONDS: Final = 0.002
 TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 STALE_SECONDS: Final = 24 * 3600
-_COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be as fine as the file system keeps it
-_MARKED_BYTES: Final = 1_000_000  # pointers, holds and notes, which are swapped, are smaller
-_STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is FAT's
+_COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be all that the file system stores
+_HASHED_BYTES: Final = 1_000_000  # larger objects have no hash in their etag; all objects that are swapped are smaller
+_STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is the resolution of FAT
 
 
 @contextmanager
 def locked(root: str, key: str, *, seconds: float, pause: Pause = wait) -> Generator[None]:
-    """Hold the key's lock alone among all threads and processes; `StoreUnavailableError` after `seconds` in vain."""
+    """Hold the exclusive lock of a key among all threads and processes; `StoreUnavailableError` after `seconds`."""
     name = hashlib.sha256(key.encode()).hexdigest()
     with opened_folder(root, [LOCKS], make=True) as folder:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
     try:
-        with known("flock"):
+        with reject_unsupported("flock"):
             _wait_for(fd, key, seconds, pause)
         yield
     finally:
@@ -49,7 +49,7 @@ def locked(root: str, key: str, *, seconds: float, pause: Pause = wait) -> Gener
 
 
 def _wait_for(fd: int, key: str, seconds: float, pause: Pause) -> None:
-    """Lock, but not for ever: a writer that is stopped while it holds the lock must not stop everybody."""
+    """Lock within `seconds`: a writer that is stopped while it holds the lock must not block all others forever."""
     deadline = time.monotonic() + seconds
     for _ in attempts(None, first_seconds=_PAUSE_SECONDS, longest_seconds=_PAUSE_SECONDS, pause=pause):
         try:
@@ -57,7 +57,7 @@ def _wait_for(fd: int, key: str, seconds: float, pause: Pause) -> None:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 raise StoreUnavailableError(
-                    f"{key}: another process holds its lock for {seconds:g} s: see who, then try again"
+                    f"{key}: another process has held its lock for {seconds:g} s. Find that process, then try again"
                 ) from error
         else:
             return
@@ -65,7 +65,7 @@ def _wait_for(fd: int, key: str, seconds: float, pause: Pause) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Temporary:
-    """A synced file without a key: its open folder, its name there, and what the system says of it."""
+    """A synced file without a key: its open folder, its name in it, and its `stat` result."""
 
     folder: int
     name: str
@@ -73,20 +73,20 @@ class Temporary:
 
 
 @contextmanager
-def written(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> Generator[Temporary]:
-    """Yield a synced file that holds `data`, written later than `after_ns`; gone afterwards if still there.
+def temporary_file(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> Generator[Temporary]:
+    """Yield a synced file with `data` and a modification time later than `after_ns`; remove it afterwards.
 
-    Its lock shows `sweep` that the writer lives, however long it was stopped and whatever the clock says.
+    Its lock shows `sweep` that the writer is alive, however long it was stopped and whatever the clock says.
     """
     with opened_folder(root, [TEMPORARY], make=True) as folder:
         name = f"{os.getpid()}-{secrets.token_hex(16)}"
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
         try:
-            with known("flock"):
+            with reject_unsupported("flock"):
                 fcntl.flock(fd, fcntl.LOCK_EX)
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(data)
-            # Kernels stamp files by a coarse tick, which may repeat: an etag needs a time of its own.
+            # Kernels set times by a coarse clock, which may repeat: an etag needs a unique time.
             found = _stamp_after(fd, after_ns)
             os.fsync(fd)
             yield Temporary(folder, name, found)
@@ -97,7 +97,7 @@ def written(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> 
 
 
 def _stamp_after(fd: int, after_ns: int) -> os.stat_result:
-    """Give a file a time of write later than `after_ns`, in steps that a file system of coarse times keeps too."""
+    """Set the modification time of a file later than `after_ns`, in steps that a coarse file system stores as well."""
     for step_ns in _STEPS_NS:
         written_ns = max(time.time_ns(), after_ns + step_ns)
         os.utime(fd, ns=(written_ns, written_ns))
@@ -105,12 +105,12 @@ def _stamp_after(fd: int, after_ns: int) -> os.stat_result:
         if found.st_mtime_ns > after_ns:
             return found
     raise UnsafeStoreError(
-        "the file system keeps no times of write, by which one version of a file is known from the next: use another"
+        "the file system does not store modification times, which tell one version of a file from the next: use another"
     )
 
 
 def sweep(root: str) -> None:
-    """Remove what dead writers left behind: files that are a day old and that no living writer has locked."""
+    """Remove the temporary files of dead writers: files that are a day old and that no living writer has locked."""
     with suppress(FileNotFoundError), opened_folder(root, [TEMPORARY]) as folder:
         for item in list(walk(folder, "")):
             if time.time() - item.modified > STALE_SECONDS and "/" not in item.key:
@@ -126,10 +126,10 @@ def _remove_if_dead(folder: int, name: str) -> None:
 class FilesystemStore:
     """Objects as files below one folder; symbolic links below the root are never followed.
 
-    An etag is made of the file's inode, size and time of write, and of a document's bytes. A swap makes that time
-    strictly later than the one before, so that writing the same bytes again gives another etag: a writer that was
-    paused while A became B became A still loses. A root that is reached through a link is
-    read and written where it leads; URIs name it as it is named.
+    An etag consists of the file's inode, size and modification time, and of a hash of the bytes of small objects. A
+    swap makes that time strictly later than the previous one, so that writing the same bytes again gives another etag:
+    a writer that was paused while A became B and A again still fails. If the root is a symbolic link, its target is
+    read and written, but URIs contain the path as given.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class FilesystemStore:
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """The public root, which is the root as it is named where none is given, and the folder itself."""
+        """The public root (default: the root as given), then `root_uri` if that differs."""
         return (self._public_root,) if self._public_root == self.root_uri else (self._public_root, self.root_uri)
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
@@ -163,14 +163,14 @@ class FilesystemStore:
             return StoredObject(data, _etag(os.fstat(fd), data))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`.
+        """Return the object, or None if its etag still is `etag`.
 
-        An idle poll reads no byte of it, unless the file's time is so round that another file could have the same.
+        An idle poll reads none of its bytes, unless the file's time is so coarse that another file could have the same.
         """
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             found = os.fstat(fd)
-            if found.st_mtime_ns % _COARSE_NS and etag.startswith(f"{_place_of(found)}-"):
+            if found.st_mtime_ns % _COARSE_NS and etag.startswith(f"{_inode_size_time(found)}-"):
                 return None
             if _etag_of(fd, key) == etag:
                 return None
@@ -179,7 +179,7 @@ class FilesystemStore:
             return StoredObject(data, _etag(found, data))
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         *folder, name = check_key(key).split("/")
         with (
             translate_os_errors(key),
@@ -196,11 +196,11 @@ class FilesystemStore:
         self._sweep_once()
         with (
             translate_os_errors(key),
-            written(self._root, data, mode=_mode_of(name)) as new,
+            temporary_file(self._root, data, mode=_mode_of(name)) as new,
             opened_folder(self._root, folder, make=True) as parent,
         ):
             try:
-                with known("link"):
+                with reject_unsupported("link"):
                     os.link(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent, follow_symlinks=False)
             except FileExistsError as error:
                 raise ConflictError(f"{key} exists already") from error
@@ -208,18 +208,18 @@ class FilesystemStore:
             return _etag(new.found, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`, alone among all processes that swap this key."""
+        """Replace the object that was read with etag `expected`, under the lock of its key."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
             found, etag = self._found(folder, name, key)
             if found is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
             if etag != expected:
-                raise ConflictError(f"{key} is {etag} by now, expected {expected}")
+                raise ConflictError(f"{key} was changed concurrently: expected etag {expected}, found {etag}")
             return self._replace(key, data, after_ns=found.st_mtime_ns)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there; readers see the old bytes or the new."""
+        """Write the object unconditionally; readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key):
             found, _ = self._found(folder, name)
@@ -234,7 +234,7 @@ class FilesystemStore:
         yield from found
 
     def delete(self, key: str) -> None:
-        """Remove the file; absent is fine. The folder stays, for another writer may be about to use it."""
+        """Remove the file; no error if it is absent. Its folder stays: another writer may be about to use it."""
         *folder, name = check_key(key).split("/")
         with (
             translate_os_errors(key),
@@ -245,12 +245,14 @@ class FilesystemStore:
             os.fsync(parent)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the file read as `expected`, alone among all processes that swap this key."""
+        """Remove the file that was read with etag `expected`, under the lock of its key."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
             _, etag = self._found(folder, name, key)
             if etag != expected:
-                raise ConflictError(f"{key} is {etag or 'gone'} by now, expected {expected}")
+                raise ConflictError(
+                    f"{key} was changed concurrently: expected etag {expected}, found {etag or 'no object'}"
+                )
             with opened_folder(self._root, folder) as parent:
                 os.unlink(name, dir_fd=parent)
                 _sync(parent, key)
@@ -258,7 +260,7 @@ class FilesystemStore:
     def _found(
         self, folder: Sequence[str], name: str, key: str | None = None
     ) -> tuple[os.stat_result | None, str | None]:
-        """Return what the system says of a file, and, asked by its key, its etag; None of one that is not there."""
+        """Return the `stat` result of a file and, if `key` is given, its etag; None for each if the file is absent."""
         with (
             suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self._root, folder) as parent,
@@ -271,7 +273,7 @@ class FilesystemStore:
         *folder, name = key.split("/")
         self._sweep_once()
         with (
-            written(self._root, data, after_ns=after_ns, mode=_mode_of(name)) as new,
+            temporary_file(self._root, data, after_ns=after_ns, mode=_mode_of(name)) as new,
             opened_folder(self._root, folder, make=True) as parent,
         ):
             os.rename(new.name, name, src_dir_fd=new.folder, dst_dir_fd=parent)
@@ -285,37 +287,37 @@ class FilesystemStore:
 
 
 def _mode_of(name: str) -> int:
-    """Return the rights to a new file, before the umask: what holds a secret is its owner's alone."""
+    """Return the mode of a new file, before the umask: only the owner may read a file with a secret."""
     return 0o600 if name == KEY_FILE else 0o666
 
 
 def _named(root: str | os.PathLike[str], real: str) -> str:
-    """Return the absolute path of the root as it is named, unless dots behind a link lead elsewhere."""
+    """Return the absolute path of the root as given, or `real` if `..` after a link makes that another folder."""
     named = os.path.abspath(root)  # noqa: PTH100 - links stay
     return named if os.path.realpath(named) == real else real
 
 
-def _place_of(found: os.stat_result) -> str:
+def _inode_size_time(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"
 
 
 def _etag(found: os.stat_result, data: bytes) -> str:
-    """Return a mark that no other written file has.
+    """Return the etag of a file, which no other written file has.
 
-    Where times are coarse, a file that is deleted and written again may have inode, size and time of the one before.
+    With coarse times, a file that is deleted and written again may have the inode, size and time of the previous one.
     """
-    if found.st_size > _MARKED_BYTES:
-        return f"{_place_of(found)}-"
-    return f"{_place_of(found)}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+    if found.st_size > _HASHED_BYTES:
+        return f"{_inode_size_time(found)}-"
+    return f"{_inode_size_time(found)}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
 
 
 def _etag_of(fd: int, key: str) -> str:
     found = os.fstat(fd)
-    return _etag(found, b"" if found.st_size > _MARKED_BYTES else read_at_most(fd, key=key, max_bytes=_MARKED_BYTES))
+    return _etag(found, b"" if found.st_size > _HASHED_BYTES else read_at_most(fd, key=key, max_bytes=_HASHED_BYTES))
 
 
 def _sync(folder: int, key: str) -> None:
-    """Make a new name last; when that fails, the name is there and may be gone after a power loss."""
+    """Make a new name durable; if that fails, the name exists, but may be lost in a power failure."""
     try:
         os.fsync(folder)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Folders and files by descriptor, so that no symbolic link at or below a root is ever followed, not even in a race."""
+"""Folders and files opened by descriptor, so that no symbolic link below a root is followed, not even in a race."""
 
 import errno
 import os
@@ -16,18 +16,20 @@ from recsys_assets.errors import (
 from recsys_assets.storage.store import Listed
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # without the last, a FIFO would wait for a writer
+_FILE = (
+    os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+)  # without O_NONBLOCK, opening a FIFO would wait for a writer
 _LEAST_READ, _MOST_READ = 1 << 16, 1 << 30  # bytes
 _PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.EXDEV, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 _LACKING = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOLCK, errno.EINVAL}
-_NEEDED = {"link": "hard links, by which an object is created once", "flock": "locks, by which one writer wins"}
-_LINK = "a symbolic link stands in its way, and links are not followed in a store: remove it"
+_NEEDED = {"link": "hard links, to create an object only once", "flock": "locks, to let only one writer swap"}
+_LINK = "it is a symbolic link, which a store does not follow: remove it"
 
 
 @contextmanager
 def opened_folder(root: str, segments: Sequence[str], *, make: bool = False) -> Generator[int]:
-    """Yield a descriptor of the folder `segments` below `root`, made if it is missing and `make` says so."""
+    """Yield a descriptor of the folder `segments` below `root`; with `make`, create it if it is missing."""
     if make:
         os.makedirs(root, exist_ok=True)  # noqa: PTH103 - the root is kept as a string, as URIs need it
     fd = _open_root(root)
@@ -49,20 +51,20 @@ def opened_file(folder: int, name: str) -> Generator[int]:
     fd = os.open(name, _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise CorruptObjectError(f"{name} is no regular file: remove it from the store's folder")
+            raise CorruptObjectError(f"{name} is not a regular file: remove it from the store's folder")
         yield fd
     finally:
         os.close(fd)
 
 
 def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
-    """Return the file's bytes; `CorruptObjectError` if there are more than `max_bytes`, however many it claims."""
+    """Return the file's bytes; `CorruptObjectError` if there are more than `max_bytes`, whatever size it reports."""
     size = os.fstat(fd).st_size
     if size > max_bytes:
-        raise CorruptObjectError(f"{key} has {size} bytes: at most {max_bytes} are read")
+        raise CorruptObjectError(f"{key} has {size} bytes, expected at most {max_bytes}")
     chunks: list[bytes] = []
     left = max_bytes + 1
-    # Room is taken for what is asked for: ask for what the file holds, or a small one costs a large buffer.
+    # os.read allocates the size requested: request the size of the file, or a small file costs a large buffer.
     while left and (chunk := os.read(fd, min(left, max(size + 1, _LEAST_READ), _MOST_READ))):
         chunks.append(chunk)
         left -= len(chunk)
@@ -73,27 +75,27 @@ def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
 
 
 def walk(folder: int, prefix: str) -> Iterator[Listed]:
-    """Yield every regular file below an open folder, in no order; links are passed over."""
+    """Yield every regular file below an open folder, in no particular order; links are skipped."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 try:
                     below = _step(entry.name, parent=folder)
-                except FileNotFoundError:  # removed since the folder was read: as if listed a moment later
+                except FileNotFoundError:  # removed since the folder was read
                     continue
                 try:
                     yield from walk(below, f"{prefix}{entry.name}/")
                 finally:
                     os.close(below)
             elif entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):  # likewise
+                with suppress(FileNotFoundError):  # removed since the folder was read
                     found = entry.stat(follow_symlinks=False)
                     yield Listed(f"{prefix}{entry.name}", found.st_size, found.st_mtime)
 
 
 @contextmanager
 def translate_read_errors(key: str) -> Generator[None]:
-    """Turn operating system errors into the package's, where a missing file is a missing object."""
+    """Turn operating system errors into the package's; a missing file is a missing object."""
     with translate_os_errors(key):
         try:
             yield
@@ -103,24 +105,27 @@ def translate_read_errors(key: str) -> Generator[None]:
 
 @contextmanager
 def translate_os_errors(key: str) -> Generator[None]:
-    """Turn operating system errors into the package's: what is forbidden, what cannot be, what may pass."""
+    """Turn operating system errors into the package's.
+
+    Raises `ConfigurationError` for permissions and impossible paths, `StoreUnavailableError` for all others.
+    """
     try:
         yield
     except OSError as error:
-        place = "" if error.filename is None else f" ({error.filename})"  # a write knows its file by number alone
-        cause = f"{key}: {error.strerror}{place}"
+        path = "" if error.filename is None else f" ({error.filename})"  # a write by descriptor has no file name
+        cause = f"{key}: {error.strerror}{path}"
         if error.errno == errno.ELOOP:
             raise ConfigurationError(f"{key}: {_LINK}") from error
         if error.errno in _PERMISSION:
-            raise ConfigurationError(f"{cause}: give this user the right to it, or use another root") from error
+            raise ConfigurationError(f"{cause}: give this user permission, or use another root") from error
         if error.errno in _IMPOSSIBLE:
             raise ConfigurationError(f"{cause}: the folder cannot hold this key; use another root") from error
         raise StoreUnavailableError(f"{cause}: nothing has changed; free the disk or try again") from error
 
 
 @contextmanager
-def known(call: str) -> Generator[None]:
-    """Name a file system that does not know a call for what it is: neither another try nor another right cures it."""
+def reject_unsupported(call: str) -> Generator[None]:
+    """Raise `UnsafeStoreError` if the file system lacks a call: neither a retry nor a permission would help."""
     try:
         yield
     except OSError as error:
@@ -138,8 +143,8 @@ def _open_root(root: str) -> int:
         return os.open(root, _FOLDER)
     except NotADirectoryError as error:
         raise ConfigurationError(
-            f"{root}, the root of the store, is no folder, or became a symbolic link after the store was opened: "
-            "see who changed it; links are not followed in a store"
+            f"{root}, the root of the store, is not a folder, or was replaced by a symbolic link after the store was "
+            "opened: find out who changed it; a store does not follow links"
         ) from error
 
 
@@ -154,7 +159,7 @@ def _make(segment: str, *, parent: int) -> None:
 def _step(segment: str, *, parent: int) -> int:
     try:
         return os.open(segment, _FOLDER, dir_fd=parent)
-    except NotADirectoryError as error:  # what Linux says of a link too
+    except NotADirectoryError as error:  # Linux raises it for a link as well
         if stat.S_ISLNK(os.stat(segment, dir_fd=parent, follow_symlinks=False).st_mode):
             raise ConfigurationError(f"{segment}: {_LINK}") from error
         raise

@@ -1,4 +1,4 @@
-"""Objects in a bucket of Google Cloud Storage, by its JSON API: the generation of an object is its mark."""
+"""Store in a bucket of Google Cloud Storage, by its JSON API: the generation of an object is its etag."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -16,21 +16,21 @@ from recsys_assets.storage.store import Listed, StoredObject
 class GcsStore(BucketStore):
     """Objects in a bucket of Google Cloud Storage.
 
-    Conditions are `ifGenerationMatch`, which a generation never fools: it is new with every write, also of equal bytes.
+    Conditions are `ifGenerationMatch`: every write makes a new generation, even of equal bytes.
     """
 
     cloud = GCS
-    pauses = (0.3, 3.0)  # seconds: an object takes about one write a second
+    pauses = (0.3, 3.0)  # seconds: Google accepts about one write a second of one object
 
     def __init__(self, *, bucket: str, prefix: str = "", public_root: str | None = None, pause: Pause = wait) -> None:
         super().__init__(bucket=bucket, prefix=prefix, public_root=public_root, pause=pause)
         self._client = GcsClient(self.root_uri)
 
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
-        asked = {"alt": "media"}
+        params = {"alt": "media"}
         if unless is not None and unless.isdecimal():
-            asked["ifGenerationNotMatch"] = unless
-        reply = self._client.ask("GET", self._path(name), params=asked, stream=True)
+            params["ifGenerationNotMatch"] = unless
+        reply = self._client.ask("GET", self._path(name), params=params, stream=True)
         with closing(reply):
             size = int(reply.headers.get("Content-Length") or reply.headers["X-Goog-Stored-Content-Length"])
             data = read_body(reply.raw.read, size, key=name, max_bytes=max_bytes, broken=(HTTPError, OSError))
@@ -41,11 +41,11 @@ class GcsStore(BucketStore):
         return _listed(reply.json())
 
     def _send(self, name: str, data: bytes, condition: Condition | None) -> str:
-        asked = {"uploadType": "media", "name": name, "fields": "generation"} | _matching(condition)
+        params = {"uploadType": "media", "name": name, "fields": "generation"} | _matching(condition)
         headers = {"Content-Type": "application/octet-stream"}
         path = object_path(self._bucket, upload=True)
         once = condition is not None
-        reply = self._client.ask("POST", path, once=once, params=asked, data=data, headers=headers)
+        reply = self._client.ask("POST", path, once=once, params=params, data=data, headers=headers)
         return str(reply.json()["generation"])
 
     def _remove(self, name: str, condition: Condition | None) -> None:
@@ -60,11 +60,11 @@ class GcsStore(BucketStore):
 
 
 def _matching(condition: Condition | None) -> dict[str, str]:
-    """Return the parameter of a condition; a mark that no generation is belongs to no object of this store."""
+    """Return the request parameter of a condition; an etag that is not a generation matches no object of this store."""
     if condition is None:
         return {}
     if condition.etag is not None and not condition.etag.isdecimal():
-        raise GcsRefusedError(412, f"{condition.etag!r} is no generation")
+        raise GcsRefusedError(412, f"{condition.etag!r} is not a generation")
     return {"ifGenerationMatch": condition.etag or "0"}
 
 

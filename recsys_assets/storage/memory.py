@@ -1,4 +1,4 @@
-"""A store in memory that fails on request: for tests of whatever stands on a store, and for demonstrations."""
+"""Store in memory that fails on request, for tests of code that uses a store, and for demonstrations."""
 
 import hashlib
 import threading
@@ -20,20 +20,20 @@ from recsys_assets.storage.store import Listed, StoredObject, check_key, check_p
 
 
 class FaultMode(StrEnum):
-    """How a call goes wrong."""
+    """Kind of failure of a call."""
 
-    FAIL = "fail"  # no answer, nothing applied
-    LOSE_REPLY = "lose_reply"  # applied, then no answer
-    LOSE_REQUEST = "lose_request"  # not applied, but nobody can know
+    FAIL = "fail"  # no reply, nothing applied
+    LOSE_REPLY = "lose_reply"  # applied, then no reply
+    LOSE_REQUEST = "lose_request"  # not applied, and the caller cannot know
     DENY = "deny"  # no permission
-    CUT = "cut"  # a listing ends early and does not say so
-    IGNORE = "ignore"  # the condition of a write is not looked at
-    HOLD = "hold"  # a delete gets no answer, and is applied when `deliver` is called, whatever is there by then
+    CUT = "cut"  # a listing ends early without an error
+    IGNORE = "ignore"  # the condition of a write is ignored
+    HOLD = "hold"  # a delete gets no reply, and is applied when `deliver` is called, whatever object exists then
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Which calls go wrong: the `nth` of this verb under this prefix from now on, and `times - 1` after it."""
+    """Failure of the `nth` call of a verb under a prefix, counted from `inject`, and of the next `times - 1` calls."""
 
     verb: str
     how: FaultMode
@@ -56,9 +56,9 @@ class _Armed:
 
 @dataclass(slots=True)
 class MemoryStore:
-    """Objects in a dictionary; the etag is the content's hash, as on S3, so that the same bytes have the same etag.
+    """Objects in a dictionary; the etag is a hash of the content, as on S3, so that equal bytes have equal etags.
 
-    `on_call(verb, key)` runs before every call and may itself use the store: how tests interleave two writers.
+    `on_call(verb, key)` runs before every call and may use the store itself, so that tests can interleave two writers.
     """
 
     name: str = "store"
@@ -77,19 +77,19 @@ class MemoryStore:
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """The public root, if there is one, and its own."""
+        """The public root, if there is one, then `root_uri`."""
         return (self.root_uri,) if self.public_root is None else (self.public_root, self.root_uri)
 
     def inject(self, *faults: Fault) -> None:
-        """Let calls go wrong from now on."""
+        """Make calls fail from now on."""
         self._armed.extend(_Armed(fault) for fault in faults)
 
     def heal(self) -> None:
-        """Forget every fault."""
+        """Remove all faults."""
         self._armed.clear()
 
     def deliver(self) -> tuple[str, ...]:
-        """Apply every delete that is held, as a network does in the end; return the keys."""
+        """Apply every held delete, as a network eventually does; return their keys."""
         delivered, self._held = tuple(self._held), []
         for key in delivered:
             self.objects.pop(key, None)
@@ -101,25 +101,25 @@ class MemoryStore:
             return self._read(key, max_bytes)
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`; a `get` for faults."""
+        """Return the object, or None if its etag still is `etag`; faults of `get` apply."""
         with self._call("get", key):
             return None if _etag(self._there(key)) == etag else self._read(key, max_bytes)
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         with self._call("stat", key):
             found = self.objects.get(key)
             return Listed(key, len(found[0]), found[1]) if found else None
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object."""
+        """Write a new object; `ConflictError` if the key exists."""
         with self._call("create", key) as ignore:
             if key in self.objects and not ignore:
                 raise ConflictError(f"{key} exists already")
             return self._write(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`."""
+        """Replace the object that was read with etag `expected`."""
         with self._call("swap", key) as ignore:
             found = self.objects.get(key)
             if not ignore and (found is None or _etag(found[0]) != expected):
@@ -127,7 +127,7 @@ class MemoryStore:
             return self._write(key, data)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
+        """Write the object unconditionally."""
         with self._call("put", key):
             return self._write(key, data)
 
@@ -141,12 +141,12 @@ class MemoryStore:
         yield from found
 
     def delete(self, key: str) -> None:
-        """Remove the object; absent is fine."""
+        """Remove the object; no error if it is absent."""
         with self._call("delete", key):
             self.objects.pop(key, None)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`."""
+        """Remove the object that was read with etag `expected`."""
         with self._call("delete_unchanged", key) as ignore:
             found = self.objects.get(key)
             if not ignore and (found is None or _etag(found[0]) != expected):
@@ -156,7 +156,7 @@ class MemoryStore:
     def _read(self, key: str, max_bytes: int) -> StoredObject:
         data = self._there(key)
         if len(data) > max_bytes:
-            raise CorruptObjectError(f"{key} has {len(data)} bytes: at most {max_bytes} are read")
+            raise CorruptObjectError(f"{key} has {len(data)} bytes, expected at most {max_bytes}")
         return StoredObject(data, _etag(data))
 
     def _there(self, key: str) -> bytes:
@@ -171,7 +171,7 @@ class MemoryStore:
 
     @contextmanager
     def _call(self, verb: str, key: str) -> Generator[bool]:
-        """Run one call, or let it go wrong; yield whether it is to cheat (ignore its condition, cut its list)."""
+        """Run one call with its fault; yield whether the call has to ignore its condition or cut its list."""
         if verb != "list":
             check_key(key)
         if self.on_call is not None:
@@ -188,9 +188,9 @@ class MemoryStore:
 
 def _before(how: FaultMode | None, verb: str, key: str) -> None:
     if how is FaultMode.FAIL:
-        raise StoreUnavailableError(f"{key}: {verb} got no answer (as requested): nothing has changed; try again")
+        raise StoreUnavailableError(f"{key}: {verb} got no reply (as requested): nothing has changed; try again")
     if how is FaultMode.DENY:
-        raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user the right to it")
+        raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user permission")
     if how in {FaultMode.LOSE_REQUEST, FaultMode.HOLD}:
         raise _silence(verb, key)
 

@@ -1,4 +1,4 @@
-"""Open the store that a root names: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
+"""Opening of a store by its root: a folder, or a bucket of S3, Google Cloud Storage or Azure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,15 +17,14 @@ def open_store(
     must_exist: bool = False,
     public_root: str | None = None,
 ) -> ObjectStore:
-    """Return the store below `root`; nothing is read or written yet, unless it `must_exist`.
+    """Return the store below `root`; nothing is read or written yet, except with `must_exist`.
 
     `root` is a folder (`/path`, `path` or `file:///path`), or `s3://bucket/prefix`, `gs://bucket/prefix` or
-    `az://container/prefix`; credentials are found as the tools of each cloud find them. `s3_client` makes the boto3
-    client (default: boto3's own, configured by its environment variables, AWS_ENDPOINT_URL for other servers).
-    `public_root`
-    is the root as services see it, where that is another: a mount, or the alias of a bucket.
-    Raises `ConfigurationError` for any other scheme, and, with `must_exist`, where no store was begun before: a mount
-    that is missing leaves an empty folder, which would else be taken for a new store.
+    `az://container/prefix`; credentials are found as the tools of each cloud find them. `s3_client` returns the boto3
+    client (default: boto3's own, configured by its environment variables; AWS_ENDPOINT_URL for other servers).
+    `public_root` is the root as services see it, if it differs: a mount, or the alias of a bucket.
+    Raises `ConfigurationError` for any other scheme, and, with `must_exist`, if no store was initialized there: a
+    missing mount leaves an empty folder, which would otherwise be taken for a new store.
     """
     public = f"file://{public_root}" if public_root and public_root.startswith("/") else public_root
     store = _open(root, s3_client, public.rstrip("/") if public else None)
@@ -44,10 +43,10 @@ def _open(root: str, s3_client: Callable[[], Any] | None, public_root: str | Non
 
 
 def _open_bucket(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
-    """Make the store of a cloud; its client is imported only here, for others need not install or pay for it."""
+    """Return the store of a cloud; its client is imported only here, so that others need not install or import it."""
     scheme, bucket, prefix = split_uri(root.rstrip("/"))
     if not bucket:
-        raise ConfigurationError(f"storage root {root!r} names no bucket: expected {scheme}://bucket/prefix")
+        raise ConfigurationError(f"storage root {root!r} has no bucket: expected {scheme}://bucket/prefix")
     if prefix:
         check_bucket_prefix(prefix)
     with client_imported(f"storage root {root!r}", scheme):

@@ -1,4 +1,4 @@
-"""Prove that a store honours conditions before anything is trusted to it, each day; refuse one of another format."""
+"""Daily probe that a store honours conditional writes, recorded in the store with the format of its layout."""
 
 import secrets
 from collections.abc import Callable
@@ -13,9 +13,7 @@ from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjec
 from recsys_assets.identity import parse_rfc3339, rfc3339
 from recsys_assets.storage.store import ObjectStore
 
-FORMAT: Final = (
-    1  # of the layout below a root: raised when an older package could not read, or would harm, what is there
-)
+FORMAT: Final = 1  # of the layout below a root: raised when an older package could not read it, or would damage it
 KEY: Final = "registry/store.json"
 _MAX_BYTES: Final = 10_000
 _WRITES: Final = 3
@@ -28,22 +26,22 @@ class KnowsLifecycleRules(Protocol):
     """A store whose server may delete objects by rules of its own."""
 
     def expiring_rules(self) -> tuple[str, ...]:
-        """Return the names of the rules that delete what is stored here by age."""
+        """Return the names of the rules that delete objects of this store by age."""
         ...
 
 
 class _Proof(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What stands at `KEY`; later formats may add fields, so that unknown ones are not refused."""
+    """Document at `KEY`; unknown fields are accepted, because later formats may add some."""
 
     v: int
-    root: str  # a proof that was copied to another store along with everything else proves nothing
-    at: str | None = None  # when it was proven; stores of before do not say
-    uri_roots: tuple[str, ...] = ()  # roots under which pointers were written here, and where this was copied from
+    root: str  # a proof that was copied to another store with everything else is not valid there
+    at: str | None = None  # time of the probe; absent in stores of earlier versions
+    uri_roots: tuple[str, ...] = ()  # roots under which pointers were written, here or in the store it was copied from
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """One thing that was tried on a store, and whether the store did what it must."""
+    """One guarantee that was tried on a store, and whether it held."""
 
     name: str
     held: bool
@@ -54,10 +52,11 @@ def _utc_now() -> datetime:
 
 
 def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now) -> None:
-    """Return at once if this store was proven lately (one read); else prove it and remember that in the store.
+    """Probe this store and record the result in it; return at once, after one read, if it was probed within a day.
 
-    It is proven again each day: a server that is configured again, or a proxy in front of it, may cease to keep its
-    word. Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer package wrote it.
+    The probe is repeated each day, because a server that is reconfigured, or a new proxy in front of it, may stop
+    honouring conditions. Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer
+    package wrote it.
     """
     proof = _read_proof(store)
     public = store.uri_roots[0]
@@ -65,21 +64,21 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
         if public not in _roots_of(proof):
             _write_proof(store, proof, at=proof.at)
         return
-    failed = [trial.name for trial in probe(store) if not trial.held]
+    failed = [result.name for result in probe(store) if not result.held]
     if failed:
         if proof is not None:
-            store.delete(KEY)  # so that nobody trusts it meanwhile
+            store.delete(KEY)  # so that no other process trusts it in the meantime
         raise UnsafeStoreError(
-            f"{store.root_uri} does not keep its word ({'; '.join(failed)}), so two publishers could both win, or "
-            "objects vanish: use a folder, or an S3 server that honours If-Match and If-None-Match"
+            f"{store.root_uri} does not keep its word ({'; '.join(failed)}): two publishers could both win, or "
+            "objects could vanish. Use a folder, or an S3 server that honours If-Match and If-None-Match"
         )
     _write_proof(store, proof, at=rfc3339(now()))
 
 
 def written_roots(store: ObjectStore) -> tuple[str, ...]:
-    """Return the roots under which URIs of this store's pointers were written, wherever it was seen from then.
+    """Return the roots under which URIs of this store's pointers were written, including earlier public roots.
 
-    None where no proof can be read: a pointer that needs them is refused then.
+    Empty if no proof can be read: pointers with URIs under such roots are then refused.
     """
     try:
         proof = _read_proof(store)
@@ -93,7 +92,7 @@ def _roots_of(proof: _Proof) -> tuple[str, ...]:
 
 
 def _write_proof(store: ObjectStore, before: _Proof | None, *, at: str | None) -> None:
-    """Remember that the store is proven here, and all roots under which pointers were written, the newest last."""
+    """Record that the store was probed, and all roots under which pointers were written, the newest last."""
     earlier = _roots_of(before) if before is not None else ()
     own = store.uri_roots[0]
     roots = (*(root for root in earlier if root != own), own)[-_MAX_ROOTS:]
@@ -102,7 +101,7 @@ def _write_proof(store: ObjectStore, before: _Proof | None, *, at: str | None) -
 
 
 def _is_recent(proof: _Proof, now: datetime) -> bool:
-    """Return whether a proof is of a day around now: a clock may be behind the one that wrote it."""
+    """Return whether a proof is within a day of now in either direction, because clocks of two machines differ."""
     try:
         return proof.at is not None and abs(now - parse_rfc3339(proof.at)) < PROVEN_FOR
     except ConfigurationError:
@@ -110,36 +109,39 @@ def _is_recent(proof: _Proof, now: datetime) -> bool:
 
 
 def require_begun(store: ObjectStore) -> None:
-    """Raise `ConfigurationError` unless this very store was proven before: what is missing is no new store."""
+    """Raise `ConfigurationError` unless this store was initialized: a missing mount must not look like a new store."""
     if not check_format(store):
         raise ConfigurationError(
-            f"{store.root_uri} holds no {KEY} of its own, and storage.must_exist asks for one: is the disk mounted, "
-            "are bucket and prefix right? A new store, or a copy of one, is begun by `recsys-assets init`, once"
+            f"{store.root_uri} has no {KEY} of its own, which storage.must_exist requires: is the disk mounted, "
+            "are bucket and prefix right? Initialize a new store, or a copy of one, once by `recsys-assets init`"
         )
 
 
 def check_format(store: ObjectStore) -> bool:
-    """Return whether this very store was proven; `ConfigurationError` if this package cannot read its format."""
+    """Return whether this store was initialized; `ConfigurationError` if this package cannot read its format."""
     proof = _read_proof(store)
     return proof is not None and proof.root == store.root_uri
 
 
 def _read_proof(store: ObjectStore) -> _Proof | None:
-    """Return the proof, whichever store it is of; None if there is none."""
+    """Return the stored proof, which may be that of another store; None if there is none.
+
+    Raises `CorruptObjectError` if it cannot be decoded, `ConfigurationError` if it has another format.
+    """
     try:
         proof = decoder_of(_Proof).decode(store.get(KEY, max_bytes=_MAX_BYTES).data)
     except NotFoundError:
         return None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it, and it is written again") from error
+        raise CorruptObjectError(f"{KEY} cannot be read: {error}; remove it: the next run writes it again") from error
     if proof.v != FORMAT:
         step = "upgrade the package" if proof.v > FORMAT else "migrate it as the change log says"
-        raise ConfigurationError(f"{store.root_uri} has format {proof.v}, this package knows {FORMAT}: {step}")
+        raise ConfigurationError(f"{store.root_uri} has format {proof.v}, this package supports {FORMAT}: {step}")
     return proof
 
 
 def probe(store: ObjectStore) -> tuple[ProbeResult, ...]:
-    """Try on objects of its own whether a store keeps what `ObjectStore` promises; leave nothing behind."""
+    """Try the guarantees of `ObjectStore` on a temporary object, which is removed afterwards."""
     key = f"probe/{secrets.token_hex(16)}.json"
     try:
         return _try_all(store, key)
@@ -156,7 +158,7 @@ def _try_all(store: ObjectStore, key: str) -> tuple[ProbeResult, ...]:
     third = store.swap(key, b"six", expected=read.etag)
     listed = [item.key for item in store.list("probe/")]
     store.delete(key)
-    store.create(key, b"ten")  # as long as what was deleted, and perhaps at the same time
+    store.create(key, b"ten")  # of the same size as the deleted object, and perhaps with the same time
     other = _loses(lambda: store.swap(key, b"five", expected=third))
     store.delete(key)
     gone = _loses(lambda: store.swap(key, b"four", expected=third))

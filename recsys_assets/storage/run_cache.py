@@ -1,4 +1,4 @@
-"""Reads through memory: each object once for one look, or what a run wrote and read, once for the run."""
+"""Stores with a cache in memory: `RunCache` for the objects of one run, `ReadOnce` for one short read."""
 
 import re
 from collections import defaultdict
@@ -11,32 +11,32 @@ from typing import Final, TypeVar, cast
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.storage.store import Listed, ObjectStore, StoredObject, fan_out, is_remote
 
-MAX_BYTES: Final = 64_000_000  # of all cached objects together; a larger day is read again each time
+MAX_BYTES: Final = 64_000_000  # of all cached objects together; those of a larger day are read again
 MAX_OBJECT_BYTES: Final = 16_000_000
 _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
 _RAW: Final = "raw/"
 _RECORD: Final = "/record.json"
-_RUN_STAGED: Final = re.compile(rf"{_STAGING}[^/]+/[^/]+/[^/]+\.json")  # what one run staged of a day
-_HELD: Final = "held"  # in place of an etag
+_RUN_STAGED: Final = re.compile(rf"{_STAGING}[^/]+/[^/]+/[^/]+\.json")  # all that one run staged of a day
+_HELD: Final = "held"  # in place of the etag of an object that is not written yet
 _CANONICAL: Final = "canonical/"
 _CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
 
 
 class RunCache:
-    """A store of which the objects of a day are read once, and not at all where this run wrote them.
+    """A store that reads each object of a day once, and no object that this run wrote.
 
-    Cached are artifacts, canonical days, raw records and parts, release records, staged references with their gate
-    reports, the pointer and the blocked items as the run saw them first; that there are no blocked items, no
-    canonical day, or no document of what one run staged, too. Everything else (journal, holds, labels, announcements,
-    notes of forgotten users) is read from the store each time, and so is every `stat` and `list`. Proofs ask the
-    `origin`.
+    It caches artifacts, canonical days, raw records and parts, release records, staged references with their gate
+    reports, and the pointer and the blocked items as the run first read them. It also caches the absence of blocked
+    items, of a canonical day, and of the document that one run stages. Everything else (journal, holds, labels,
+    intents, notes of forgotten users) is read from the store each time, and so is every `stat` and `list`. Proofs
+    read from `origin`.
     """
 
     def __init__(
         self, origin: ObjectStore, *, found: Mapping[str, StoredObject] | None = None, new: Iterable[str] = ()
     ) -> None:
-        """Begin with objects that were found, and with the keys of those that are new."""
+        """Start with the objects in `found` cached, and with the keys in `new` as created by this run."""
         self.origin: Final = origin
         self._found: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
@@ -46,35 +46,35 @@ class RunCache:
         self._lock = Lock()
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._new.update(new)
-        for key, one in (found or {}).items():
-            self._keep(key, one)
+        for key, stored in (found or {}).items():
+            self._keep(key, stored)
 
     def of_next_target(self) -> "RunCache":
-        """Return the reads of another target's run on the same day: what all share is the record of its raw files."""
-        found = {key: one for key, one in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
+        """Return a cache for another target of the same day; only the records of raw files are shared."""
+        found = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
         return RunCache(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
     def root_uri(self) -> str:
-        """The root of the store behind it."""
+        """The root of the origin."""
         return self.origin.root_uri
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """Those of the store behind it."""
+        """The roots of the origin."""
         return self.origin.uri_roots
 
     def is_new(self, key: str) -> bool:
-        """Return whether this run created the object: there was none before it."""
+        """Return whether this run created the object."""
         return key in self._new
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object as this run wrote it or read it first; others that are absent are asked for each time."""
+        """Return the object as this run wrote it or first read it; keys that are not cached are read each time."""
         with self.turn(key):
             return self._get(key, max_bytes)
 
     def turn(self, key: str) -> RLock:
-        """Return what one thread holds at a time that reads an object, or changes what is held of it."""
+        """Return the lock of an object, to be held while reading it or changing its held bytes."""
         with self._lock:
             return self._turns[key]
 
@@ -96,11 +96,11 @@ class RunCache:
         return found
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`; never from the cache."""
+        """Return the object, or None if its etag still is `etag`; never from the cache."""
         return self.origin.get_if_changed(key, etag=etag, max_bytes=max_bytes)
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None; never from the cache."""
+        """Return size and time of the last write of the object, or None; never from the cache."""
         return self.origin.stat(key)
 
     def create(self, key: str, data: bytes) -> str:
@@ -118,12 +118,12 @@ class RunCache:
             return _HELD
         self.drop(key)
         etag = self.origin.swap(key, data, expected=expected)
-        if key.startswith((_STAGING, _CANONICAL)):  # a swapped pointer is read again: others swap it, too
+        if key.startswith((_STAGING, _CANONICAL)):  # a swapped pointer is read again, because others swap it too
             self._keep(key, StoredObject(data, etag))
         return etag
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
+        """Write the object unconditionally."""
         self._held.pop(key, None)
         self.drop(key)
         etag = self.origin.put(key, data)
@@ -146,7 +146,7 @@ class RunCache:
         self.origin.delete_unchanged(key, expected=expected)
 
     def hold(self, key: str, data: bytes) -> None:
-        """Keep an object as if it were written, for this run alone, until `flush`: the run adds to it step by step."""
+        """Keep an object as if it were written, only for this run, until `flush`: the run extends it step by step."""
         self._held[key] = data
 
     def is_held(self, key: str) -> bool:
@@ -154,21 +154,21 @@ class RunCache:
         return key in self._held
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write all held objects."""
         for key, data in list(self._held.items()):
             self.put(key, data)
 
     def read_again(self) -> "RunCache":
-        """Return reads of the same run that know nothing but what is held: another writer may have changed the rest."""
+        """Return a new cache with only the held objects: another writer may have changed all others."""
         again = RunCache(self.origin)
         for key, data in self._held.items():
             again.hold(key, data)
         return again
 
     def prefetch(self, keys: Iterable[str], *, max_bytes: int) -> None:
-        """Read objects that are about to be asked for side by side, where the store is remote.
+        """Read in parallel objects that are about to be requested, if the store is remote.
 
-        What cannot be read is left to whoever asks for it, in whose order errors come.
+        Errors are suppressed here: the later `get` of the object raises them, in the order of the caller.
         """
         missing = [key for key in keys if key not in self._found and key not in self._absent]
         if len(missing) > 1 and is_remote(self.origin):
@@ -179,19 +179,19 @@ class RunCache:
             self.get(key, max_bytes=max_bytes)
 
     def drop_below(self, prefix: str) -> None:
-        """Read what is below `prefix` from the store again when it is asked for next."""
+        """Drop all objects below `prefix` from the cache, so that the next `get` reads the store."""
         for key in [key for key in (*self._found, *self._absent) if key.startswith(prefix)]:
             self.drop(key)
 
     def drop(self, key: str) -> None:
-        """Read the object from the store again when it is asked for next: another writer may have changed it."""
+        """Drop an object from the cache, so that the next `get` reads the store: another writer may have changed it."""
         with self._lock:
             self._absent.pop(key, None)
-            gone = self._found.pop(key, None)
-            self._bytes -= len(gone.data) if gone else 0
+            dropped = self._found.pop(key, None)
+            self._bytes -= len(dropped.data) if dropped else 0
 
     def _keep(self, key: str, found: StoredObject) -> None:
-        """Cache an object within the limits; the oldest make room for it."""
+        """Cache an object within the limits, evicting the oldest."""
         size = len(found.data)
         if size > MAX_OBJECT_BYTES or not key.startswith(_CACHED):
             return
@@ -205,7 +205,7 @@ class RunCache:
 
 
 def prefetch(store: ObjectStore, keys: Iterable[str], *, max_bytes: int) -> None:
-    """Read objects that are about to be asked for side by side, if they are cached for the run."""
+    """Read in parallel objects that are about to be requested, if the store is a `RunCache`."""
     if isinstance(store, RunCache):
         store.prefetch(keys, max_bytes=max_bytes)
 
@@ -214,7 +214,7 @@ _last: tuple[str, RunCache] | None = None
 
 
 def reads_of_run(store: ObjectStore, run: str) -> RunCache:
-    """Return the cache of a run over a store; one process keeps that of its last run only."""
+    """Return the cache of a run over a store; a process keeps only the cache of its last run."""
     global _last  # noqa: PLW0603 - the steps of a run share nothing else
     last = _last
     if last is None or last[0] != run or last[1].origin is not store:
@@ -227,41 +227,41 @@ Result = TypeVar("Result")
 
 
 class ReadOnce:
-    """Another store, whose answers are remembered until something is written through this one.
+    """A store whose results of reads are cached until something is written through it.
 
-    Several questions about a target read the same pointer, record and journal; over a network each read is the cost.
-    For one short look by one thread: nobody else's writes are seen.
+    Several checks of a target read the same pointer, record and journal, and over a network each read costs time.
+    For one short task in one thread: writes of other processes are not seen.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._answers: dict[tuple[object, ...], object] = {}
+        self._results: dict[tuple[object, ...], object] = {}
 
     @property
     def root_uri(self) -> str:
-        """That of the store behind it."""
+        """The root of the wrapped store."""
         return self._store.root_uri
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """Those of the store behind it."""
+        """The roots of the wrapped store."""
         return self._store.uri_roots
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object as it was when it was read first."""
+        """Return the object as it was first read."""
         found = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))
         if isinstance(found, NotFoundError):
             raise NotFoundError(str(found))
         return found
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`."""
+        """Return the object, or None if its etag still is `etag`."""
         return self._once(
             ("changed", key, etag), lambda: self._store.get_if_changed(key, etag=etag, max_bytes=max_bytes)
         )
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         return self._once(("stat", key), lambda: self._store.stat(key))
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -270,27 +270,27 @@ class ReadOnce:
 
     def create(self, key: str, data: bytes) -> str:
         """Write a new object."""
-        self._answers.clear()
+        self._results.clear()
         return self._store.create(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object read as `expected`."""
-        self._answers.clear()
+        """Replace the object that was read with etag `expected`."""
+        self._results.clear()
         return self._store.swap(key, data, expected=expected)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there."""
-        self._answers.clear()
+        """Write the object unconditionally."""
+        self._results.clear()
         return self._store.put(key, data)
 
     def delete(self, key: str) -> None:
         """Remove the object."""
-        self._answers.clear()
+        self._results.clear()
         self._store.delete(key)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`."""
-        self._answers.clear()
+        """Remove the object that was read with etag `expected`."""
+        self._results.clear()
         self._store.delete_unchanged(key, expected=expected)
 
     def _get(self, key: str, max_bytes: int) -> StoredObject | NotFoundError:
@@ -299,7 +299,7 @@ class ReadOnce:
         except NotFoundError as missing:
             return missing
 
-    def _once(self, question: tuple[object, ...], ask: Callable[[], Result]) -> Result:
-        if question not in self._answers:
-            self._answers[question] = ask()
-        return cast("Result", self._answers[question])
+    def _once(self, call: tuple[object, ...], read: Callable[[], Result]) -> Result:
+        if call not in self._results:
+            self._results[call] = read()
+        return cast("Result", self._results[call])

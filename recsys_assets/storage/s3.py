@@ -1,4 +1,4 @@
-"""Objects in a bucket: conditions are the server's, unknown outcomes are read back before they are reported."""
+"""Store in a bucket of S3 or a compatible server: conditional requests, and unknown outcomes that are read back."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
@@ -16,7 +16,7 @@ from recsys_assets.storage.store import Listed, StoredObject
 
 
 class S3Store(BucketStore):
-    """Objects in a bucket of S3 or a server like it, through a boto3 client that is handed in.
+    """Objects in a bucket of S3 or a compatible server, accessed through the given boto3 client.
 
     Conditional writes are single `PutObject` requests, never multipart, with `If-Match` or `If-None-Match`.
     """
@@ -34,24 +34,24 @@ class S3Store(BucketStore):
             client.meta.events.register(event, _leave_conditions_alone, unique_id=f"recsys-assets-{call}")
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object read as `expected`, once this server has shown that it honours that."""
+        """Remove the object that was read with etag `expected`, once the server is known to honour the condition."""
         self._require_conditional_deletes()
         super().delete_unchanged(key, expected=expected)
 
     def expiring_rules(self) -> tuple[str, ...]:
-        """Return the lifecycle rules of the bucket that delete objects below the prefix by age, each by its name."""
+        """Return the names of the bucket's lifecycle rules that delete objects below the prefix by age."""
         try:
-            found = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
+            lifecycle = self._client.get_bucket_lifecycle_configuration(Bucket=self._bucket)
         except S3.errors:
-            return ()  # none, or this user may not see them, or the server knows none
+            return ()  # no rules, or this user may not see them, or the server does not support them
         return tuple(
             str(rule.get("ID", "without a name"))
-            for rule in found.get("Rules", ())
+            for rule in lifecycle.get("Rules", ())
             if rule.get("Status") == "Enabled" and "Expiration" in rule and _touches(rule, self._prefix)
         )
 
     def _require_conditional_deletes(self) -> None:
-        """Raise `UnsafeStoreError` unless the server refuses to delete an object of its own under a wrong condition."""
+        """Raise `UnsafeStoreError` unless the server refuses to delete a probe object under a wrong condition."""
         if self._deletes_conditionally:
             return
         key = f"probe/{token_hex(16)}.json"
@@ -61,8 +61,8 @@ class S3Store(BucketStore):
                 self._client.delete_object(**self._at(self._name(key)), IfMatch='"0"')
             if self.stat(key) is None:
                 raise UnsafeStoreError(
-                    f"{self.root_uri}: the server deletes an object whatever the condition (If-Match) says, so a "
-                    "change of the pointer meanwhile could be lost: nothing was removed; use a server that honours it"
+                    f"{self.root_uri}: the server ignores the condition (If-Match) of a delete, so a concurrent change "
+                    "of the pointer could be lost: nothing was removed; use a server that honours it"
                 )
         finally:
             self.delete(key)
@@ -71,7 +71,7 @@ class S3Store(BucketStore):
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
         condition = {} if unless is None else {"IfNoneMatch": unless}
         reply = self._client.get_object(**self._at(name), **condition)
-        with closing(reply["Body"]) as body:  # read whole, its connection is free again already
+        with closing(reply["Body"]) as body:  # once read to the end, its connection is already free
             size = int(reply["ContentLength"])
             data = read_body(body.read, size, key=name, max_bytes=max_bytes, broken=(BotoCoreError, HTTPError))
         return StoredObject(data, str(reply["ETag"]))
@@ -99,7 +99,7 @@ class S3Store(BucketStore):
 
 
 def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool | None:
-    """Keep the SDK from repeating a conditional write: if the first was applied, the second would lose against it.
+    """Keep the SDK from retrying a conditional write: if the first was applied, the second would fail on it.
 
     None leaves the decision about unconditional writes to the SDK.
     """
@@ -108,7 +108,7 @@ def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool |
 
 
 def _touches(rule: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether a lifecycle rule applies to objects below a prefix, whatever tags or sizes it asks for besides."""
+    """Return whether a lifecycle rule may apply to objects below a prefix; its filters by tag and size are ignored."""
     conditions = rule.get("Filter") or {}
     under = str(conditions.get("Prefix") or conditions.get("And", {}).get("Prefix") or rule.get("Prefix") or "")
     return under.startswith(prefix) or prefix.startswith(under)

@@ -1,4 +1,4 @@
-"""The one protocol of the bytes column: what every store of objects can do and promises, and the keys that it takes."""
+"""Protocol of an object store with its guarantees, rules of keys, and reads in parallel."""
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -12,15 +12,15 @@ from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
 
 MAX_KEY_BYTES = 900
-MAX_PREFIX_BYTES = 120  # S3, GCS and Azure end at 1,024 bytes or characters, the prefix, a slash and the key together
+MAX_PREFIX_BYTES = 120  # S3, GCS and Azure allow 1,024 bytes or characters for prefix, slash and key together
 KEY_FILE = "key.json"  # the last segment of keys that hold a secret
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
-AT_ONCE: Final = 10  # as many as boto3 keeps connections
+AT_ONCE: Final = 10  # the number of connections that boto3 keeps
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """The bytes of one object as they were read, with the store's mark of exactly these bytes."""
+    """The bytes of one object as they were read, with the store's etag of exactly these bytes."""
 
     data: bytes
     etag: str
@@ -28,7 +28,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Listed:
-    """One object in a listing: its key below the root, its size in bytes, its last write in POSIX seconds."""
+    """One object in a listing: key below the root, size in bytes, time of the last write in POSIX seconds."""
 
     key: str
     size: int
@@ -38,22 +38,22 @@ class Listed:
 class ObjectStore(Protocol):
     """Objects under slash-separated keys below one root.
 
-    Safety rests on two verbs: `create` (fails if the key exists) and `swap` (fails if the object is not the one that
-    was read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative, without
-    empty, `.` or `..` segments; anything else raises `UnsafeNameError` before any I/O.
+    Safety rests on two operations: `create` (fails if the key exists) and `swap` (fails if the object is not the one
+    that was read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative,
+    without empty, `.` or `..` segments; anything else raises `UnsafeNameError` before any I/O.
 
-    Errors of every verb: `StoreUnavailableError` (no answer; nothing known to have changed), `ConfigurationError`
-    (credentials, bucket or permission wrong).
+    Errors of every operation: `StoreUnavailableError` (no reply; nothing is known to have changed),
+    `ConfigurationError` (credentials, bucket or permission wrong).
     """
 
     @property
     def root_uri(self) -> str:
-        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash: where the objects are."""
+        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash: the location of the objects."""
         ...
 
     @property
     def uri_roots(self) -> tuple[str, ...]:
-        """Roots of the URIs that name objects of this store: the first is written into pointers, all are read."""
+        """Roots of the URIs of objects in this store: the first is written into pointers, any is accepted."""
         ...
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
@@ -61,11 +61,11 @@ class ObjectStore(Protocol):
         ...
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object unless it still is the one marked `etag`: then None, for one 304 or one stat."""
+        """Return the object, or None if its etag still is `etag`, at the cost of one 304 or one stat."""
         ...
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the object, or None if there is none."""
+        """Return size and time of the last write of the object, or None if it is absent."""
         ...
 
     def create(self, key: str, data: bytes) -> str:
@@ -78,29 +78,29 @@ class ObjectStore(Protocol):
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected` and return the new etag.
 
-        `ConflictError` if it is another object by now or gone; `OutcomeUnknownError` if the reply was lost.
+        `ConflictError` if the object was changed or removed; `OutcomeUnknownError` if the reply was lost.
 
         After a lost reply a store may take equal bytes for its own, and it may give equal bytes an equal etag: `data`
-        must hold something that no other writer writes and that never comes again, as the pointer's `updated_at`.
+        must contain a value that no other writer writes and that never recurs, such as the pointer's `updated_at`.
         """
         ...
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object whatever was there: for partitions that a rerun rebuilds, never for a release or pointer."""
+        """Write the object unconditionally: for partitions that a rerun rebuilds, never for a release or pointer."""
         ...
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object below `prefix` (empty, or ending with a slash), by key; an error rather than a part."""
+        """Yield every object below `prefix` (empty, or ending with a slash), by key; raises if it cannot yield all."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; absent is fine."""
+        """Remove the object; no error if it is absent."""
         ...
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object that was read with etag `expected`.
 
-        `ConflictError` if it is another object by now or gone; `OutcomeUnknownError` if the reply was lost;
+        `ConflictError` if the object was changed or removed; `OutcomeUnknownError` if the reply was lost;
         `UnsafeStoreError` if the store does not honour the condition: then nothing was removed.
         """
         ...
@@ -111,15 +111,15 @@ def check_key(key: str) -> str:
     for segment in key.split("/"):
         check_segment(segment, what=f"segment of key {key[:200]!r}")
     if key.startswith("."):
-        raise UnsafeNameError(f"key {key!r} begins with a dot: such names are the store's own")
+        raise UnsafeNameError(f"key {key!r} begins with a dot: such names are reserved for the store")
     if len(key.encode()) > MAX_KEY_BYTES:
-        raise UnsafeNameError(f"key {key[:40]!r}... takes {len(key.encode())} bytes: at most {MAX_KEY_BYTES}")
+        raise UnsafeNameError(f"key {key[:40]!r}... has {len(key.encode())} bytes, expected at most {MAX_KEY_BYTES}")
     return key
 
 
 def is_key(name: str) -> bool:
-    """Return whether `check_key` takes `name`; a listing passes over what no key can name, as nobody here wrote it."""
-    if _PLAIN.fullmatch(name) and len(name) <= MAX_SEGMENT_BYTES:  # nearly all, a hundred times faster
+    """Return whether `check_key` accepts `name`; listings skip other names, because this package did not write them."""
+    if _PLAIN.fullmatch(name) and len(name) <= MAX_SEGMENT_BYTES:  # nearly all names, and a hundred times faster
         return True
     try:
         check_key(name)
@@ -129,7 +129,7 @@ def is_key(name: str) -> bool:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return `prefix` if it is empty, or plain segments ending with a slash: a listing never matches half a name."""
+    """Return `prefix` if it is empty, or plain segments with a slash at the end; raise `UnsafeNameError` otherwise."""
     if prefix and not prefix.endswith("/"):
         raise UnsafeNameError(f"prefix {prefix!r} does not end with a slash: it would match half a name")
     if prefix:
@@ -142,15 +142,17 @@ def check_bucket_prefix(prefix: str) -> str:
     check_key(prefix)
     size = len(prefix.encode())
     if size > MAX_PREFIX_BYTES:
-        raise UnsafeNameError(f"prefix {prefix[:40]!r}... takes {size} bytes: at most {MAX_PREFIX_BYTES}")
+        raise UnsafeNameError(f"prefix {prefix[:40]!r}... has {size} bytes, expected at most {MAX_PREFIX_BYTES}")
     return prefix
 
 
 def check_root(root: str) -> str:
-    """Return `root` if URIs can be made of it; raise `UnsafeNameError` otherwise."""
+    """Return `root` if it can be part of a URI; raise `UnsafeNameError` otherwise."""
     bad = sorted({c for c in root if c in "?#%" or not c.isprintable()})
     if bad:
-        raise UnsafeNameError(f"storage root {root!r} holds {bad!r}, which no URI of a pointer may hold: use another")
+        raise UnsafeNameError(
+            f"storage root {root!r} contains {bad!r}, not allowed in the URIs of a pointer: use another"
+        )
     return root
 
 
@@ -161,23 +163,23 @@ Answer: TypeAlias = Callable[[], Result]
 
 
 def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Result, ...]:
-    """Return what `work` makes of each item, in their order; what it raises for the first that fails is raised."""
-    if len(items) < 2:  # noqa: PLR2004 - nothing to do beside it
+    """Return the results of `work` for each item, in order; raise the error of the first item that fails."""
+    if len(items) < 2:  # noqa: PLR2004 - nothing to run in parallel
         return tuple(map(work, items))
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(items)), thread_name_prefix="fan-out") as pool:
         return tuple(pool.map(work, items))
 
 
 def is_remote(store: ObjectStore) -> bool:
-    """Return whether each call is a request over a network: in a folder, threads cost more than they save."""
+    """Return whether each call is a request over a network; for a folder, threads cost more than they save."""
     return not store.root_uri.startswith(("file://", "memory://"))
 
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
-    """Questions that are asked side by side, each answered when its result is called for.
+    """Reads that run in parallel, each awaited when its result is requested.
 
-    Without a pool each is asked only then, so that calls and errors come in the order of the results in any case.
+    Without a pool each read runs only then, so that errors are raised in the order of the results in either case.
     """
 
     pool: ThreadPoolExecutor | None
@@ -185,16 +187,16 @@ class SideBySide:
     def start(
         self, ask: Callable[Parameters, Result], *args: Parameters.args, **more: Parameters.kwargs
     ) -> Answer[Result]:
-        """Ask, and return what waits for the result, or raises what was raised instead of it."""
+        """Start a read, and return a function that waits for its result, or raises its error."""
         return partial(ask, *args, **more) if self.pool is None else self.pool.submit(ask, *args, **more).result
 
 
 @contextmanager
 def overlapped(store: ObjectStore) -> Generator[SideBySide]:
-    """Yield what lets questions to a remote store overlap; to any other they are asked one after the other.
+    """Yield a `SideBySide` that runs reads of a remote store in parallel, and reads of any other store in turn.
 
-    For reads that do not depend on one another: what must be in order (bytes before their record, an announcement
-    before proofs, a swap before its entry) is never asked through this.
+    Only for reads that do not depend on one another. Calls whose order matters (bytes before their record, an intent
+    before proofs, a swap before its journal entry) never go through this.
     """
     if not is_remote(store):
         yield SideBySide(None)

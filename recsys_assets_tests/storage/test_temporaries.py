@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.storage.filesystem import STALE_SECONDS, TEMPORARY, FilesystemStore, sweep, written
+from recsys_assets.storage.filesystem import STALE_SECONDS, TEMPORARY, FilesystemStore, sweep, temporary_file
 from recsys_assets_tests import warm_processes
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def temporaries(root):
 
 
 def test_a_living_writer_keeps_its_file_however_old_the_clock_makes_it(tmp_path):  # F6 F16
-    with written(str(tmp_path), b"data") as new:
+    with temporary_file(str(tmp_path), b"data") as new:
         age(tmp_path / TEMPORARY / new.name)
         sweep(str(tmp_path))
         assert (tmp_path / TEMPORARY / new.name).read_bytes() == b"data"
@@ -39,8 +39,8 @@ def test_a_living_writer_keeps_its_file_however_old_the_clock_makes_it(tmp_path)
 @pytest.mark.slow
 def test_the_file_of_a_killed_writer_is_swept_once_it_is_old(tmp_path):  # F1 F4
     code = (
-        "import sys; from recsys_assets.storage.filesystem import written\n"
-        f"with written({str(tmp_path)!r}, b'half'):\n"
+        "import sys; from recsys_assets.storage.filesystem import temporary_file\n"
+        f"with temporary_file({str(tmp_path)!r}, b'half'):\n"
         "    print(flush=True); sys.stdin.read()\n"
     )
     writer = warm_processes.start([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
