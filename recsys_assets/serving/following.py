@@ -230,7 +230,7 @@ class Follower:
             if not self._fall_back:
                 others = alternatives(self._store, self._target, exclude=broken)
                 return f"fall_back=True would serve an earlier one; possible targets of a rollback: {others}"
-            previous = load_previous(self._store, self._target, besides=broken, limits=self._limits)
+            previous = load_previous(self._store, self._target, exclude=broken, limits=self._limits)
         except RecsysAssetsError as error:
             return f"earlier releases cannot be read either: {error}"
         if previous is None:

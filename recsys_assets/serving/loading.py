@@ -190,11 +190,11 @@ def load_at(store: ObjectStore, target: Target, instant: datetime, *, limits: Li
     return _load(store, target, then.record, since=effective(then.entry) or instant, limits=limits)
 
 
-def load_previous(store: ObjectStore, target: Target, *, besides: str, limits: Limits) -> Snapshot | None:
-    """Return the latest release, except `besides`, that was live, can be verified and is not marked bad, or None."""
+def load_previous(store: ObjectStore, target: Target, *, exclude: str, limits: Limits) -> Snapshot | None:
+    """Return the latest release, except `exclude`, that was live, can be verified and is not marked bad, or None."""
     for entry in islice(changes(store, target), _LOOKED_AT):
         since = effective(entry)
-        if entry.after is None or entry.after == besides or since is None:
+        if entry.after is None or entry.after == exclude or since is None:
             continue
         if find_label(store, target, Labelled.BAD, entry.after) is not None:
             continue

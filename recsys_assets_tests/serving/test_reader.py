@@ -488,7 +488,7 @@ def test_the_past_can_be_loaded_beside_what_serves(shop, open_reader):
 
 def test_the_past_says_what_was_collected(store, shop, open_reader):
     store.delete(shop.blob(shop.ship(0), "cooc"))
-    with pytest.raises(RefusedError, match="cooc is gone"):
+    with pytest.raises(RefusedError, match="cooc is no longer"):
         open_reader().at(shop.clock.at)
 
 

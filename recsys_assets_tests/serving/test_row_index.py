@@ -70,7 +70,7 @@ def as_dict(row):
 )
 def test_a_row_of_another_form_is_refused_with_its_place(body):
     data = BEFORE + b'{"item_id":"0","count":1},' + body.encode() + b"]}"
-    with pytest.raises(CorruptObjectError, match=r"blob: the row at byte \d+ is no row of 'items'"):
+    with pytest.raises(CorruptObjectError, match=r"blob: the row at byte \d+ is not a row of 'items'"):
         index_rows(POPULARITY, data, start=len(BEFORE), stop=len(data) - 2, name="blob")
 
 

@@ -126,7 +126,7 @@ def test_reads_are_repeated_and_an_answer_that_breaks_off_is_read_again(cloud):
 
 def test_no_more_is_read_than_was_allowed(cloud):
     cloud.store.create("a", b"x" * 1000)
-    with pytest.raises(CorruptObjectError, match="1000 bytes: at most 999"):
+    with pytest.raises(CorruptObjectError, match="1000 bytes, expected at most 999"):
         cloud.store.get("a", max_bytes=999)
 
 
