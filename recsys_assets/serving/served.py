@@ -59,7 +59,7 @@ def prove(
     envelope = document.envelope
     owner = (envelope.kind, envelope.tenant, envelope.surface)
     if owner != (kind, target.tenant, target.surface):
-        raise CorruptObjectError(f"{name} contains {owner}, expected {kind} of {target}: remove it")
+        raise CorruptObjectError(f"{name} contains {owner}, expected {kind} of {target}: remove it, it is not ours")
     rows = _rows(kind, document, data, name, read_index)
     return ServedArtifact(kind, version, data, envelope.window_start, envelope.window_end, rows)
 

@@ -133,7 +133,7 @@ def sync_target(
         except ConflictError as error:
             conflict = error
     raise ConflictError(
-        f"{target}: sink {rules.name} or the live release changed during each of {_TRIES} tries: {conflict}"
+        f"{target}: sink {rules.name} or the live release changed {_TRIES} times in the meantime: {conflict}"
     )
 
 

@@ -201,7 +201,7 @@ class BucketStore(ABC):
             if answer is not Answer.BUSY and (etag := self._read_back(key, data, expected=condition.etag)):
                 return etag
         if silent is None:
-            raise StoreUnavailableError(f"{key}: other writers were first each time: nothing was written; try again")
+            raise StoreUnavailableError(f"{key}: other writers were first each time: nothing has changed; try again")
         raise OutcomeUnknownError(f"{key}: {silent}: it may have been written; read it before anything else")
 
     def _read_back(self, key: str, data: bytes, *, expected: str | None) -> str | None:

@@ -105,7 +105,7 @@ def _stamp_after(fd: int, after_ns: int) -> os.stat_result:
         if found.st_mtime_ns > after_ns:
             return found
     raise UnsafeStoreError(
-        "the file system does not store modification times, which tell one version of a file from the next: use another"
+        "the file system does not store modification times, which distinguish versions of a file: use another"
     )
 
 

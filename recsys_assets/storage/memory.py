@@ -188,7 +188,7 @@ class MemoryStore:
 
 def _before(how: FaultMode | None, verb: str, key: str) -> None:
     if how is FaultMode.FAIL:
-        raise StoreUnavailableError(f"{key}: {verb} got no reply (as requested): nothing has changed; try again")
+        raise StoreUnavailableError(f"{key}: {verb} got no answer (as requested): nothing has changed; try again")
     if how is FaultMode.DENY:
         raise ConfigurationError(f"{key}: {verb} is not permitted (as requested): give this user permission")
     if how in {FaultMode.LOSE_REQUEST, FaultMode.HOLD}:

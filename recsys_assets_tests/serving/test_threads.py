@@ -185,7 +185,7 @@ def test_a_thread_that_meets_the_unexpected_goes_on(caplog):
     poller.start()
     until(lambda: len(calls) > 2)
     assert poller.stop(wait_seconds=WAIT)
-    assert "what is served stays" in caplog.text
+    assert "the served release stays" in caplog.text
 
 
 def test_polls_are_spread():
