@@ -214,7 +214,9 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
     if candidate is None:
         return DayTested(day, "", _not_staged(store, row.target, day))
     baselines = {LIVE: live, str(before): staged_arm(store, row.target, before, kinds=kinds)}
-    tested = DayTested(day, "", NotTested(NotComparedReason.INCONCLUSIVE, f"nothing else is live, and {before} is not built"))
+    tested = DayTested(
+        day, "", NotTested(NotComparedReason.INCONCLUSIVE, f"nothing else is live, and {before} is not built")
+    )
     for only, (name, baseline) in product((True, False), baselines.items()):
         if baseline is None or baseline.release == candidate.release:
             continue

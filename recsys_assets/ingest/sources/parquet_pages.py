@@ -160,7 +160,7 @@ class _CompactReader:
 
     def _byte(self) -> int:
         self.position += 1
-        return self._data[self.place - 1]
+        return self._data[self.position - 1]
 
     def _varint(self) -> int:
         result, shift = 0, 0
