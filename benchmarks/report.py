@@ -22,11 +22,11 @@ AIMS = Path(__file__).with_name("aims.md")  # written by hand: what was aimed at
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` and `make bench-full`; do not edit (the aims stand in `benchmarks/aims.md`). One generated day
+Written by `make bench` and `make bench-full`; do not edit (edit the aims in `benchmarks/aims.md`). One generated day
 per size (Zipf items, sessions with a topic, about 200 bytes a line, fixed seeds; `benchmarks/generate.py`), and its
 catalog as CSV. Every engine runs in a process of its own, {rounds} rounds in turn; figures are medians of the rounds
 that an engine took part in. *wall* counts from the start of the process to the end of its work, interpreter and imports
-included; *CPU* is the processor's time of the process and all that it started, which hardly hangs on what others do;
+included; *CPU* is the processor time of the process and its children, which depends little on other work;
 *work* is the sum of the phases, by wall clock and by the processor's. *heap* is the peak of RssAnon, *resident* the
 peak of the resident set, pages of mapped files included. *others* is how many processors were busy with something else
 meanwhile: 0 is a quiet machine, and wall times are of use only near it.
