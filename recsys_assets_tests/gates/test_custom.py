@@ -108,9 +108,9 @@ def test_mode_and_target_say_whom_it_judges(tmp_path, more, verdict):
         ('pandera = "none.py:B"', "cannot read"),
         ('pandera = "nobody"', "no installed package"),
         ('sql = "FROM rows"\ntargets = ["a/b"]', "known: shop/home"),
-        ('sql = "FROM rows"\n[gates.modes]\ncustom_other = "off"', "no .gates.custom.other"),
+        ('sql = "FROM rows"\n[gates.modes]\ncustom_other = "off"', ".gates.custom.other. is missing"),
         ('sql = "FROM rows"\n[gates.custom."a-b"]\nsql = "FROM rows"\nkinds = ["cooc"]', "letters, digits and _"),
-        ('sql = "FROM rows"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["coc"]', "no such kind"),
+        ('sql = "FROM rows"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["coc"]', "coc is not built or imported"),
         (
             'sql = "FROM rows"\nmode = "off"\n[gates.custom.x]\nsql = "FROM rows"\nkinds = ["m"]\n' + NPZ,
             "m is npz, which has no rows",
@@ -159,7 +159,7 @@ def test_pandera_judges_what_passes_too(monkeypatch):
     validate = pa.DataFrameSchema.validate
 
     def record(self, frame, **options):
-        judged.append((set(self.columns), options["lazy"]))
+        judged.append((set(frame.columns), options["lazy"]))
         return validate(self, frame, **options)
 
     monkeypatch.setattr(pa.DataFrameSchema, "validate", record)
@@ -196,7 +196,7 @@ def test_a_day_judged_by_an_older_gate_does_not_ship_until_it_is_judged_again(sh
     context = DayContext(shop.store, shop.settings, shop.settings.find("shop", "home"), FIRST)
     gates = shop.folder / "gates.py"
     gates.write_text(GATES.replace('startswith="i"', 'startswith="i0"'))
-    with pytest.raises(RefusedError, match="judged by other limits"):
+    with pytest.raises(RefusedError, match="used other limits"):
         ship_day(context, by=Actor("ada", "again"))
     report = judge_artifact(context, "popularity")
     assert [finding.gate for finding in report.refusals] == ["custom_known"]

@@ -205,7 +205,7 @@ def test_columns_are_found_by_the_names_that_people_see(shop):
 @pytest.mark.parametrize(
     ("exposures", "raw", "error", "message"),
     [
-        pytest.param("delta:nowhere", {}, InputError, r"nowhere is no Delta table that is there", id="no table"),
+        pytest.param("delta:nowhere", {}, InputError, r"nowhere does not exist as a Delta table", id="no table"),
         pytest.param("delta:lake@99", {}, InputError, r"lake cannot be read: .*99", id="no such version"),
         pytest.param("delta:lake", {"columns": {"item_id": "sku"}}, InputError, r"has no column 'sku'", id="no column"),
         pytest.param("delta:lake", {"day_column": "d"}, ConfigurationError, r"no column 'd' \(raw\.day_", id="no day"),

@@ -219,7 +219,7 @@ def test_a_file_may_lack_sessions_where_they_are_found_by_the_user(tmp_path):
 
 
 def test_a_field_that_is_given_twice_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="both name tenant"):
+    with pytest.raises(ConfigurationError, match="both hold tenant"):
         read_file(tmp_path, [ROW], columns={"tenant": "t"}, constants={"tenant": "shop"})
 
 
