@@ -42,6 +42,13 @@ settings.load_profile("compiled")
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    """Begin each test with a SIGTERM that ends processes: children inherit one that is ignored."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection(session):
     """Import all files, each process of xdist from another one on: the bytecode that one writes is read by the others.
 

@@ -166,7 +166,7 @@ def _become(request, streams):
             os.close(stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # one that began in the background ignores it
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # children that are ended by it, such as those of Dagster, inherit this
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # children inherit one that is ignored
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

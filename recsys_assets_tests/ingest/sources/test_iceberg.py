@@ -198,8 +198,12 @@ def test_times_without_a_zone_are_utc_only_if_that_is_said(lake):
 @pytest.mark.parametrize(
     ("exposures", "error", "message"),
     [
-        pytest.param("iceberg:shop.nothing", InputError, "shop.nothing does not exist as an Iceberg table", id="no table"),
-        pytest.param("iceberg:other.events", InputError, "other.events does not exist as an Iceberg table", id="no namespace"),
+        pytest.param(
+            "iceberg:shop.nothing", InputError, "shop.nothing does not exist as an Iceberg table", id="no table"
+        ),
+        pytest.param(
+            "iceberg:other.events", InputError, "other.events does not exist as an Iceberg table", id="no namespace"
+        ),
         pytest.param("iceberg:cold/shop.events", ConfigurationError, "PYICEBERG_CATALOG__COLD__URI", id="no catalog"),
         pytest.param(f"{TABLE}@7", InputError, "has no snapshot 7: it expired", id="no snapshot"),
     ],
