@@ -154,7 +154,7 @@ def test_old_trees_are_searched_and_grow_on(open_old_trees):
     for search, ids in TREES["found"].items():
         name, _, value = search.partition(":")
         assert [node.id for node in tree.page(Filter(metadata=(name, value)))[0]] == ids
-    with pytest.raises(NoSuchNodeError, match="for good"):
+    with pytest.raises(NoSuchNodeError, match="permanently deleted"):
         tree.find(TREES["purged"])
     (trash,) = TREES["ml_pipeline"]["trash"]
     tree.restore(trash)

@@ -136,5 +136,5 @@ def test_no_other_engine_builds_it():
 
 def test_without_the_library_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    with pytest.raises(ConfigurationError, match=r"install recsys-assets\[als\], or take als_factors out"):
+    with pytest.raises(ConfigurationError, match=r"install recsys-assets\[als\], or remove als_factors"):
         built(TWO_TASTES)

@@ -83,7 +83,7 @@ def test_a_column_more_is_read_only_where_events_are_chosen_or_weighed():
     ],
 )
 def test_an_engine_that_does_not_know_the_choice_refuses_it_by_name(kind, params, named):
-    with pytest.raises(ConfigurationError, match=f"only the native engine knows {named} of {kind}"):
+    with pytest.raises(ConfigurationError, match=f"only the native engine supports {named} of {kind}"):
         find_definition(KINDS[kind], KINDS[kind].params(**params))
 
 

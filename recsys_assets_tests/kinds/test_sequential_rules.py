@@ -62,5 +62,5 @@ def test_tallies_of_two_days_give_the_rules_of_both():
 
 
 def test_no_engine_but_the_native_one_divides_by_support():
-    with pytest.raises(ConfigurationError, match="only the native engine knows by_support of sequential_rules"):
+    with pytest.raises(ConfigurationError, match="only the native engine supports by_support of sequential_rules"):
         find_definition(KIND, KIND.params(by_support=True))

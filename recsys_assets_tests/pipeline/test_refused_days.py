@@ -95,7 +95,7 @@ def long(tmp_path):
 def test_a_shuffled_day_is_refused_by_name_and_the_next_ordinary_day_ships(shop):  # F63
     shop.artifacts(BROKEN)
     with pytest.raises(
-        RefusedError, match=r"day_item_mix refused: rank correlation .* the windows of later days leave"
+        RefusedError, match=r"day_item_mix refused: rank correlation .* the windows of later days exclude"
     ):
         shop.ship(BROKEN)
     following = shop.built(ORDINARY + 1)

@@ -271,7 +271,7 @@ def test_a_release_record_that_was_changed_is_named_by_verify(shop, clock):
 def test_what_no_signature_proves_is_not_served_to_those_who_demand_one(shop):
     with pytest.raises(ConfigurationError, match="fall_back"):
         Reader(shop.store, "shop", "home", trust=shop.trust(), fall_back=True)
-    with pytest.raises(ConfigurationError, match="before"):
+    with pytest.raises(ConfigurationError, match="earlier releases"):
         shop.reader().at(NOON)
 
 

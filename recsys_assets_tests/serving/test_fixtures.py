@@ -105,7 +105,7 @@ def test_a_fixture_of_an_older_day_does_not_ship(store):
 
 
 def test_a_fixture_of_an_unknown_kind_names_the_known(store):
-    with pytest.raises(ConfigurationError, match="known are popularity, cooc"):
+    with pytest.raises(ConfigurationError, match="expected one of popularity, cooc"):
         publish_fixture(store, "shop", "home", {"trending": {"a": 1}})
 
 

@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_read_is_an_error_and_not_a_gap(store, monkeypat
         raise PermissionError(13, "Permission denied", "2")  # root may read everything
 
     at_folder_2(deny, monkeypatch)
-    with pytest.raises(ConfigurationError, match="right"):
+    with pytest.raises(ConfigurationError, match="permission"):
         list(store.list("staging/"))
 
 
