@@ -49,9 +49,9 @@ def test_every_entry_point_answers_and_writes_the_same_through_numba_and_without
         with one_at_a_time:  # threads write to ranges of the same arrays
             mine = twin(arguments)
             answer, expected = native(self, *arguments), self.ready()(*mine)
-            assert content(answer) == content(expected), self._written
-            assert content(arguments) == content(mine), self._written
-        forms.update((self._written, form) for form, found in self._native.items() if found is not None)
+            assert content(answer) == content(expected), self._source
+            assert content(arguments) == content(mine), self._source
+        forms.update((self._source, form) for form, found in self._native.items() if found is not None)
         return answer
 
     monkeypatch.setattr(_Entry, "__call__", both_ways)

@@ -39,7 +39,7 @@ from recsys_assets.compiled.runtime import _Entry
 from recsys_assets.pipeline.warm_up import warm_up
 def called():
     entries = [one for one in gc.get_objects() if isinstance(one, _Entry)]
-    return {f"{one._written.__module__}.{one._written.__name__} {form}" for one in entries for form in one._native}
+    return {f"{one._source.__module__}.{one._source.__name__} {form}" for one in entries for form in one._native}
 warm_up()
 warm = called()
 """
