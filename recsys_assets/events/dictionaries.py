@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from recsys_assets.compiled.fresh_memory import Growing
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.string_sort import sort_strings
-from recsys_assets.compiled.strings import Strings
+from recsys_assets.compiled.strings import Strings, read_only
 from recsys_assets.errors import InputError
 from recsys_assets.events.events import ID_COLUMNS, CodedIds, Events, codes_of, events_of, strings_of
 from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate, unite
@@ -113,7 +113,7 @@ def _merge_column(name: str, days: Sequence[Events]) -> CodedIds:
     used = np.zeros(len(order), np.bool_)
     merged, end = np.empty(sum(len(day.codes) for day in days), np.uint32), 0
     for day, united_codes in zip(days, maps, strict=True):
-        codes = codes_of(day.codes[name])
+        codes = read_only(codes_of(day.codes[name]))  # Polars copies a column of several chunks: one compiled form
         _rename(codes, new[united_codes], used, merged[end : end + len(codes)])
         end += len(codes)
     if not used.all():

@@ -38,6 +38,7 @@ CONFIG = """
 [raw]
 exposures = "{day}.jsonl"
 catalog = "catalog.jsonl"
+max_bad_share = 1.0
 [[targets]]
 tenant = "warm"
 surface = "up"
