@@ -38,6 +38,7 @@ from recsys_assets.kinds.sequential_rules import RULES_GRID, SequentialRulesPara
 from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
 from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.inputs import LimitSettings
+from recsys_assets.settings.model import Table
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.sharding import NEVER
@@ -272,7 +273,7 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
     Raises `ConfigurationError` with the key, the allowed values and the found value.
     """
     definition = find_kind(kind)
-    table = {**settings.artifacts.for_all, **settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
+    table = table_of(settings, row, kind)
     try:
         params = definition.params.model_validate(table)
     except ValidationError as error:
@@ -286,6 +287,11 @@ def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParam
             "a key: remove the setting"
         )
     return params.model_copy(update={"shards": NEVER})
+
+
+def table_of(settings: Settings, row: TargetSettings, kind: str) -> Table:
+    """Return the keys that are configured for `kind` and one target, before they are checked."""
+    return {**settings.artifacts.for_all, **settings.artifacts.tables.get(kind, {}), **row.artifacts.get(kind, {})}
 
 
 def _check_capacity(params: KindParams, kind: str, row: TargetSettings) -> None:

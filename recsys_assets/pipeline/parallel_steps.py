@@ -13,14 +13,16 @@ from typing import Final, TypeAlias
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.events.events import give_back_memory
 from recsys_assets.identity import Window
-from recsys_assets.kinds.registry import KINDS, is_own, read_params
-from recsys_assets.pipeline.build import NATIVE, engine_of
+from recsys_assets.kinds.registry import KINDS, is_own, read_params, table_of
+from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.steps import BuiltStep, JudgedStep, Step
 from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
+from recsys_assets.settings.settings import Settings
+from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_cache import RunCache, prefetch
 
 THREADS: Final = 2
@@ -79,20 +81,26 @@ def started_in_parallel(context: DayContext, steps: Sequence[Step]) -> Generator
         pool.shutdown(cancel_futures=True)
 
 
-def _allows_parallel_builds(context: DayContext) -> bool:
-    """Return whether the kinds of a day may be built in parallel.
+def is_thread_safe(settings: Settings, row: TargetSettings) -> bool:
+    """Return whether the kinds of a target may be built and judged in threads.
 
-    They may if all are native kinds of this package, no custom gate is configured, and the longest window is small.
-    An engine has threads and limits of its own, and custom gates may be written for one thread.
+    They may if all are native kinds of this package and no custom gate is configured. An engine has threads and limits
+    of its own, and another package's kind or a custom gate may be written for one thread.
     """
-    settings, row, store = context.settings, context.row, context.store
     kinds = settings.artifacts.kinds
-    params = {kind: read_params(settings, row, kind) for kind in kinds}
-    if not isinstance(store, RunCache) or settings.gates.custom or not all(map(is_own, kinds)):
+    if settings.gates.custom or "custom" in row.gates or not all(map(is_own, kinds)):
         return False
-    if any(engine_of(settings, row, of_kind) != NATIVE for of_kind in params.values()):
+    default = row.engine or settings.artifacts.engine
+    return all((table_of(settings, row, kind).get("engine") or default) == NATIVE for kind in kinds)
+
+
+def _allows_parallel_builds(context: DayContext) -> bool:
+    """Return whether the kinds of a day may be built in parallel: in threads, and the longest window is small."""
+    settings, row, store = context.settings, context.row, context.store
+    if not isinstance(store, RunCache) or not is_thread_safe(settings, row):
         return False
-    windows = (of_kind.window_days for kind, of_kind in params.items() if not KINDS[kind].from_catalog)
+    kinds = [kind for kind in settings.artifacts.kinds if not KINDS[kind].from_catalog]
+    windows = [read_params(settings, row, kind).window_days for kind in kinds]
     longest = max(windows, default=0)
     days = Window.ending(context.day, days=longest).days if longest else ()
     keys = [canonical_record_key(row.target, day) for day in days]

@@ -11,12 +11,11 @@ from uuid import uuid4
 from recsys_assets.errors import NoInputError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT
 from recsys_assets.identity import Target, is_version
-from recsys_assets.kinds.registry import KINDS, is_own
+from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.artifact import withdraw_forgotten
-from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.context import DayContext
-from recsys_assets.pipeline.parallel_steps import ParallelSteps, started_in_parallel
+from recsys_assets.pipeline.parallel_steps import ParallelSteps, is_thread_safe, started_in_parallel
 from recsys_assets.pipeline.parallel_targets import run_in_order
 from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.pipeline.steps import (
@@ -131,16 +130,8 @@ def run_day(
 
 
 def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings]) -> bool:
-    """Return whether targets gain from running concurrently, and everything that builds them is thread-safe.
-
-    A local folder has no latency to hide. An engine, a kind of another package, or a custom gate may not be
-    thread-safe.
-    """
-    kinds = settings.artifacts
-    tables = [kinds.for_all, *kinds.tables.values(), *(table for row in rows for table in row.artifacts.values())]
-    engines = {kinds.engine, *(row.engine or NATIVE for row in rows), *(t.get("engine", NATIVE) for t in tables)}
-    custom = settings.gates.custom or any("custom" in row.gates for row in rows)
-    return is_remote(store) and all(map(is_own, kinds.kinds)) and engines == {NATIVE} and not custom
+    """Return whether targets gain from running concurrently, and may: a local folder has no latency to hide."""
+    return is_remote(store) and all(is_thread_safe(settings, row) for row in rows)
 
 
 def _sizes(raw: RawDay | None, rows: Sequence[TargetSettings]) -> list[int]:
