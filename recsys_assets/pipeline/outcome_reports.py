@@ -85,7 +85,7 @@ def message_of(report: OutcomeReport) -> str:
     """Summarise a report in one sentence: its exposures, and the verdict on the newest rollout."""
     newest = report.rollouts[0] if report.rollouts else None
     verdict = f"{newest.verdict.value}: {newest.why}" if newest else "no rollout in these days, so nothing is decided"
-    return f"{plural(report.exposures, 'exposure')}, {report.untagged:,} of them say no release; {verdict}"
+    return f"{plural(report.exposures, 'exposure')}, {report.untagged:,} of them without a release; {verdict}"
 
 
 def numbers_of(report: OutcomeReport) -> dict[str, Scalar]:

@@ -202,7 +202,7 @@ def test_rows_are_found_by_prefix(page, addresses):
     page.goto(addresses["rows"])
     page.get_by_label("Ids that begin with").fill("item 01")
     page.get_by_role("button", name="Find").click()
-    page.get_by_text("1 to 10 of 10, the most support first").wait_for()
+    page.get_by_text("1 to 10 of 10, most support first").wait_for()
 
 
 def test_a_model_is_found_by_its_status_and_its_table_is_downloaded(page, model):

@@ -189,7 +189,7 @@ def test_a_node_shows_its_data_place_revisions_and_downloads(client, trees, mode
     assert rows.text == "item,score\r\na,0.5\r\nb,1.0\r\n"
     assert "attachment" in rows.headers["content-disposition"]
     older = client.get(f"/trees/{model.id}?revision=1").text
-    assert "an older one" in older
+    assert "not the newest" in older
     assert "failed" in older
     assert f"/trees/{model.id}/download?revision=1" in older
     assert client.get(f"/trees/{model.id}/download?revision=1").json()["metadata"] == {"status": "failed"}
