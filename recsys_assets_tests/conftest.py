@@ -33,6 +33,9 @@ from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, co
 
 START_SECONDS = 60
 
+# A client that is collected as garbage leaves open sockets, of which whatever test runs then would be accused.
+_clients = []
+
 # Whoever starts the tests may hand them the width of a terminal; what commands print is read line by line.
 os.environ.pop("COLUMNS", None)
 
@@ -94,7 +97,7 @@ class S3Server:
     bucket: str = "tests"
 
     def client(self, **config):
-        return boto3.client(
+        client = boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,
@@ -102,6 +105,8 @@ class S3Server:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config),
         )
+        _clients.append(client)
+        return client
 
     def environment(self):
         """What a process needs to reach the server by boto3's own means."""
