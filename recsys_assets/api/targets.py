@@ -156,10 +156,12 @@ def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Fre
         state = "" if automation.nightly else ", if it is turned on in Dagster: it is off by configuration"
         steps.append(NextStep(tick, f"{name} builds {newest}{state}"))
     if automation.watch:
-        settled = f"{automation.settled_minutes:g} min"
-        steps.append(
-            NextStep(None, f"files that arrive or change trigger a build of their day once unchanged for {settled}")
-        )
+        raw = context.settings.raw
+        what, when = "files", f"once unchanged for {automation.settled_minutes:g} min"
+        if raw.is_queried:
+            what, when = "rows", f"looked for every {raw.query_interval_minutes:g} min"
+        message = f"{what} that arrive or change trigger a build of their day, {when}"
+        steps.append(NextStep(None, message))
     return tuple(steps)
 
 

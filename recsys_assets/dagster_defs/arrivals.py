@@ -13,7 +13,7 @@ from recsys_assets.dagster_defs.naming import job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.pipeline.arrivals import Arrivals, DueDay, look
+from recsys_assets.pipeline.arrivals import Arrivals, DueDay, input_finder, look
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
@@ -89,7 +89,7 @@ def arrivals_sensor(
     @dg.sensor(
         name=f"{prefix}{SENSOR}",
         jobs=jobs,
-        minimum_interval_seconds=SECONDS,
+        minimum_interval_seconds=_interval_seconds(settings),
         default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
         description="Start a target's day when its raw files have arrived and settled, and changed past days "
         "with every window over them. On if automation.watch is set; a tick shows why nothing starts.",
@@ -113,6 +113,14 @@ def arrivals_sensor(
     return raw_arrivals
 
 
+def _interval_seconds(settings: Settings) -> int:
+    """Return the seconds between ticks: as many as a database or a warehouse is left alone.
+
+    Dagster counts them from the beginning of a tick, also of one that fails or takes longer than its timeout.
+    """
+    return round(60 * settings.raw.query_interval_minutes) if settings.raw.is_queried else SECONDS
+
+
 def run_request(due: DueDay) -> dg.RunRequest:
     """Return the run request of a due day; the run key depends on the content, so that a cause starts one run."""
     return dg.RunRequest(
@@ -129,9 +137,10 @@ def _read_arrivals(
     """Return the arrivals of each target, and the faults; an unreadable target never hides another."""
     arrivals: dict[str, Arrivals] = {}
     faults: list[str] = []
+    find = input_finder(settings)
     for row in rows:
         try:
-            arrivals[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now)
+            arrivals[slug(row)] = look(store, settings, row, seen=cursor.seen.get(slug(row), {}), now=now, find=find)
         except (RecsysAssetsError, OSError) as error:
             faults.append(f"{row.target}: {type(error).__name__}: {error}")
     return arrivals, faults

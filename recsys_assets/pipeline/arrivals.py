@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, partial
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Window
@@ -40,6 +41,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
+InputFinder = Callable[[TargetSettings, date], Sequence[FoundInput]]
 Seen = Mapping[str, str]  # day -> hash of its files' names, sizes and times when their content was last compared
 
 _RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
@@ -74,14 +76,27 @@ def look_back(settings: Settings, row: TargetSettings, *, now: datetime) -> list
     return [day for day in days if end is None or day <= end]
 
 
-def look(store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: Seen, now: datetime) -> Arrivals:
+def input_finder(settings: Settings) -> InputFinder:
+    """Return a function that finds the raw inputs of a target and day, for one check of any number of targets.
+
+    A table or query that serves all targets at once is asked once per day, however many targets are checked.
+    """
+    if settings.raw.table_form in {"delta", "iceberg", "duckdb", "adbc"}:
+        of_day = cache(partial(find_inputs, settings))
+        return lambda _, day: of_day(day)
+    return lambda row, day: _files(settings, row, day)
+
+
+def look(
+    store: ObjectStore, settings: Settings, row: TargetSettings, *, seen: Seen, now: datetime, find: InputFinder
+) -> Arrivals:
     """Compare the content of a target's raw files of the last days with the files from which the days were built.
 
     Files are read only if names, sizes or modification times differ from those in `seen`. A day with files younger than
     `automation.settled_minutes` is left for the next check. A day is never due if one of the files from which it was
     built has disappeared: a rebuild would lose its events.
     """
-    scan = _ArrivalScan(store, settings, row, now)
+    scan = _ArrivalScan(store, settings, row, now, find)
     days = look_back(settings, row, now=now)
     due = [changed for day in days if (changed := scan.changed(day, seen.get(day.isoformat())))]
     rebuilt = {changed.day for changed in due}
@@ -97,12 +112,13 @@ class _ArrivalScan:
     settings: Settings
     row: TargetSettings
     now: datetime
+    find: InputFinder
     seen: dict[str, str] = field(default_factory=dict[str, str])
     unsettled: list[str] = field(default_factory=list[str])
 
     def changed(self, day: date, seen: str | None) -> DueDay | None:
         """Return the day as due if its settled files differ by content from those that it was built from."""
-        files = find_inputs(self.settings.model_copy(update={"targets": (self.row,)}), day)
+        files = self.find(self.row, day)
         young = self._young(files)
         self.unsettled += young
         if young:

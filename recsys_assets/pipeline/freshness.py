@@ -46,11 +46,14 @@ def look_at_targets(
     return fan_out(read_target, targets)
 
 
-def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawFiles:
+def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawFiles | None:
     """Return the number of raw files of a target's day, the time of the newest, and whether they are settled.
 
-    Files are settled once the newest is `automation.settled_minutes` old, or if there are none.
+    Files are settled once the newest is `automation.settled_minutes` old, or if there are none. None if a database or
+    a warehouse had to run a query for it: stale targets are looked at often.
     """
+    if settings.raw.is_queried:
+        return None
     files = find_inputs(settings.model_copy(update={"targets": (row,)}), day)
     newest = max((file.touched_at() for file in files), default=None)
     settling = timedelta(minutes=settings.automation_for(row).settled_minutes)

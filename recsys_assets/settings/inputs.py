@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
-from recsys_assets.settings.model import MAX_SECONDS, ClosedModel, Share
+from recsys_assets.settings.model import MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
 
 EventField: TypeAlias = Literal[
     "ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id", "rank", "event"
@@ -136,6 +136,13 @@ class RawSettings(ClosedModel):
         le=MAX_SECONDS,
         description="timeout of one statement on a table or query",
     )
+    query_interval_minutes: float = Field(
+        default=15,
+        ge=0.5,
+        le=MAX_MINUTES,
+        description="with automation.watch: minutes between checks of postgresql:, duckdb: and adbc:, each of which "
+        "runs a query for every day that is checked",
+    )
     adbc: AdbcSettings = AdbcSettings()
     session_gap_minutes: float | None = Field(
         default=None,
@@ -187,6 +194,11 @@ class RawSettings(ClosedModel):
     def table_form(self) -> str | None:
         """Kind of table that events are read from: postgresql, delta, iceberg, duckdb or adbc; None for files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
+
+    @property
+    def is_queried(self) -> bool:
+        """Whether each look for changed events makes a database or a warehouse compute something."""
+        return self.table_form in {"postgresql", "duckdb", "adbc"}
 
     @field_validator("user_key")
     @classmethod

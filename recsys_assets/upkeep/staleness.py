@@ -54,6 +54,9 @@ class RawFiles:
     settled: bool = True
 
 
+RawLookup = Callable[[date], RawFiles | None]
+
+
 @dataclass(frozen=True, slots=True)
 class RequiredData:
     """Data that must be live at `now`: through `day` (None: nothing yet), because data may be `max_age` old."""
@@ -94,12 +97,12 @@ def wanted_at(now: datetime, *, max_age: timedelta, first: date, last: date | No
 
 
 def explain_freshness(
-    store: ObjectStore, target: Target, wanted: RequiredData, *, kinds: Sequence[str], raw: Callable[[date], RawFiles]
+    store: ObjectStore, target: Target, wanted: RequiredData, *, kinds: Sequence[str], raw: RawLookup
 ) -> Freshness:
     """Return the freshness of a target, determined only from the store, so that it is stale even if nothing runs.
 
-    `kinds` are the artifacts of a day. `raw` returns the raw files of a day and is called only if the cause depends on
-    them. Errors of the store are not raised, but become the cause.
+    `kinds` are the artifacts of a day. `raw` returns the raw files of a day, None if they are not looked up, and is
+    called only if the cause depends on them. Errors of the store are not raised, but become the cause.
     """
     through: date | None = None
     try:
@@ -154,7 +157,7 @@ def _causes(
     day: date,
     wanted: RequiredData,
     kinds: Sequence[str],
-    raw: Callable[[date], RawFiles],
+    raw: RawLookup,
 ) -> Iterator[tuple[Cause, str]]:
     """Yield possible causes, the one closest to the swap first: steps before it have succeeded."""
     through = _live_through(store, target)
@@ -222,7 +225,10 @@ def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry
     return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
 
 
-def _without_events(day: date, wanted: RequiredData, raw: RawFiles) -> tuple[Cause, str]:
+def _without_events(day: date, wanted: RequiredData, raw: RawFiles | None) -> tuple[Cause, str]:
+    if raw is None:
+        message = f"{day} has no events yet; the query of raw.exposures is not run to find out why"
+        return Cause.NOT_BUILT, f"{message}: see the day's run; if there is none, check that schedule and daemon are on"
     if not raw.files:
         return Cause.INPUT_MISSING, f"{day} has no raw file: contact the team that delivers it"
     newest = rfc3339(raw.newest.replace(microsecond=0)) if raw.newest else "an unknown time"

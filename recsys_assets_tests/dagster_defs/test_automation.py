@@ -100,6 +100,30 @@ def test_f33_a_day_that_arrived_is_started_once_however_often_the_sensor_looks(s
     assert tick_sensor(shop, "raw_arrivals").run_requests == []
 
 
+@pytest.mark.parametrize(
+    ("exposures", "setting", "seconds"),
+    [
+        pytest.param("raw/{day}*.jsonl*", "", 30, id="files"),
+        pytest.param("delta:lake", "", 30, id="a log that lists files"),
+        pytest.param("adbc:SELECT '{day}'", "", 900, id="a warehouse"),
+        pytest.param(
+            "duckdb:SELECT '{day}'", "query_interval_minutes = 0.5\n", 30, id="a query as often as it was set"
+        ),
+        pytest.param("postgresql:events", "query_interval_minutes = 120\n", 7200, id="a table"),
+    ],
+)
+def test_a_source_that_runs_a_query_is_checked_as_often_as_was_set(shop, exposures, setting, seconds):
+    shop.configure(WATCHED)
+    text = (
+        (shop.folder / "recsys.toml")
+        .read_text()
+        .replace('exposures = "raw/{day}*.jsonl*"\n', f'exposures = "{exposures}"\n{setting}')
+    )
+    (shop.folder / "recsys.toml").write_text(text)
+    sensor = build_definitions(shop.settings).resolve_sensor_def("raw_arrivals")
+    assert sensor.minimum_interval_seconds == seconds
+
+
 def test_f26_a_late_file_of_a_past_day_is_built_and_nothing_older_ships(shop):
     shop.configure(WATCHED)
     for back in (2, 1):

@@ -7,11 +7,13 @@ import dagster as dg
 import pytest
 from msgspec import UNSET
 
-from recsys_assets.pipeline.arrivals import look
+from recsys_assets.pipeline.arrivals import input_finder, look
+from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.pipeline.records import RawRecord
 from recsys_assets.release.document_encoding import read_document
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key, raw_record_key
+from recsys_assets.upkeep.staleness import Cause
 from recsys_assets_tests.small_shop import CART, HOME, TARGETS, day_lines, open_shop
 
 QUICK = '[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n[automation]\nsettled_minutes = 0\nlook_back_days = 4\n'
@@ -32,7 +34,8 @@ def shop(tmp_path):
 
 def look_at(shop, target=HOME, *, seen=None, now=None):
     row = shop.settings.find(target.tenant, target.surface)
-    return look(shop.store, shop.settings, row, seen=seen or {}, now=now or datetime.now(UTC))
+    now, find = now or datetime.now(UTC), input_finder(shop.settings)
+    return look(shop.store, shop.settings, row, seen=seen or {}, now=now, find=find)
 
 
 def due_days(found):
@@ -255,3 +258,49 @@ def test_a_rebuild_that_loses_more_than_the_set_share_is_refused_and_may_be_acce
     (shop.folder / "recsys.toml").write_text(text.replace("[raw]\n", "[raw]\nmax_lost_share = 0.9\n"))
     assert shop.run(day).success
     assert 0 < events_of(shop, day) < before
+
+
+QUERY = "duckdb:SELECT * FROM read_json('raw/{day}*.jsonl') WHERE ts::DATE = '{day}'"
+
+
+def query(shop, exposures=QUERY):
+    text = (shop.folder / "recsys.toml").read_text()
+    (shop.folder / "recsys.toml").write_text(text.replace("raw/{day}*.jsonl*", exposures))
+
+
+def test_a_query_runs_once_a_day_of_a_check_however_many_targets_it_serves(shop):
+    query(shop)
+    for back in (2, 1):
+        shop.write(ago(back), day_lines(ago(back)))
+    find, rows = input_finder(shop.settings), shop.settings.targets
+    (one,), (other,) = (find(row, ago(1)) for row in rows)
+    assert one is other
+    assert set(one.targets) == {HOME, CART}
+    assert find(rows[0], ago(2)) != [one]
+
+
+def test_files_are_found_for_each_target_by_itself(shop):
+    shop.write(ago(1), day_lines(ago(1)))
+    find = input_finder(shop.settings)
+    assert [find(row, ago(1))[0].targets for row in shop.settings.targets] == [(HOME,), (CART,)]
+
+
+def test_rows_of_a_query_that_change_make_their_day_due_for_each_target(shop):
+    shop.configure(QUICK.replace("look_back_days = 4", "look_back_days = 1"))
+    query(shop)
+    shop.write(ago(1), day_lines(ago(1)))
+    shop.run(ago(1))
+    quiet = [look_at(shop, target) for target in (HOME, CART)]
+    assert [due_days(found) for found in quiet] == [[], []]
+    shop.write(ago(1), day_lines(ago(1), shift=1), name="-late")
+    late = [look_at(shop, target, seen=before.seen) for target, before in zip((HOME, CART), quiet, strict=True)]
+    assert [due_days(found) for found in late] == [[ago(1)], [ago(1)]]
+
+
+@pytest.mark.parametrize("exposures", ["duckdb:SELECT no_such('{day}')", "adbc:SELECT '{day}'", "postgresql:nowhere"])
+def test_no_query_runs_to_explain_why_a_day_is_not_live(shop, exposures, monkeypatch):
+    monkeypatch.delenv("RECSYS_RAW_DATABASE_URL", raising=False)
+    query(shop, exposures)
+    found = freshness(shop.store, shop.settings, shop.settings.targets[0], now=datetime.now(UTC))
+    assert (found.fresh, found.cause) == (False, Cause.NOT_BUILT), found.why
+    assert "query of raw.exposures is not run" in found.why

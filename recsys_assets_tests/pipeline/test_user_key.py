@@ -12,7 +12,7 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Window
 from recsys_assets.ingest.pseudonyms import UserKey, hash_user_id
-from recsys_assets.pipeline.arrivals import look
+from recsys_assets.pipeline.arrivals import input_finder, look
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.canonical_commit import read_events
 from recsys_assets.pipeline.context import DayContext
@@ -243,7 +243,8 @@ def due(shop):
     automation = shop.settings.automation.model_copy(update={"settled_minutes": 0, "look_back_days": 3})
     settings = shop.settings.model_copy(update={"automation": automation})
     row = settings.find(HOME.tenant, HOME.surface)
-    return [one.day for one in look(shop.store, settings, row, seen={}, now=datetime.now(UTC)).due]
+    found = look(shop.store, settings, row, seen={}, now=datetime.now(UTC), find=input_finder(settings))
+    return [one.day for one in found.due]
 
 
 def forget(shop):
