@@ -28,6 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import settings
 
 from recsys_assets.clouds.azure import CONNECTION, open_container
+from recsys_assets.clouds.gcs import EMULATOR
 from recsys_assets.storage.azure import AzureStore
 from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, connection_string, running
 
@@ -263,3 +264,77 @@ def azurite(tmp_path_factory):
     finally:
         process.kill()
         process.wait()
+
+
+class Bucket:
+    """A part of a bucket that no other test uses, on a server of its cloud, which the environment names."""
+
+    def __init__(self, uri, write, remove, server=None):
+        self.uri, self.write, self.remove, self.server = uri, write, remove, server
+        self.name, self.prefix = uri.partition("://")[2].split("/", 1)
+
+    def put(self, key, data=b"{}\n"):
+        self.write(f"{self.prefix}/{key}", data)
+
+    def put_folder(self, folder, key):
+        for file in (path for path in folder.rglob("*") if path.is_file()):
+            self.put(f"{key}/{file.relative_to(folder).as_posix()}", file.read_bytes())
+
+    def delete(self, key):
+        self.remove(f"{self.prefix}/{key}")
+
+
+@pytest.fixture
+def on_s3(s3_server, monkeypatch):
+    """A real server, and the environment by which boto3 finds it."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    client, place = s3_server.client(), {"Bucket": s3_server.bucket}
+    return Bucket(
+        f"s3://{s3_server.bucket}/{s3_server.new_prefix()}",
+        lambda key, data: client.put_object(**place, Key=key, Body=data),
+        lambda key: client.delete_object(**place, Key=key),
+        client,
+    )
+
+
+@pytest.fixture
+def on_gs(gcs_server, monkeypatch):
+    monkeypatch.setenv(EMULATOR, gcs_server.endpoint)
+    yield _faked("gs", gcs_server)
+    gcs_server.faults.clear()
+
+
+@pytest.fixture
+def on_az(azure_server, monkeypatch):
+    monkeypatch.setenv(CONNECTION, connection_string(azure_server.endpoint))
+    yield _faked("az", azure_server)
+    azure_server.faults.clear()
+
+
+@pytest.fixture
+def on_azurite(azurite, monkeypatch):
+    """A server of Microsoft's own, where it is installed."""
+    container = azurite("unused")._container
+    monkeypatch.setenv(CONNECTION, f"{connection_string(container.primary_endpoint.rpartition('/devstore')[0])}")
+    return Bucket(
+        f"az://{container.container_name}/tests/{secrets.token_hex(4)}",
+        lambda key, data: container.upload_blob(key, data, overwrite=True),
+        container.delete_blob,
+    )
+
+
+def _faked(scheme, server):
+    objects = server.buckets["bucket"]
+    return Bucket(
+        f"{scheme}://bucket/tests/{secrets.token_hex(4)}",
+        lambda key, data: server.write(objects, key, data),
+        objects.pop,
+        server,
+    )
+
+
+@pytest.fixture(params=["s3", "gs", "az", "azurite"])
+def bucket(request):
+    """Each cloud in turn."""
+    return request.getfixturevalue(f"on_{request.param}")

@@ -27,7 +27,7 @@ class Cloud:
 
     def error_for(self, name: str, error: Exception) -> RecsysAssetsError:
         """Return the package's error for an error of the client, with `name` in front and the next step."""
-        answer = self.answer_of(error)
+        answer, text = self.answer_of(error), " ".join(str(error).split())  # some clients write a page
         if answer is Answer.MISSING:
             return NotFoundError(f"{name} is not in the store")
         if answer is Answer.COLD:
@@ -37,16 +37,16 @@ class Cloud:
             )
         if answer is Answer.DENIED:
             return ConfigurationError(
-                f"{name}: {error}: check the credentials ({self.credentials}), and what they permit on this bucket"
+                f"{name}: {text}: check the credentials ({self.credentials}), and what they permit on this bucket"
             )
         if answer is Answer.UNSUPPORTED:
             return UnsafeStoreError(
-                f"{name}: {error}: the server does not support conditional writes, so two publishers could both win: "
+                f"{name}: {text}: the server does not support conditional writes, so two publishers could both win: "
                 "use another server"
             )
         if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
-            return ConfigurationError(f"{name}: {error}: check {self.address}")
-        return StoreUnavailableError(f"{name}: {error}: nothing is known to have changed; try again")
+            return ConfigurationError(f"{name}: {text}: check {self.address}")
+        return StoreUnavailableError(f"{name}: {text}: nothing is known to have changed; try again")
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:

@@ -1,13 +1,16 @@
 """Azure Blob Storage through its SDK: the client of a container, the meaning of its errors, a readable container."""
 
+import logging
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
-from azure.storage.blob import BlobServiceClient, ContainerClient, ExponentialRetry
+from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
 
 from recsys_assets.clouds.answers import Cloud
 from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
@@ -16,9 +19,10 @@ from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError
 CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"  # these variables are named as for Azure's command line
 ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
 KEYS: Final = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
+_SCOPE: Final = "https://storage.azure.com/.default"
 _SERVER_FAULT: Final = 500
 _READ_AT_ONCE: Final = 8 << 20
-_RETRY_SECONDS: Any = 0.3  # before a read is repeated; the SDK's default is 15
+_RETRY_SECONDS: Any = 0.5  # before each of three repetitions; with the SDK's policy, a server that is down takes 15 s
 _BY_CODE: Final = {
     "AccountIsDisabled": Answer.WRONG,
     "BlobAlreadyExists": Answer.LOST,
@@ -59,9 +63,7 @@ def open_container(name: str) -> ContainerClient:
     options: dict[str, Any] = {
         "connection_timeout": 5,
         "read_timeout": 30,
-        "retry_policy": ExponentialRetry(
-            retry_total=3, initial_backoff=_RETRY_SECONDS, increment_base=2, random_jitter_range=0
-        ),
+        "retry_policy": LinearRetry(backoff=_RETRY_SECONDS, retry_total=3, random_jitter_range=0),
         "max_single_get_size": _READ_AT_ONCE,
         "max_chunk_get_size": _READ_AT_ONCE,
     }
@@ -88,6 +90,7 @@ def _credential() -> Any:
             return os.environ[variable]
     from azure.identity import DefaultAzureCredential  # noqa: PLC0415 - only where nothing simpler is set
 
+    logging.getLogger("azure.identity").setLevel(logging.ERROR)  # it warns of what the error then repeats
     return DefaultAzureCredential()
 
 
@@ -103,6 +106,26 @@ def make_container(name: str) -> ContainerClient:
 @lru_cache(maxsize=8)
 def _container(_process: int, name: str, _variables: tuple[tuple[str, str], ...]) -> ContainerClient:
     return open_container(name)
+
+
+def table_options(name: str) -> dict[str, str]:
+    """Return options of the library `object_store`, by which it opens a container as `open_container` does.
+
+    Raises as `open_container`, and the SDK's errors if an identity is not accepted.
+    """
+    with closing(open_container(name)) as container:
+        address = urlsplit(container.url)
+        options = {
+            "azure_storage_account_name": str(container.account_name),
+            "azure_endpoint": f"{address.scheme}://{address.netloc}{address.path.removesuffix(f'/{name}')}",
+            "azure_allow_http": str(address.scheme == "http").lower(),
+        }
+        credential = container.credential
+        if address.query:
+            return {**options, "azure_storage_sas_key": address.query}
+        if hasattr(credential, "account_key"):
+            return {**options, "azure_storage_account_key": str(credential.account_key)}
+        return {**options, "azure_storage_token": str(credential.get_token(_SCOPE).token)}
 
 
 class AzureBucket(Bucket):

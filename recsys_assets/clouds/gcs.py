@@ -70,9 +70,9 @@ class GcsClient:
     """
 
     def __init__(self, place: str) -> None:
-        emulator = os.environ.get(EMULATOR)
+        emulator = _emulator()
         if emulator:
-            self._base = emulator if "://" in emulator else f"http://{emulator}"
+            self._base = emulator
             credentials: Any = AnonymousCredentials()
         else:
             self._base = _ADDRESS
@@ -100,6 +100,20 @@ class GcsClient:
             if "nextPageToken" not in page:
                 return
             params["pageToken"] = page["nextPageToken"]
+
+
+def table_options() -> dict[str, str]:
+    """Return options of the library `object_store`, which finds Google's credentials itself, for an emulator."""
+    emulator = _emulator()
+    return (
+        {} if emulator is None else {"google_base_url": emulator, "google_skip_signature": "true", "allow_http": "true"}
+    )
+
+
+def _emulator() -> str | None:
+    """Return the address of the emulator that the environment names, if any."""
+    host = os.environ.get(EMULATOR)
+    return host if not host or "://" in host else f"http://{host}"
 
 
 def object_path(bucket: str, name: str = "", *, upload: bool = False) -> str:

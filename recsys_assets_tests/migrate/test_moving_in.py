@@ -151,19 +151,16 @@ def test_damage_in_their_registry_is_named_before_anything_is_written(ours, thei
 
 
 @pytest.mark.slow
-def test_a_bucket_is_moved_from_as_a_folder_is(ours, theirs, s3_server, monkeypatch):
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    prefix = s3_server.new_prefix()
+def test_a_bucket_is_moved_from_as_a_folder_is(ours, theirs, bucket):
     for file in (path for path in theirs.rglob("*") if path.is_file()):
         # What its records and its manifest name are still the files of the machine that it ran on.
         body = file.read_bytes().replace(theirs.as_uri().encode(), b"file:///gone")
-        key = f"{prefix}/{file.relative_to(theirs).as_posix()}"
-        s3_server.client().put_object(Bucket=s3_server.bucket, Key=key, Body=body)
-    bucket = f"s3://{s3_server.bucket}/{prefix}"
-    assert isinstance(call(ours, f"{bucket}/elsewhere", their_config=f"{bucket}/local.json").exception, NotFoundError)
-    assert isinstance(call(ours, bucket, their_config=f"{bucket}/none.json").exception, ConfigurationError)
-    done = call(ours, bucket, "--prove", CASE.case["day"], their_config=f"{bucket}/local.json")
+        bucket.put(file.relative_to(theirs).as_posix(), body)
+    assert isinstance(
+        call(ours, f"{bucket.uri}/elsewhere", their_config=f"{bucket.uri}/local.json").exception, NotFoundError
+    )
+    assert isinstance(call(ours, bucket.uri, their_config=f"{bucket.uri}/none.json").exception, ConfigurationError)
+    done = call(ours, bucket.uri, "--prove", CASE.case["day"], their_config=f"{bucket.uri}/local.json")
     assert (done.exception, done.return_value) == (None, 0)
     assert done.output.count(": equal") == len(OF_EVENTS)
     assert read_current(store_of(ours), CASE.target).versions == {k: CASE.case["versions"][k] for k in OF_EVENTS}

@@ -140,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class GcsHandler(_Handler):
-    """The JSON API, as far as the store asks it."""
+    """The JSON API, as far as the store asks it, and the XML API, by which deltalake lists and reads."""
 
     def answer(self):
         try:
@@ -150,6 +150,8 @@ class GcsHandler(_Handler):
 
     def _answer(self):
         path = urlsplit(self.path).path
+        if not path.startswith(("/upload/", "/storage/")):
+            return self.by_xml(*path.removeprefix("/").split("/", 1))
         upload = path.startswith("/upload/")
         bucket, _, name = path.removeprefix("/upload").removeprefix("/storage/v1/b/").partition("/o")
         objects = self.server.buckets.get(unquote(bucket))
@@ -212,6 +214,36 @@ class GcsHandler(_Handler):
         if len(names) > PAGE:
             found["nextPageToken"] = names[PAGE - 1]
         return 200, json.dumps(found).encode(), {"Content-Type": "application/json"}
+
+    def by_xml(self, bucket, name=""):
+        objects, found = self.server.buckets.get(bucket), None
+        if objects is None or (name and (found := objects.get(unquote(name))) is None):
+            code = "NoSuchKey" if objects is not None else "NoSuchBucket"
+            return 404, f"<Error><Code>{code}</Code></Error>".encode(), {"Content-Type": "application/xml"}
+        if not name:
+            return self.xml_page(objects)
+        if self.command not in {"GET", "HEAD"} or self.parameters():
+            raise ValueError("only reads are known to this fake")
+        written = format_datetime(found[2], usegmt=True)
+        headers = {"ETag": f'"{found[1]}"', "Last-Modified": written, "x-goog-generation": str(found[1])}
+        if self.command == "HEAD":
+            return 200, b"", headers | {"Content-Length": str(len(found[0]))}
+        return self.part(found[0], headers)
+
+    def xml_page(self, objects):
+        asked = self.parameters("list-type", "prefix", "delimiter", "start-after", "continuation-token", "max-keys")
+        names, folders = self.below(objects, asked)
+        after = max(asked.get("start-after", ""), asked.get("continuation-token", ""))
+        names = [name for name in names if name > after]
+        text = "".join(f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in folders)
+        for name in names[:PAGE]:
+            data, generation, at = objects[name]
+            marks = f"<LastModified>{at:%Y-%m-%dT%H:%M:%S.%fZ}</LastModified><ETag>&quot;{generation}&quot;</ETag>"
+            text += f"<Contents><Key>{escape(name)}</Key><Size>{len(data)}</Size>{marks}</Contents>"
+        if len(names) > PAGE:
+            text += f"<NextContinuationToken>{escape(names[PAGE - 1])}</NextContinuationToken>"
+        text = f'<?xml version="1.0"?><ListBucketResult>{text}</ListBucketResult>'
+        return 200, text.encode(), {"Content-Type": "application/xml"}
 
     def holds(self, found, asked):
         wanted = asked.get("ifGenerationMatch")
@@ -286,9 +318,10 @@ class AzureHandler(_Handler):
         return 202, b"", {}
 
     def page(self, objects):
-        asked = self.parameters("restype", "comp", "prefix", "marker", "maxresults", "include", "delimiter")
+        known = ("restype", "comp", "prefix", "marker", "maxresults", "include", "delimiter", "startFrom")
+        asked = self.parameters(*known)
         names, folders = self.below(objects, asked)
-        names = [name for name in names if name > asked.get("marker", "")]
+        names = [name for name in names if name > asked.get("marker", "") and name >= asked.get("startFrom", "")]
         blobs = "".join(f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>" for name in folders)
         blobs += "".join(self.entry(name, objects[name]) for name in names[:PAGE])
         marker = escape(names[PAGE - 1]) if len(names) > PAGE else ""
@@ -301,6 +334,7 @@ class AzureHandler(_Handler):
         written = format_datetime(found[2], usegmt=True)
         text = f"<Last-Modified>{written}</Last-Modified><Content-Length>{len(found[0])}</Content-Length>"
         text += f"<Etag>{self.mark(found).strip(chr(34))}</Etag>"  # without the quotes that it has in headers
+        text += "<Content-Type>application/octet-stream</Content-Type>"
         text = f"<Properties>{text}<BlobType>BlockBlob</BlobType></Properties>"
         if name in self.server.folders:
             text += "<Metadata><hdi_isfolder>true</hdi_isfolder></Metadata>"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -9,7 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from recsys_assets.clouds.opening import client_imported, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
+from recsys_assets.ingest.sources.objects import names_below
 from recsys_assets.ingest.sources.snapshots import DataFile, DayRows, SnapshotInput, find_day
 from recsys_assets.settings.settings import Settings
 
@@ -17,6 +20,8 @@ SCHEME = "delta:"
 # One partition: the order of rows is fixed, and memory is needed only for the batches of one file.
 _SESSION = {"datafusion.execution.target_partitions": "1", "datafusion.execution.batch_size": "8192"}
 _PHYSICAL = "delta.columnMapping.physicalName"
+_REFUSALS = ("lacked the necessary privileges", "Unable to decode service account file")
+_DRAWN = re.compile(r"\s*\x1b\[[0-9;]*m\u21b3\x1b\[0m|\s*\n\s*(\u21b3)?")
 _TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may be truncated to milliseconds
 
 
@@ -28,10 +33,16 @@ def find_delta(settings: Settings, day: date) -> list[SnapshotInput]:
 
 
 class DeltaSnapshot:
-    """One version of a Delta table: the requested one, else the newest."""
+    """One version of a Delta table: the requested one, else the newest.
+
+    In a bucket, its log is listed by the client of other sources first, which knows a bucket that is missing or may not
+    be read from a server that does not answer, and gives up sooner.
+    """
 
     def __init__(self, path: str, version: int | None) -> None:
         library = _library(path)
+        if is_in_cloud(path) and not names_below(f"{path}/_delta_log/"):
+            raise InputError(f"{SCHEME}{path} does not exist as a Delta table: check raw.exposures")
         with self.translated(f"{SCHEME}{path}"):
             self._table = library.DeltaTable(path, version=version, storage_options=_options(path))
             self._builder = library.QueryBuilder(_SESSION).register("events", self._table)
@@ -71,10 +82,13 @@ class DeltaSnapshot:
             raise InputError(f"{name} does not exist as a Delta table: check raw.exposures") from error
         except (errors.DeltaError, pa.ArrowException, FileNotFoundError) as error:
             raise InputError(
-                f"{name} cannot be read: {_first_line(error)}; a version that was vacuumed is no longer readable"
+                f"{name} cannot be read: {_plain(error)}; a version that was vacuumed is no longer readable"
             ) from error
         except OSError as error:
-            raise StoreUnavailableError(f"{name}: {_first_line(error)}: nothing has changed; try again") from error
+            text = _plain(error)
+            if any(part in text for part in _REFUSALS):
+                raise ConfigurationError(f"{name}: {text}: check the credentials, and what they permit") from error
+            raise StoreUnavailableError(f"{name}: {text}: nothing has changed; try again") from error
 
     def _may_hold(self, action: dict[str, Any], rows: DayRows) -> bool:
         if rows.day_column:
@@ -109,9 +123,25 @@ def _library(label: str) -> Any:
 
 
 def _options(path: str) -> dict[str, str] | None:
-    """Return the storage option that allows an http:// endpoint, which the environment alone does not permit."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    return {"AWS_ALLOW_HTTP": "true"} if path.startswith("s3://") and endpoint.startswith("http://") else None
+    """Return the options by which the library finds the address and the credentials of a bucket as other sources do.
+
+    Raises `ConfigurationError` if the client of the cloud is not installed, or its account or identity is wrong.
+    """
+    if not is_in_cloud(path):
+        return None
+    scheme, bucket, _ = split_uri(path)
+    with client_imported(path, scheme):
+        if scheme == "gs":
+            from recsys_assets.clouds.gcs import table_options  # noqa: PLC0415
+
+            return table_options()
+        if scheme == "az":
+            from recsys_assets.clouds import azure  # noqa: PLC0415
+
+            with azure.AZURE.translated(path):
+                return azure.table_options(bucket)
+    # The environment alone does not permit http://.
+    return {"AWS_ALLOW_HTTP": "true"} if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://") else None
 
 
 def _condition(rows: DayRows) -> str:
@@ -139,5 +169,6 @@ def _utc(instant: datetime | None) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant is not None and instant.tzinfo is None else instant
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _plain(error: BaseException) -> str:
+    """Return the library's message, a tree of causes on coloured lines, as one line."""
+    return " ".join(_DRAWN.sub(" -> ", str(error)).split()) or type(error).__name__

@@ -13,6 +13,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 from pyroaring import BitMap64
 
+from recsys_assets.clouds import azure
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
@@ -241,17 +242,73 @@ def test_files_of_the_table_are_refused_with_the_setting_that_reads_it(shop):
 
 
 @pytest.mark.slow
-def test_a_table_in_a_bucket_is_read_as_one_in_a_folder(shop, s3_server, monkeypatch):
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    place = f"s3://{s3_server.bucket}/{s3_server.new_prefix()}/lake"
-    options = {"AWS_ALLOW_HTTP": "true"}
+def test_a_table_in_a_bucket_is_read_as_one_in_a_folder(shop, bucket):
     for start, items in ((START, "ab"), (START, "c"), (START + timedelta(days=1), "d")):
-        write_deltalake(place, rows(*items, start=start), mode="append", storage_options=options)
-    DeltaTable(place, storage_options=options).delete("item_id = 'a'")
+        shop.write(*items, start=start)
+    DeltaTable(shop.folder / "lake").delete("item_id = 'a'")
+    bucket.put_folder(shop.folder / "lake", "lake")
+    place = f"{bucket.uri}/lake"
     assert shop.items(f"delta:{place}") == ({HOME: ["b", "c"]}, [])
     assert shop.items(f"delta:{place}@2")[0] == {HOME: ["a", "b", "c"]}
     (found,) = shop.inputs(f"delta:{place}")
     assert (found.name, found.version) == (f"delta:{place}/{DAY}", "version 3")
     with pytest.raises(InputError, match="does not exist as a Delta table"):
         shop.inputs(f"delta:{place}-not-there")
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_not_there_is_named_as_for_other_sources(shop, bucket):
+    scheme = bucket.uri.partition(":")[0]
+    with pytest.raises(ConfigurationError, match=rf"^{scheme}://no-such-bucket/lake.*check "):
+        shop.inputs(f"delta:{scheme}://no-such-bucket/lake")
+
+
+@pytest.mark.parametrize("cloud", ["gs", "az"])
+def test_a_table_that_may_not_be_read_asks_for_the_credentials_to_be_checked(shop, cloud, request):  # F50
+    bucket = request.getfixturevalue(f"on_{cloud}")
+    shop.write("a")
+    bucket.put_folder(shop.folder / "lake", "lake")
+    for faults in ([("GET", 403)], [("GET", None), *[("GET", 403)] * 9]):  # the log's list, then what the library reads
+        bucket.server.faults[:] = faults
+        with pytest.raises(ConfigurationError, match=rf"{bucket.uri}/lake.*check the credentials"):
+            shop.inputs(f"delta:{bucket.uri}/lake")
+
+
+def test_messages_of_the_library_are_one_line_without_colours(shop, on_gs):
+    on_gs.put("lake/_delta_log/00000000000000000000.json", b"{")
+    with pytest.raises(InputError) as refused:
+        shop.inputs(f"delta:{on_gs.uri}/lake")
+    assert "\n" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
+
+
+SAS = "sv=2026-01-01&sig=abc%3D"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param(
+            {"AZURE_STORAGE_ACCOUNT": "shop", "AZURE_STORAGE_KEY": "a2V5"},
+            {"azure_endpoint": "https://shop.blob.core.windows.net", "azure_storage_account_key": "a2V5"},
+            id="a key",
+        ),
+        pytest.param(
+            {"AZURE_STORAGE_ACCOUNT": "shop", "AZURE_STORAGE_SAS_TOKEN": f"?{SAS}"},
+            {"azure_endpoint": "https://shop.blob.core.windows.net", "azure_storage_sas_key": SAS},
+            id="a token",
+        ),
+        pytest.param(
+            {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=http://127.0.0.1:1/shop;SharedAccessSignature={SAS}"},
+            {"azure_endpoint": "http://127.0.0.1:1/shop", "azure_storage_sas_key": SAS, "azure_allow_http": "true"},
+            id="a connection string",
+        ),
+    ],
+)
+def test_the_variables_of_azure_are_those_of_other_sources(variables, expected, monkeypatch):
+    for name in (azure.CONNECTION, azure.ACCOUNT, *azure.KEYS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    known = {"azure_storage_account_name": "shop", "azure_allow_http": "false"}
+    assert azure.table_options("lake") == known | expected

@@ -7,21 +7,18 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import date
-from secrets import token_hex
 
 import pytest
 import zstandard
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from recsys_assets.clouds.azure import CONNECTION
-from recsys_assets.clouds.gcs import EMULATOR
 from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.finding import find_inputs, open_stream
 from recsys_assets.ingest.sources.objects import find_objects
 from recsys_assets.settings.settings import Settings
-from recsys_assets_tests.storage.cloud_fakes import PAGE, connection_string
+from recsys_assets_tests.storage.cloud_fakes import PAGE
 
 DAY = date(2026, 1, 1)
 HOME, CART = Target("shop", "home"), Target("shop", "cart")
@@ -41,81 +38,12 @@ def read(stream, size=10_007):
     return bytes(text)
 
 
-class Bucket:
-    """A part of a bucket that no other test uses, on a server of its cloud."""
-
-    def __init__(self, uri, write, remove, server=None):
-        self.uri, self.write, self.remove, self.server = uri, write, remove, server
-        self.name, self.prefix = uri.partition("://")[2].split("/", 1)
-
-    def put(self, key, data=b"{}\n"):
-        self.write(f"{self.prefix}/{key}", data)
-
-    def delete(self, key):
-        self.remove(f"{self.prefix}/{key}")
-
-    def found(self, template, *targets, **more):
-        chosen = settings(f"{self.uri}/{template}", *(targets or (HOME,)))
-        return find_objects(chosen, DAY, **more)
-
-    def keys(self, template, *targets):
-        return [item.entry.key.removeprefix(f"{self.prefix}/") for item in self.found(template, *targets)]
+def found(bucket, template, *targets, **more):
+    return find_objects(settings(f"{bucket.uri}/{template}", *(targets or (HOME,))), DAY, **more)
 
 
-@pytest.fixture
-def on_s3(s3_server, monkeypatch):
-    """A real server, and the environment by which boto3 finds it."""
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
-    client, place = s3_server.client(), {"Bucket": s3_server.bucket}
-    return Bucket(
-        f"s3://{s3_server.bucket}/{s3_server.new_prefix()}",
-        lambda key, data: client.put_object(**place, Key=key, Body=data),
-        lambda key: client.delete_object(**place, Key=key),
-        client,
-    )
-
-
-@pytest.fixture
-def on_gs(gcs_server, monkeypatch):
-    monkeypatch.setenv(EMULATOR, gcs_server.endpoint)
-    yield _faked("gs", gcs_server)
-    gcs_server.faults.clear()
-
-
-@pytest.fixture
-def on_az(azure_server, monkeypatch):
-    monkeypatch.setenv(CONNECTION, connection_string(azure_server.endpoint))
-    yield _faked("az", azure_server)
-    azure_server.faults.clear()
-
-
-@pytest.fixture
-def on_azurite(azurite, monkeypatch):
-    """A server of Microsoft's own, where it is installed."""
-    container = azurite("unused")._container
-    monkeypatch.setenv(CONNECTION, f"{connection_string(container.primary_endpoint.rpartition('/devstore')[0])}")
-    return Bucket(
-        f"az://{container.container_name}/tests/{token_hex(4)}",
-        lambda key, data: container.upload_blob(key, data, overwrite=True),
-        container.delete_blob,
-    )
-
-
-def _faked(scheme, server):
-    objects = server.buckets["bucket"]
-    return Bucket(
-        f"{scheme}://bucket/tests/{token_hex(4)}",
-        lambda key, data: server.write(objects, key, data),
-        objects.pop,
-        server,
-    )
-
-
-@pytest.fixture(params=["s3", "gs", "az", "azurite"])
-def bucket(request):
-    """Each cloud in turn."""
-    return request.getfixturevalue(f"on_{request.param}")
+def keys(bucket, template, *targets):
+    return [item.entry.key.removeprefix(f"{bucket.prefix}/") for item in found(bucket, template, *targets)]
 
 
 pytestmark = pytest.mark.slow
@@ -138,7 +66,7 @@ def test_the_objects_of_a_day_are_found(bucket, template, expected):
         bucket.put(f"2026-01-01/{key}")
     bucket.put("2026-01-02/a.jsonl")
     bucket.put("2026/01/01/a.jsonl")
-    assert bucket.keys(template) == expected
+    assert keys(bucket, template) == expected
 
 
 def test_a_day_of_more_objects_than_a_page_of_s3_holds_is_whole(on_s3):
@@ -146,7 +74,7 @@ def test_a_day_of_more_objects_than_a_page_of_s3_holds_is_whole(on_s3):
         on_s3.put(f"{DAY}/{n:02d}.jsonl")
     pages = on_s3.server.meta.events
     pages.register("provide-client-params.s3.ListObjectsV2", lambda params, **_: {**params, "MaxKeys": 7})
-    assert len(on_s3.found("{day}/*.jsonl", opener=through(on_s3.server))) == 25
+    assert len(found(on_s3, "{day}/*.jsonl", opener=through(on_s3.server))) == 25
 
 
 @pytest.mark.parametrize("cloud", ["gs", "az"])
@@ -154,22 +82,22 @@ def test_a_day_of_more_objects_than_a_page_holds_is_whole(cloud, request):
     bucket = request.getfixturevalue(f"on_{cloud}")
     for n in range(2 * PAGE + 5):
         bucket.put(f"{DAY}/{n:03d}.jsonl")
-    assert len(bucket.keys("{day}/*.jsonl")) == 2 * PAGE + 5
+    assert len(keys(bucket, "{day}/*.jsonl")) == 2 * PAGE + 5
 
 
 def test_targets_share_an_object_or_have_their_own(bucket):
     bucket.put("shop/home/2026-01-01.jsonl")
     bucket.put("shop/cart/2026-01-01.jsonl")
-    own = bucket.found("{tenant}/{surface}/{day}.jsonl", HOME, CART)
+    own = found(bucket, "{tenant}/{surface}/{day}.jsonl", HOME, CART)
     assert [item.targets for item in own] == [(CART,), (HOME,)]
-    assert [item.targets for item in bucket.found("*/*/{day}.jsonl", HOME, CART)] == [(CART, HOME)] * 2
+    assert [item.targets for item in found(bucket, "*/*/{day}.jsonl", HOME, CART)] == [(CART, HOME)] * 2
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gz", "zst"])
 def test_an_object_streams_whole_and_is_identified_by_its_mark(bucket, pack):
     ending = {gzip.compress: ".gz", zstandard.compress: ".zst"}.get(pack, "")
     bucket.put(f"{DAY}.jsonl{ending}", pack(TEXT))
-    (item,) = bucket.found("{day}.jsonl*")
+    (item,) = found(bucket, "{day}.jsonl*")
     stream = item.open()
     assert read(stream) == TEXT
     assert (stream.size, stream.digest) == (len(pack(TEXT)), item.digest())
@@ -179,9 +107,9 @@ def test_an_object_streams_whole_and_is_identified_by_its_mark(bucket, pack):
 
 def test_changed_content_changes_digest_and_appearance(bucket):  # F29
     bucket.put(f"{DAY}.jsonl", b"one\n")
-    (before,) = bucket.found("{day}.jsonl")
+    (before,) = found(bucket, "{day}.jsonl")
     bucket.put(f"{DAY}.jsonl", b"two\n")
-    (after,) = bucket.found("{day}.jsonl")
+    (after,) = found(bucket, "{day}.jsonl")
     assert before.digest() != after.digest()
     assert before.appearance() != after.appearance()
     assert after.touched_at() >= before.touched_at()
@@ -189,7 +117,7 @@ def test_changed_content_changes_digest_and_appearance(bucket):  # F29
 
 def test_an_object_replaced_after_it_was_listed_is_refused(bucket):  # F29
     bucket.put(f"{DAY}.jsonl", b"one\n")
-    (item,) = bucket.found("{day}.jsonl")
+    (item,) = found(bucket, "{day}.jsonl")
     bucket.put(f"{DAY}.jsonl", b"two\n")
     with pytest.raises(InputError, match=r"2026-01-01\.jsonl changed while it was read"):
         item.open()
@@ -197,7 +125,7 @@ def test_an_object_replaced_after_it_was_listed_is_refused(bucket):  # F29
 
 def test_an_object_deleted_after_it_was_listed_is_refused(bucket):
     bucket.put(f"{DAY}.jsonl")
-    (item,) = bucket.found("{day}.jsonl")
+    (item,) = found(bucket, "{day}.jsonl")
     bucket.delete(f"{DAY}.jsonl")
     with pytest.raises(InputError, match=r"vanished after it was listed|changed while it was read"):
         item.open()
@@ -240,7 +168,7 @@ def through(client):
 def test_a_broken_connection_to_s3_goes_on_where_it_was_left(on_s3, ending):
     on_s3.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
     client = BreakingClient(on_s3.server, every=100_000)
-    (item,) = on_s3.found("{day}.jsonl*", opener=through(client))
+    (item,) = found(on_s3, "{day}.jsonl*", opener=through(client))
     assert read(item.open()) == TEXT
     assert client.asked > 2
 
@@ -248,7 +176,7 @@ def test_a_broken_connection_to_s3_goes_on_where_it_was_left(on_s3, ending):
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_connection_to_s3_that_gives_nothing_is_no_end_of_the_object(on_s3, ending):  # F11
     on_s3.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
-    (item,) = on_s3.found("{day}.jsonl*", opener=through(BreakingClient(on_s3.server, every=0)))
+    (item,) = found(on_s3, "{day}.jsonl*", opener=through(BreakingClient(on_s3.server, every=0)))
     with pytest.raises(StoreUnavailableError, match=r"2026-01-01\.jsonl"):
         read(item.open())
 
@@ -258,7 +186,7 @@ def test_a_connection_to_s3_that_gives_nothing_is_no_end_of_the_object(on_s3, en
 def test_a_broken_connection_goes_on_where_it_was_left(cloud, ending, request):
     bucket = request.getfixturevalue(f"on_{cloud}")
     bucket.put(f"{DAY}.jsonl{ending}", gzip.compress(TEXT) if ending else TEXT)
-    (item,) = bucket.found("{day}.jsonl*")
+    (item,) = found(bucket, "{day}.jsonl*")
     bucket.server.faults[:] = [("GET", "short"), ("GET", 503), ("GET", "lost")]
     bucket.server.asked.clear()
     assert read(item.open()) == TEXT
@@ -267,7 +195,7 @@ def test_a_broken_connection_goes_on_where_it_was_left(cloud, ending, request):
 
 def test_a_server_that_answers_no_more_is_no_end_of_the_object(on_gs):  # F11
     on_gs.put(f"{DAY}.jsonl", TEXT)
-    (item,) = on_gs.found("{day}.jsonl")
+    (item,) = found(on_gs, "{day}.jsonl")
     on_gs.server.faults[:] = [("GET", "short")] + [("GET", 503)] * 99
     with pytest.raises(StoreUnavailableError, match=r"2026-01-01\.jsonl"):
         read(item.open())
@@ -277,7 +205,7 @@ def test_a_server_that_answers_no_more_is_no_end_of_the_object(on_gs):  # F11
 def test_an_object_that_says_it_is_packed_is_read_as_it_is_stored(cloud, request):
     bucket = request.getfixturevalue(f"on_{cloud}")
     bucket.put(f"{DAY}.jsonl", gzip.compress(TEXT))
-    (item,) = bucket.found("{day}.jsonl")
+    (item,) = found(bucket, "{day}.jsonl")
     bucket.server.packed.add(item.entry.key)
     bucket.server.faults[:] = [("GET", "short")]
     assert read(item.open()) == TEXT
@@ -287,12 +215,12 @@ def test_a_folder_of_an_account_that_has_them_is_no_object(on_az):
     on_az.put(f"{DAY}/part.parquet", b"")
     on_az.put(f"{DAY}/part.parquet/a.jsonl")
     on_az.server.folders.add(f"{on_az.prefix}/{DAY}/part.parquet")
-    assert on_az.keys("{day}/**") == [f"{DAY}/part.parquet/a.jsonl"]
+    assert keys(on_az, "{day}/**") == [f"{DAY}/part.parquet/a.jsonl"]
 
 
 def test_a_truncated_gz_object_is_an_error_that_names_it(bucket):
     bucket.put(f"{DAY}.jsonl.gz", gzip.compress(TEXT)[:-9])
-    (item,) = bucket.found("{day}.jsonl.gz")
+    (item,) = found(bucket, "{day}.jsonl.gz")
     with pytest.raises(InputError, match=r"2026-01-01\.jsonl\.gz is not a complete gzip file"):
         read(item.open())
 
@@ -306,7 +234,7 @@ def test_a_bucket_that_is_not_there_is_an_error_and_no_empty_day(bucket):
 @pytest.mark.parametrize("wrong", ["access_key", "secret_key"])
 def test_wrong_credentials_are_an_error_and_no_empty_day(on_s3, s3_server, wrong):  # F50
     with pytest.raises(ConfigurationError, match="check the credentials"):
-        on_s3.found("{day}/*", opener=through(replace(s3_server, **{wrong: "wrong"}).client()))
+        found(on_s3, "{day}/*", opener=through(replace(s3_server, **{wrong: "wrong"}).client()))
 
 
 @pytest.mark.parametrize("cloud", ["gs", "az"])
@@ -321,7 +249,7 @@ def test_a_bucket_that_may_not_be_listed_is_an_error_and_no_empty_day(cloud, sta
 def test_a_server_that_is_down_is_an_error_and_no_empty_day(on_s3, s3_server):  # F11
     down = replace(s3_server, endpoint="http://127.0.0.1:9").client(retries={"total_max_attempts": 1})
     with pytest.raises(StoreUnavailableError, match="try again"):
-        on_s3.found("{day}/*", opener=through(down))
+        found(on_s3, "{day}/*", opener=through(down))
 
 
 @pytest.mark.parametrize("cloud", ["gs", "az"])
@@ -334,7 +262,7 @@ def test_a_cloud_that_is_down_is_an_error_and_no_empty_day(cloud, request):  # F
 
 def test_an_empty_object_holds_no_line(bucket):
     bucket.put(f"{DAY}.jsonl", b"")
-    (item,) = bucket.found("{day}.jsonl")
+    (item,) = found(bucket, "{day}.jsonl")
     assert read(item.open()) == b""
 
 
@@ -408,7 +336,7 @@ def test_an_object_that_its_server_refuses_fails_its_own_targets_alone(on_s3, co
     on_s3.put("a/2026-01-01.jsonl", b"{}\n")
     on_s3.put("b/2026-01-01.jsonl", b"{}\n")
     client = Refusing(on_s3.server, "a/2026-01-01.jsonl", code, status)
-    one, other = on_s3.found("*/{day}.jsonl", opener=through(client))
+    one, other = found(on_s3, "*/{day}.jsonl", opener=through(client))
     with pytest.raises(InputError, match=rf"a/2026-01-01.jsonl {message}"):
         one.open()
     with pytest.raises(InputError, match=message):
@@ -421,7 +349,7 @@ def test_an_object_that_a_cloud_refuses_fails_its_own_targets_alone(cloud, reque
     bucket = request.getfixturevalue(f"on_{cloud}")
     bucket.put("a/2026-01-01.jsonl", b"{}\n")
     bucket.put("b/2026-01-01.jsonl", b"{}\n")
-    one, other = bucket.found("*/{day}.jsonl")
+    one, other = found(bucket, "*/{day}.jsonl")
     bucket.server.faults[:] = [("GET", 403)]
     with pytest.raises(InputError, match=r"a/2026-01-01.jsonl may not be read"):
         one.open()
@@ -433,7 +361,6 @@ def test_without_the_client_of_a_cloud_the_message_names_its_extra(scheme, libra
     code = f"""
 import sys
 from datetime import date
-from secrets import token_hex
 sys.modules[{library!r}] = None
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.ingest.sources.finding import open_stream

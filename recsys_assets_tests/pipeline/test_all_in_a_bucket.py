@@ -1,4 +1,4 @@
-"""Raw files, dropped files and store in buckets on a real server: a whole life cycle, and no byte on local disk."""
+"""Raw files, catalog, dropped files and store in a bucket of each cloud: a whole life cycle, no byte on local disk."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,11 +28,12 @@ CONFIG = """
 root = "{uri}/store"
 [raw]
 exposures = "{uri}/raw/{{day}}/*.jsonl"
+catalog = "{uri}/catalog.jsonl"
 [partitions]
 start = 2026-01-01
 [artifacts]
 window_days = 1
-kinds = ["popularity", "cooc"]
+kinds = ["popularity", "cooc", "content_sim"]
 [imports.scores]
 path = "{uri}/drop/{{day}}.jsonl"
 format = "jsonl"
@@ -48,15 +49,16 @@ def now():
 
 
 class World:
-    def __init__(self, server, folder):
-        self.bucket, self.prefix, self.client = server.bucket, server.new_prefix(), server.client()
-        text = CONFIG.format(uri=f"s3://{self.bucket}/{self.prefix}")
+    def __init__(self, bucket, folder):
+        self.bucket = bucket
+        text = CONFIG.format(uri=bucket.uri)
         self.settings = parse_settings(text.encode(), name="recsys.toml", base=folder)
         self.row = self.settings.targets[0]
         self.store = open_store(self.settings.storage.root)
+        self.put("catalog.jsonl", "".join(f'{{"item_id":"i{n}","tags":["red"]}}\n' for n in range(6)))
 
     def put(self, key, text):
-        self.client.put_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", Body=text.encode())
+        self.bucket.put(key, text.encode())
 
     def night(self, n):
         """Deliver and build a day, every gate of it, and ship it."""
@@ -79,11 +81,9 @@ class World:
 
 
 @pytest.fixture
-def world(s3_server, tmp_path, monkeypatch):
-    for name, value in s3_server.environment().items():
-        monkeypatch.setenv(name, value)
+def world(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return World(s3_server, tmp_path)
+    return World(bucket, tmp_path)
 
 
 def test_a_life_cycle_leaves_nothing_on_local_disk(world, tmp_path):
