@@ -377,9 +377,36 @@ def test_the_containers_start_commands_that_exist():
     assert all(Path(sys.executable).with_name(program).exists() for program in programs)
 
 
-@pytest.mark.parametrize(("bucket", "expected"), [("", False), ("logs", True)], ids=["no bucket", "a bucket"])
-def test_the_entrypoint_sends_logs_to_s3_where_a_bucket_is_named(tmp_path, bucket, expected):
+@pytest.mark.parametrize(
+    ("bucket", "manager", "name"),
+    [
+        pytest.param("", None, "", id="no bucket"),
+        pytest.param("logs", "S3ComputeLogManager", "logs", id="a bucket of S3"),
+        pytest.param("gs://logs", "GCSComputeLogManager", "logs", id="a bucket of Google"),
+        pytest.param("az://logs", "AzureBlobComputeLogManager", "logs", id="a container of Azure"),
+    ],
+)
+def test_the_entrypoint_sends_logs_to_the_cloud_of_the_bucket_that_is_named(tmp_path, bucket, manager, name):
     script = (DEPLOY / "entrypoint.sh").read_text().replace("/opt/recsys", str(DEPLOY))
     home = {"DAGSTER_HOME": str(tmp_path), "RECSYS_LOG_BUCKET": bucket, "PATH": "/usr/bin:/bin"}
-    subprocess.run(["sh", "-c", script, "entrypoint.sh", "true"], env=home, check=True)
-    assert ("compute_logs" in yaml.safe_load((tmp_path / "dagster.yaml").read_text())) is expected
+    command = ["sh", "-c", script, "entrypoint.sh", "printenv", "RECSYS_LOG_BUCKET"]
+    done = subprocess.run(command, env=home, check=True, capture_output=True, text=True)
+    logs = yaml.safe_load((tmp_path / "dagster.yaml").read_text()).get("compute_logs", {})
+    assert (logs.get("class"), done.stdout.strip()) == (manager, name)
+    assert {"env": "RECSYS_LOG_BUCKET"} in logs.get("config", {}).values() or not bucket
+
+
+def test_the_image_holds_what_the_entrypoint_appends_and_its_libraries_are_extras():
+    (copied,) = (
+        line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line.startswith("COPY deploy/dagster")
+    )
+    assert "deploy/compute-logs-*.yaml" in copied
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    libraries = [require for name in ("gcs-logs", "azure-logs") for require in extras[name]]
+    modules = [
+        yaml.safe_load((DEPLOY / f"compute-logs-{name}.yaml").read_text())["compute_logs"]["module"]
+        for name in ("gcs", "azure")
+    ]
+    assert [require.partition(">")[0].replace("-", "_") for require in libraries] == [
+        name.partition(".")[0] for name in modules
+    ]

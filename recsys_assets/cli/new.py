@@ -38,7 +38,7 @@ suppress_warnings = ["project_and_activated_venv_mismatch"]
     "recsys.toml": """\
 # Inputs of recommendations, and their targets. Paths are relative to this file.
 [storage]
-root = "data/store"  # or s3://bucket/prefix
+root = "data/store"  # or s3://, gs:// or az://bucket/prefix
 
 [raw]
 exposures = "data/raw/{{day}}*.jsonl*"  # JSON lines, plain, .gz or .zst

@@ -21,7 +21,7 @@ from recsys_assets.settings.target import TargetSettings
 _STARTER = """\
 # What recommendations are built from, and for whom. Paths count from this file.
 [storage]
-root = "{data}/store"  # or s3://bucket/prefix
+root = "{data}/store"  # or s3://, gs:// or az://bucket/prefix
 
 [raw]
 exposures = "{data}/raw/{{day}}*.jsonl*"  # JSON lines, plain, .gz or .zst; see docs/how-to/sources.md for others

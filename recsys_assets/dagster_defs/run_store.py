@@ -23,7 +23,7 @@ Step: TypeAlias = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
 class RunStore:
     """The store of the settings, opened on first use.
 
-    S3 credentials come from the environment (other S3 servers: AWS_ENDPOINT_URL).
+    Credentials and addresses of buckets come from the environment.
     """
 
     settings: Settings

@@ -132,8 +132,9 @@ def reject_unsupported(call: str) -> Generator[None]:
         if error.errno in _LACKING or (call == "link" and error.errno == errno.EPERM):
             raise UnsafeStoreError(
                 f"the file system below the store's root fails the call {call} ({error.strerror}): a store needs "
-                f"{_NEEDED[call]}. Use a local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or s3://bucket/prefix; FAT, "
-                "exFAT, SMB without Unix parts, mounted buckets and folders shared with a virtual machine do not work"
+                f"{_NEEDED[call]}. Use a local folder on ext4, XFS, Btrfs or ZFS, NFS 4, or a bucket (s3://, gs://, "
+                "az://); FAT, exFAT, SMB without Unix parts, mounted buckets and folders shared with a virtual machine "
+                "do not work"
             ) from error
         raise
 

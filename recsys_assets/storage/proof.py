@@ -70,7 +70,8 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
             store.delete(KEY)  # so that no other process trusts it in the meantime
         raise UnsafeStoreError(
             f"{store.root_uri} does not keep its word ({'; '.join(failed)}): two publishers could both win, or "
-            "objects could vanish. Use a folder, or an S3 server that honours If-Match and If-None-Match"
+            "objects could vanish. Use a folder, a bucket of Amazon, Google or Azure, or another S3 server that "
+            "honours If-Match and If-None-Match"
         )
     _write_proof(store, proof, at=rfc3339(now()))
 

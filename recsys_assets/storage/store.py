@@ -48,7 +48,7 @@ class ObjectStore(Protocol):
 
     @property
     def root_uri(self) -> str:
-        """`file:///absolute/folder` or `s3://bucket/prefix`, without a trailing slash: the location of the objects."""
+        """Location of the objects: `file:///absolute/folder` or `scheme://bucket/prefix`, without a trailing slash."""
         ...
 
     @property
