@@ -96,8 +96,14 @@ def test_a_sink_that_is_not_configured_is_named_with_those_that_are(call, tmp_pa
         pytest.param('type = "redis"', "only url for type redis", id="no address"),
         pytest.param('type = "redis"\nurl = "redis://u:p@host"', "env:NAME", id="a password in the file"),
         pytest.param('type = "dynamodb"\ntable = "abc"\ncluster = true', "cluster", id="a cluster of tables"),
-        pytest.param('type = "redis"\nurl = "env:A"\nkinds = ["x"]', "sinks.online.kinds: unknown x", id="an unknown kind"),
-        pytest.param('type = "redis"\nurl = "env:A"\ntargets = ["x/y"]', "sinks.online.targets: unknown x/y", id="an unknown target"),
+        pytest.param(
+            'type = "redis"\nurl = "env:A"\nkinds = ["x"]', "sinks.online.kinds: unknown x", id="an unknown kind"
+        ),
+        pytest.param(
+            'type = "redis"\nurl = "env:A"\ntargets = ["x/y"]',
+            "sinks.online.targets: unknown x/y",
+            id="an unknown target",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_when_the_file_is_read(tmp_path, table, message):
