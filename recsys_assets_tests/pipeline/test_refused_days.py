@@ -41,10 +41,12 @@ surface = "home"
 class Shop:
     """A store of ordinary days, of which the last is live, in front of a day with shuffled ids."""
 
-    def __init__(self, folder, window):
-        self.folder, self.store = folder, MemoryStore()
+    def __init__(self, folder, window, objects):
+        self.folder, self.store = folder, MemoryStore(objects=objects)
         self.settings = parse_settings(CONFIG.format(window=window).encode(), name="test", base=folder)
         self.target = self.settings.targets[0].target
+
+    def fill(self):
         for number in range(ORDINARY):
             self.events(FIRST + timedelta(days=number), ordinary(number))
         self.artifacts(FIRST + timedelta(days=ORDINARY - 1))
@@ -82,14 +84,30 @@ class Shop:
         return canonical_key(self.target, BROKEN) in {one.name for one in self.staged(day).inputs}
 
 
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A function that opens a shop of a window's length with objects of its own, which are made once for each length."""
+    filled = {}
+
+    def open_one(window):
+        if window not in filled:
+            made = Shop(tmp_path_factory.mktemp("shop"), window, {})
+            made.fill()
+            filled[window] = made.folder, made.store.objects
+        folder, objects = filled[window]
+        return Shop(folder, window, dict(objects))
+
+    return open_one
+
+
 @pytest.fixture(params=[1, 28], ids=["a window of a day", "a window of four weeks"])
-def shop(tmp_path, request):
-    return Shop(tmp_path, request.param)
+def shop(opened, request):
+    return opened(request.param)
 
 
 @pytest.fixture
-def long(tmp_path):
-    return Shop(tmp_path, 28)
+def long(opened):
+    return opened(28)
 
 
 def test_a_shuffled_day_is_refused_by_name_and_the_next_ordinary_day_ships(shop):  # F63

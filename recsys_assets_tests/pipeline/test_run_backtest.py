@@ -53,20 +53,30 @@ max_gini_rise = 0.2
 
 
 class Shop:
-    """A store that days of the ring are built in, and shipped from."""
+    """A store that days of the ring are built in, and shipped from.
 
-    def __init__(self, folder, config=CONFIG):
+    `built` holds what a build made of a store, by all that it depends on: shops of one folder share it.
+    """
+
+    def __init__(self, folder, config=CONFIG, *, built=None):
         self.folder, self.store = folder, MemoryStore()
+        self.built = {} if built is None else built
         self.configure(config)
         write_catalog(folder)
 
     def configure(self, config):
+        self.config = config
         self.settings = parse_settings(config.encode(), name="test", base=self.folder)
         self.row = self.settings.targets[0]
 
     def build(self, day, like=None):
         write_ring_day(self.folder, day, day.toordinal(), like)
-        build_days(self.settings, [day], store=self.store)
+        stored = frozenset((key, data) for key, (data, _) in self.store.objects.items())
+        known = self.config, (self.folder / "catalog.jsonl").read_bytes(), stored, day, like
+        if known not in self.built:
+            build_days(self.settings, [day], store=self.store)
+            self.built[known] = dict(self.store.objects)
+        self.store.objects = dict(self.built[known])
 
     def ship(self, day, *, reason="the day's build", **options):
         by, now = Actor("nightly", reason), lambda: datetime.now(UTC)
@@ -88,12 +98,27 @@ def shop(tmp_path):
     return Shop(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def open_live(tmp_path_factory):
+    """A function that opens a shop of which the first day is live, shipped once for each configuration."""
+    folder, built, shipped = tmp_path_factory.mktemp("live"), {}, {}
+
+    def open_one(config):
+        shop = Shop(folder, config, built=built)
+        if config not in shipped:
+            shop.build(FIRST)
+            shop.ship(FIRST)
+            shipped[config] = dict(shop.store.objects)
+        shop.store.objects = dict(shipped[config])
+        return shop
+
+    return open_one
+
+
 @pytest.fixture
-def live(shop):
+def live(open_live):
     """A shop of which the first day is live."""
-    shop.build(FIRST)
-    shop.ship(FIRST)
-    return shop
+    return open_live(CONFIG)
 
 
 def inputs_of(release):
@@ -202,13 +227,12 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("drift", "like", "gate"), SPOILT)
-def test_a_spoilt_candidate_is_refused_by_the_gate_that_sees_it(tmp_path, drift, like, gate):
+def test_a_spoilt_candidate_is_refused_by_the_gate_that_sees_it(open_live, drift, like, gate):
     """The next day is there: the law that live knows holds, and the candidate does not know it."""
-    shop = Shop(tmp_path, drift + CONFIG)
-    shop.build(FIRST)
-    first = shop.ship(FIRST).release.id
-    shop.build(SECOND, like)
+    shop = open_live(drift + CONFIG)
+    first = read_current(shop.store, TARGET).release_id
     shop.build(THIRD)
+    shop.build(SECOND, like)
     assert f"{gate} refused" in shop.refusal(SECOND)
     live = read_current(shop.store, TARGET)
     assert live is not None
@@ -226,34 +250,33 @@ def test_a_stale_catalog_is_refused_by_the_items_that_live_does_not_know(tmp_pat
     assert "content_sim: gate drift_unknown refused" in shop.refusal(SECOND)
 
 
-def test_the_true_model_ships_beside_the_spoilt_ones(tmp_path):
-    shop = Shop(tmp_path, STRICT_DRIFT + CONFIG)
-    for day in (FIRST, SECOND, THIRD):
+def test_the_true_model_ships_beside_the_spoilt_ones(open_live):
+    shop = open_live(STRICT_DRIFT + CONFIG)
+    for day in (THIRD, SECOND):
         shop.build(day)
-    shop.ship(FIRST)
     assert shop.ship(SECOND).live == shop.ship(SECOND).release.id
 
 
 def test_an_advisory_back_test_ships_and_says_so_in_the_record(live):
-    live.configure(CONFIG.replace('mode = "required"', 'mode = "advisory"'))
-    live.build(SECOND, RingDay(shuffled=True))
     live.build(THIRD)
+    live.build(SECOND, RingDay(shuffled=True))
+    live.configure(CONFIG.replace('mode = "required"', 'mode = "advisory"'))
     found = {f.gate: f.verdict for f in live.report(SECOND).findings}
     assert found["backtest_cooc"] is Verdict.ADVISED
 
 
 def test_past_its_time_it_counts_as_refused(live):
-    live.configure(CONFIG.replace("rounds", "max_seconds = 0.000001\nrounds"))
     live.build(SECOND)
+    live.configure(CONFIG.replace("rounds", "max_seconds = 0.000001\nrounds"))
     assert "backtest_blend refused: there was no back-test: it took longer than gates.backtest" in live.refusal(SECOND)
 
 
 def test_f13_a_live_blob_that_is_damaged_counts_as_refused(live):
+    live.build(SECOND)
     current = read_current(live.store, TARGET)
     assert current is not None
     key = f"artifacts/shop/home/cooc/{current.versions['cooc']}.json"
     live.store.put(key, b"{}")
-    live.build(SECOND)
     refusal = live.refusal(SECOND)
     assert refusal.count("there was no back-test") == 1, "one cause is reported once, however many gates it stops"
     assert "--override" not in refusal
@@ -266,8 +289,8 @@ def test_f32_without_its_report_nothing_ships(live):
 
 
 def test_an_override_stands_in_record_and_journal_and_is_known_afterwards(live):
-    live.build(SECOND, RingDay(shuffled=True))
     live.build(THIRD)
+    live.build(SECOND, RingDay(shuffled=True))
     gates = [f"backtest_{name}" for name in ("blend", "cooc", "implicit", "popularity", "session_seq")]
     shipped = live.ship(SECOND, override=gates, reason="a new shop front")
     assert shipped.live == shipped.release.id
