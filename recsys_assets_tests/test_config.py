@@ -86,6 +86,22 @@ def test_a_uri_is_not_resolved_against_the_file():
             'line 5: targets.0.automation.timezone: expected an IANA time zone, such as "UTC"',
             id="F48 no zone",
         ),
+        *(
+            pytest.param(f"[{table}]\n{rest}".encode() + MINIMAL, f"{table}.{key}: expected {to}:// with two", id=rest)
+            for table, key, to, rest in (
+                ("storage", "root", "gs", 'root = "gs:/shop/store"\n'),
+                ("storage", "root", "s3", 'root = "s3:shop"\n'),
+                ("raw", "exposures", "az", 'exposures = "az:/lake/{day}.jsonl"\n'),
+                ("raw", "exposures", "gs", 'exposures = "delta:gs:/lake/events"\n'),
+                ("raw", "catalog", "s3", 'catalog = "s3:/lake/catalog.csv"\n'),
+                (
+                    "imports.x",
+                    "path",
+                    "gs",
+                    'path = "gs:/drop/{day}.jsonl"\nformat = "jsonl"\ncontract = { a = "string" }\n',
+                ),
+            )
+        ),
         pytest.param(b"[freshness]\nmax_age_hours = 0\n" + MINIMAL, "greater than 0", id="always stale"),
         *(
             pytest.param(

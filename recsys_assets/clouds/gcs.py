@@ -1,8 +1,9 @@
 """Google Cloud Storage through its JSON API: a client, the meaning of its errors, and a readable bucket."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -33,9 +34,11 @@ _BY_STATUS: Final = {**ANSWER_OF_STATUS, 429: Answer.BUSY}
 
 
 class GcsRefusedError(Exception):
-    """A response that is not a success, with its status and the beginning of its text."""
+    """A response that is not a success, with its status and the server's message, or the beginning of its text."""
 
     def __init__(self, status: int, text: str) -> None:
+        with suppress(ValueError, KeyError, TypeError):
+            text = str(json.loads(text)["error"]["message"])
         super().__init__(f"{status}: {text[:300]}")
         self.status = status
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from recsys_assets.settings.model import MAX_MINUTES, ClosedModel, Table
+from recsys_assets.settings.model import MAX_MINUTES, ClosedModel, Table, check_location
 
 EngineName = Literal["native", "polars", "duckdb", "spark"]
 SparkFileAccess = Literal["spark", "arrow"]
@@ -178,6 +178,11 @@ class ImportSettings(ClosedModel):
         default=False,
         description="ship a file that readers of the live one cannot read; set it only for the day of the change",
     )
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_location(cls, path: str | None) -> str | None:
+        return check_location(path)
 
     @property
     def form(self) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, field_validator
 
-from recsys_assets.settings.model import MAX_MINUTES, MAX_SECONDS, ClosedModel, Share
+from recsys_assets.settings.model import MAX_MINUTES, MAX_SECONDS, ClosedModel, Share, check_location
 
 EventField: TypeAlias = Literal[
     "ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id", "rank", "event"
@@ -41,6 +41,11 @@ class StorageSettings(ClosedModel):
         default=False,
         description="refuse a root without an initialized store (`recsys-assets init`), such as a missing mount",
     )
+
+    @field_validator("root")
+    @classmethod
+    def _is_a_location(cls, root: str | None) -> str | None:
+        return check_location(root)
 
     @field_validator("public_root")
     @classmethod
@@ -199,6 +204,11 @@ class RawSettings(ClosedModel):
     def is_queried(self) -> bool:
         """Whether each look for changed events makes a database or a warehouse compute something."""
         return self.table_form in {"postgresql", "duckdb", "adbc"}
+
+    @field_validator("exposures", "catalog")
+    @classmethod
+    def _are_locations(cls, place: str | None) -> str | None:
+        return check_location(place)
 
     @field_validator("user_key")
     @classmethod

@@ -1,5 +1,6 @@
 """Base class of every configuration table: frozen, without unknown keys, with finite and bounded numbers."""
 
+import re
 from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -10,6 +11,7 @@ MAX_MINUTES = 60 * MAX_HOURS
 MAX_DAYS = 36_500  # a hundred years
 MAX_WHOLE = 2**53  # larger integers lose digits in JSON and overflow calendars and arrays
 MAX_SECONDS = 2_000_000  # 23 days; PostgreSQL stores a timeout as int32 milliseconds
+_FEW_SLASHES = re.compile(r"(delta:)?(?P<scheme>s3|gs|az):/?(?!/)")
 Table: TypeAlias = dict[str, Any]  # as written in the file; its owner validates it later
 
 
@@ -25,3 +27,11 @@ class ClosedModel(BaseModel):
         if isinstance(value, int) and abs(value) > MAX_WHOLE:
             raise ValueError(f"expected a whole number of at most {MAX_WHOLE:,}")
         return value
+
+
+def check_location(place: str | None) -> str | None:
+    """Return a path or URI; `ValueError` for a URI without its two slashes, which would be a folder called `s3:`."""
+    found = _FEW_SLASHES.match(place or "")
+    if found:
+        raise ValueError(f"expected {found['scheme']}:// with two slashes, then the bucket")
+    return place

@@ -93,7 +93,7 @@ class BucketStore(ABC):
         except self.cloud.errors as error:
             if self.cloud.answer_of(error) is Answer.MISSING:
                 return None
-            raise self.cloud.error_for(key, error) from error
+            raise self._error(key, error) from error
         return Listed(key, entry.size, entry.modified)
 
     def create(self, key: str, data: bytes) -> str:
@@ -109,14 +109,14 @@ class BucketStore(ABC):
         try:
             return self._send(self._name(key), data, None)
         except self.cloud.errors as error:
-            raise self.cloud.error_for(key, error) from error
+            raise self._error(key, error) from error
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
         try:
             entries = list(self._entries(self._prefix + check_prefix(prefix)))
         except self.cloud.errors as error:
-            raise self.cloud.error_for(prefix or self.root_uri, error) from error
+            raise self._error(prefix, error) from error
         cut = len(self._prefix)
         found = (Listed(entry.key[cut:], entry.size, entry.modified) for entry in entries)
         yield from sorted(item for item in found if is_key(item.key))
@@ -127,7 +127,7 @@ class BucketStore(ABC):
             self._remove(self._name(key), None)
         except self.cloud.errors as error:
             if self.cloud.answer_of(error) is not Answer.MISSING:  # some servers reply 404 instead of 204
-                raise self.cloud.error_for(key, error) from error
+                raise self._error(key, error) from error
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object that was read with etag `expected`; `ConflictError` if it has changed."""
@@ -141,7 +141,7 @@ class BucketStore(ABC):
                 raise OutcomeUnknownError(
                     f"{key}: {error}: it may have been removed; check before anything else"
                 ) from error
-            raise self.cloud.error_for(key, error) from error
+            raise self._error(key, error) from error
 
     @abstractmethod
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
@@ -169,6 +169,10 @@ class BucketStore(ABC):
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
+    def _error(self, key: str, error: Exception) -> Exception:
+        """Return the package's error for an error of the client, with the URI of the object."""
+        return self.cloud.error_for(f"{self.root_uri}/{key}", error)
+
     def _attempts(self) -> Iterator[int]:
         first, longest = self.pauses
         return attempts(_TRIES, first_seconds=first, longest_seconds=longest, pause=self._pause)
@@ -182,7 +186,7 @@ class BucketStore(ABC):
             except BrokenOffError as error:
                 broken_off = error
             except self.cloud.errors as error:
-                raise self.cloud.error_for(key, error) from error
+                raise self._error(key, error) from error
         raise broken_off
 
     def _write(self, key: str, data: bytes, condition: Condition) -> str:
@@ -194,7 +198,7 @@ class BucketStore(ABC):
             except self.cloud.errors as error:
                 answer = self.cloud.answer_of(error)
                 if answer in {Answer.DENIED, Answer.WRONG, Answer.UNSUPPORTED}:
-                    raise self.cloud.error_for(key, error) from error
+                    raise self._error(key, error) from error
                 if answer in {Answer.LOST, Answer.MISSING} and silent is None:
                     raise ConflictError(f"{key} has changed: expected {condition.etag or 'no object'}") from error
                 silent = error if answer is Answer.SILENT else silent

@@ -132,11 +132,13 @@ def test_no_more_is_read_than_was_allowed(cloud):
 
 def test_who_may_not_come_in_and_buckets_that_are_not_there_are_named_with_what_to_check(cloud):
     cloud.fail(403)
-    with pytest.raises(ConfigurationError, match="check the credentials"):
+    with pytest.raises(ConfigurationError, match=f"^{cloud.store.root_uri}/a: .*check the credentials"):
         cloud.store.create("a", b"one")
     root = cloud.store.root_uri.replace("bucket", "nobody")
-    with pytest.raises(ConfigurationError, match="check "):
+    with pytest.raises(ConfigurationError, match=f"^{root}/a: [^{{]*check "):  # no JSON of the server
         open_store(root).get("a", max_bytes=9)
+    with pytest.raises(ConfigurationError, match=f"^{root}/a/: .*check "):
+        list(open_store(root).list("a/"))
 
 
 def test_without_credentials_each_cloud_says_where_it_looks_for_them(monkeypatch, tmp_path):
