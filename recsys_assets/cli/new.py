@@ -92,6 +92,10 @@ def test_definitions_load():
 # Dagster's instance: SQLite files in this folder, and a queue that runs one run per target at a time.
 telemetry:
   enabled: false
+event_log_storage:
+  module: recsys_assets.dagster_defs.event_log
+  class: OpenSqliteEventLog
+  config: {{}}
 run_coordinator:
   module: recsys_assets.dagster_defs.queue
   class: TargetQueue

@@ -1,4 +1,4 @@
-"""Uses of Dagster's private API without a public equivalent: job types, ticks, backdated events, planned checks.
+"""Uses of Dagster's private API without a public equivalent: job types, ticks, events, planned checks, the event log.
 
 Checked with Dagster 1.13; a test pins the version, so that a newer one is reviewed before it is allowed.
 """
@@ -11,9 +11,17 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 CHECKED_VERSION = "1.13"
+
+SqliteEventLog: TypeAlias = SqliteEventLogStorage
+"""Dagster's event log on SQLite, whose method `_connect` a subclass overrides."""
+
+ClassConfig: TypeAlias = ConfigurableClassData
+"""Module, class and configuration of a class that `dagster.yaml` selects."""
 
 UnresolvedJob: TypeAlias = UnresolvedAssetJobDefinition
 """Return type of `dg.define_asset_job`: a job over an asset selection, resolved by the definitions that contain it."""
