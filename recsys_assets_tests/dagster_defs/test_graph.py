@@ -1,5 +1,6 @@
 """The graph over real files and a real store: what ships, what does not, and what people see of it."""
 
+import shutil
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -17,12 +18,38 @@ from recsys_assets_tests.release.staging import change_canonical, change_staged
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, after, day_lines, open_shop
 
 KINDS = ("popularity", "cooc", "implicit", "content_sim", "session_seq")
+POPULARITY, COOC = (f"[artifacts]\nkinds = ['{kind}']\n" for kind in ("popularity", "cooc"))
+ONE_TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
 
 
 @pytest.fixture
 def shop(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         yield open_shop(tmp_path, instance)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A shop and the result of its first day, built with every kind of every target: tests read them."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path_factory.mktemp("built"), instance)
+        opened.write(FIRST, day_lines(FIRST))
+        yield opened, opened.build(FIRST)
+
+
+@pytest.fixture(scope="module")
+def ungated(tmp_path_factory):
+    """A shop of one target whose first day is live, and was built again of another file without being shipped."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        opened = open_shop(tmp_path_factory.mktemp("ungated"), instance)
+        opened.configure(targets=ONE_TARGET)
+        opened.write(FIRST, day_lines(FIRST))
+        assert opened.run(FIRST).success
+        opened.write(FIRST, day_lines(FIRST, shift=1))
+        selection = [key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))]
+        assert opened.build(FIRST, selection=selection).success
+        store = opened.folder / "store"
+        yield opened, shutil.copytree(store, opened.folder / "store-as-built")
 
 
 def key(*parts):
@@ -50,17 +77,15 @@ def skipped_because(result, asset):
     return observation.metadata["outcome"].value
 
 
-def test_a_day_is_built_gated_and_shipped_for_every_target(shop):
-    shop.write(FIRST, day_lines(FIRST))
-    result = shop.build(FIRST)
+def test_a_day_is_built_gated_and_shipped_for_every_target(built):
+    shop, result = built
     assert result.success
     assert set(shop.live(HOME).versions) == set(shop.live(CART).versions) == set(KINDS)
     assert len(materialized(result)) == 1 + 2 * (1 + len(KINDS) + 1)
 
 
-def test_what_people_see_of_an_artifact_is_its_version_window_rows_and_first_rows(shop):
-    shop.write(FIRST, day_lines(FIRST))
-    result = shop.build(FIRST)
+def test_what_people_see_of_an_artifact_is_its_version_window_rows_and_first_rows(built):
+    shop, result = built
     seen = metadata_of(result, key("shop", "home", "popularity"))
     assert seen["version"] == shop.live().versions["popularity"]
     assert seen["rows"] == 4
@@ -75,7 +100,7 @@ def test_what_people_see_of_an_artifact_is_its_version_window_rows_and_first_row
 
 def test_f27_a_day_without_a_file_is_skipped_and_says_so(shop):
     shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST)
+    shop.run(FIRST)
     before = shop.live()
     result = shop.build(after(1))
     assert result.success
@@ -92,6 +117,7 @@ def test_f27_a_day_without_a_file_is_skipped_and_says_so(shop):
     ],
 )
 def test_f27_a_target_without_events_is_skipped_by_name_and_the_other_ships(shop, lines, outcome):
+    shop.configure(POPULARITY)
     shop.write(FIRST, lines)
     result = shop.build(FIRST)
     assert result.success
@@ -102,6 +128,7 @@ def test_f27_a_target_without_events_is_skipped_by_name_and_the_other_ships(shop
 
 def test_f28_too_many_bad_lines_stop_the_targets_concerned(shop):
     bad = [line.replace('"v": 1', '"v": 9') for line in day_lines(FIRST, targets=[HOME])]
+    shop.configure(POPULARITY)
     shop.write(FIRST, day_lines(FIRST) + bad)
     result = shop.build(FIRST)
     assert not result.success
@@ -118,9 +145,10 @@ def test_f28_too_many_bad_lines_stop_the_targets_concerned(shop):
 
 def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_requires_it(shop):
     cart_lax = "[targets.gates.drift]\nmode = 'advisory'\n"
-    shop.configure("[gates.drift]\nmode = 'required'\nmax_rows_factor = 1.5\n", targets=TARGETS + cart_lax)
+    drift = "[gates.drift]\nmode = 'required'\nmax_rows_factor = 1.5\n"
+    shop.configure(POPULARITY + drift, targets=TARGETS + cart_lax)
     shop.write(FIRST, day_lines(FIRST))
-    assert shop.build(FIRST).success
+    assert shop.run(FIRST).success
     before = {target: shop.live(target).release_id for target in (HOME, CART)}
     shop.write(after(1), [line for line in day_lines(after(1)) if '"i0"' in line or '"i1"' in line])
     result = shop.build(after(1))
@@ -143,12 +171,13 @@ def test_a_day_that_drifts_too_far_from_live_is_refused_where_the_target_require
 
 def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_journal_say_why(shop):
     shop.configure(
-        "[gates.drift]\nrequired = ['drift_rows', 'drift_items']\nmax_rows_factor = 1.5\nmax_items_factor = 1.5\n"
+        "[gates.drift]\nrequired = ['drift_rows', 'drift_items']\nmax_rows_factor = 1.5\nmax_items_factor = 1.5\n",
+        targets=ONE_TARGET,
     )
     shop.write(FIRST, day_lines(FIRST))
-    assert shop.build(FIRST).success
+    assert shop.run(FIRST).success
     shop.write(after(1), [line for line in day_lines(after(1)) if '"i0"' in line or '"i1"' in line])
-    assert not shop.build(after(1)).success
+    assert not shop.run(after(1)).success
     row, by = shop.settings.find("shop", "home"), Actor("ada", "the sale has ended")
 
     def ship(*gates):
@@ -172,7 +201,7 @@ def test_a_refusal_of_a_drift_gate_is_overridden_by_name_and_the_record_and_the_
 
 def test_a_candidate_that_fails_its_rehearsal_shows_as_a_check_and_ships_nothing(shop):
     shop.write(FIRST, day_lines(FIRST))
-    shop.configure("[gates.rehearsal]\nmode = 'required'\nmax_held_bytes = 10\n")
+    shop.configure(f"{COOC}[gates.rehearsal]\nmode = 'required'\nmax_held_bytes = 10\n")
     result = shop.build(FIRST)
     assert not result.success
     assert (shop.live(HOME), shop.live(CART)) == (None, None)
@@ -182,11 +211,11 @@ def test_a_candidate_that_fails_its_rehearsal_shows_as_a_check_and_ships_nothing
     assert message.metadata["asked/cooc"].value > 0
 
 
-def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_manifest(shop):
-    shop.write(FIRST, day_lines(FIRST))
+def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_manifest(built):
+    shop, result = built
     message = [
         (e.event_type_value, e.step_materialization_data.materialization.metadata if e.asset_key else {})
-        for e in shop.build(FIRST).all_events
+        for e in result.all_events
         if e.step_key == "shop__home__manifest"
         and e.event_type_value in {"ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION"}
     ]
@@ -197,11 +226,13 @@ def test_a_candidate_is_rehearsed_before_it_ships_and_its_report_stands_on_the_m
 
 
 def test_a_candidate_is_scored_beside_live_before_it_ships_and_what_was_found_is_shown_and_kept(shop):
-    shop.configure("[gates.backtest]\nmode = 'required'\nmin_samples = 3\nheld_out_share = 0.9\n")
+    backtest = "[gates.backtest]\nmode = 'required'\nmin_samples = 3\nheld_out_share = 0.9\n"
+    shop.configure(COOC + backtest, targets=ONE_TARGET)
     for n in range(2):
         shop.write(after(n), day_lines(after(n), shift=n))
-        result = shop.build(after(n))
-        assert result.success
+    assert shop.run(FIRST).success
+    result = shop.build(after(1))
+    assert result.success
     checks = {e.asset_key: e for e in evaluations(result) if e.check_name == "backtest"}
     message = checks[key("shop", "home", "manifest")]
     assert message.passed or message.severity is dg.AssetCheckSeverity.WARN
@@ -228,9 +259,9 @@ def evaluations(result):
 
 def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
     shop.write(FIRST, day_lines(FIRST))
-    shop.configure("[gates]\nmin_events = 1000\n")
+    shop.configure(f"{POPULARITY}[gates]\nmin_events = 1000\n", targets=ONE_TARGET)
     assert not shop.build(FIRST).success
-    result = shop.build(FIRST, selection=[key("shop", "home", *[k]) for k in (*KINDS, "manifest")])
+    result = shop.build(FIRST, selection=[key("shop", "home", name) for name in ("popularity", "manifest")])
     assert not result.success
     assert shop.live() is None
     assert "gate volume" in failure_of(result, "shop__home__manifest")
@@ -240,11 +271,10 @@ def test_f32_the_manifest_alone_refuses_after_a_refused_gate_and_names_it(shop):
 
 
 @pytest.mark.parametrize("subject", ["canonical", *KINDS])
-def test_f32_the_manifest_refuses_when_a_gate_did_not_run(shop, subject):
-    shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST)
-    shop.write(FIRST, day_lines(FIRST, shift=1))
-    shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
+def test_f32_the_manifest_refuses_when_a_gate_did_not_run(ungated, subject):
+    shop, as_built = ungated
+    shutil.rmtree(shop.folder / "store")
+    shutil.copytree(as_built, shop.folder / "store")
     before = shop.live()
     if subject == "canonical":
         change_canonical(shop.store, HOME, FIRST, gates=UNSET)
@@ -257,9 +287,10 @@ def test_f32_the_manifest_refuses_when_a_gate_did_not_run(shop, subject):
 
 
 def test_f32_gates_that_judged_by_other_limits_prove_nothing(shop):
+    shop.configure(POPULARITY, targets=ONE_TARGET)
     shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", *KINDS))])
-    shop.configure("[artifacts.popularity]\nmax_items = 2\n")
+    shop.build(FIRST, selection=[key("raw"), *(key("shop", "home", name) for name in ("canonical", "popularity"))])
+    shop.configure(f"{POPULARITY}[artifacts.popularity]\nmax_items = 2\n", targets=ONE_TARGET)
     result = shop.build(FIRST, selection=[key("shop", "home", "manifest")])
     assert not result.success
     assert "popularity" in failure_of(result, "shop__home__manifest")
@@ -267,6 +298,7 @@ def test_f32_gates_that_judged_by_other_limits_prove_nothing(shop):
 
 
 def test_a_rerun_with_the_same_content_changes_nothing(shop):
+    shop.configure(COOC, targets=ONE_TARGET)
     shop.write(FIRST, day_lines(FIRST))
     shop.build(FIRST)
     before = shop.live()
@@ -279,9 +311,10 @@ def test_a_rerun_with_the_same_content_changes_nothing(shop):
 
 
 def test_an_older_day_is_recorded_and_does_not_move_the_pointer(shop):
+    shop.configure(POPULARITY, targets=ONE_TARGET)
     for day in (after(1), FIRST):
         shop.write(day, day_lines(day))
-    shop.build(after(1))
+    shop.run(after(1))
     before = shop.live()
     result = shop.build(FIRST)
     assert result.success
@@ -290,6 +323,7 @@ def test_an_older_day_is_recorded_and_does_not_move_the_pointer(shop):
 
 
 def test_f26_a_changed_file_of_the_live_day_ships_again(shop):
+    shop.configure(POPULARITY, targets=ONE_TARGET)
     shop.write(FIRST, day_lines(FIRST))
     shop.build(FIRST)
     before = shop.live()
@@ -299,6 +333,7 @@ def test_f26_a_changed_file_of_the_live_day_ships_again(shop):
 
 
 def test_f29_artifacts_of_a_day_that_was_rebuilt_since_do_not_ship(shop):
+    shop.configure(POPULARITY, targets=ONE_TARGET)
     shop.write(FIRST, day_lines(FIRST))
     shop.build(FIRST)
     before = shop.live()
@@ -311,7 +346,7 @@ def test_f29_artifacts_of_a_day_that_was_rebuilt_since_do_not_ship(shop):
 
 
 def test_a_window_of_days_counts_all_of_them_and_names_the_missing(shop):
-    shop.configure("[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n")
+    shop.configure(f"{POPULARITY}[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n", targets=ONE_TARGET)
     for day in (FIRST, after(2)):
         shop.write(day, day_lines(day))
         result = shop.build(day)
@@ -330,13 +365,13 @@ def test_a_window_of_days_counts_all_of_them_and_names_the_missing(shop):
     ],
 )
 def test_f48_changed_limits_judge_the_earlier_days_of_a_window_again(shop, min_events, ships):
-    window = "[artifacts.popularity]\nwindow_days = 3\n"
-    shop.configure(window)
+    window = f"{POPULARITY}[artifacts.popularity]\nwindow_days = 3\n"
+    shop.configure(window, targets=ONE_TARGET)
     for n in range(2):
         shop.write(after(n), day_lines(after(n), shift=n))
-        shop.build(after(n))
+        shop.run(after(n))
     before = shop.live()
-    shop.configure(f"{window}[gates]\nmin_events = {min_events}\n")
+    shop.configure(f"{window}[gates]\nmin_events = {min_events}\n", targets=ONE_TARGET)
     shop.write(after(2), day_lines(after(2), shift=2) + day_lines(after(2), shift=3))
 
     result = shop.build(after(2))
@@ -348,7 +383,7 @@ def test_f48_changed_limits_judge_the_earlier_days_of_a_window_again(shop, min_e
 
 
 def test_f27_too_few_days_in_a_window_are_refused(shop):
-    shop.configure("[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n")
+    shop.configure(f"{POPULARITY}[artifacts.popularity]\nwindow_days = 3\nmin_days = 2\n", targets=ONE_TARGET)
     shop.write(FIRST, day_lines(FIRST))
     result = shop.build(FIRST)
     assert not result.success

@@ -15,6 +15,7 @@ from recsys_assets.release.shards import read_blob
 from recsys_assets_tests.small_shop import CART, HOME, after, build_two_days, day_lines, set_back
 
 MANIFEST = dg.AssetKey(["shop", "home", "manifest"])
+BUILD_HOME = "build_shop__home"
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +74,10 @@ def test_the_ship_job_ships_a_day_again_only_where_it_is_allowed_to_be_older(sho
 def test_a_night_under_the_hold_of_a_rollback_is_green_and_the_next_newer_day_ships(shop):
     shop.operate("roll_back", "roll_back_target", ask())
     rolled_back = shop.live()
-    again = shop.build(after(1))
+    again = shop.build(after(1), job=BUILD_HOME)
     assert not again.success or shop.live().release_id == rolled_back.release_id
     shop.write(after(2), day_lines(after(2), shift=2))
-    assert shop.build(after(2)).success
+    assert shop.build(after(2), job=BUILD_HOME).success
     assert shop.live().release_id != rolled_back.release_id
 
 
@@ -84,11 +85,11 @@ def test_a_build_under_a_hold_by_hand_is_recorded_and_not_shipped(shop):
     assert shop.operate("hold", "hold_target", ask()).success
     held = shop.live()
     shop.write(after(2), day_lines(after(2), shift=2))
-    result = shop.build(after(2))
+    result = shop.build(after(2), job=BUILD_HOME)
     assert result.success
     assert shop.live() == held
     assert shop.operate("release_hold", "release_hold_target", ask()).success
-    assert shop.build(after(2)).success
+    assert shop.build(after(2), job=BUILD_HOME).success
     assert shop.live().release_id != held.release_id
 
 
@@ -102,13 +103,13 @@ def test_a_blocked_item_is_in_no_artifact_of_the_next_build(shop):
     assert shop.operate("block_item", "block_item_target", ask(item="i1")).success
     assert named() == before, "nothing is shipped by a block"
     shop.write(after(2), day_lines(after(2), shift=1))
-    assert shop.build(after(2)).success
+    assert shop.build(after(2), job=BUILD_HOME).success
     assert named() == set()
     staged = read_document(shop.store, staged_key(HOME, after(2), "cooc"), StagedArtifact)
     assert staged.facts["blocked_items"] == 1
     assert shop.operate("unblock_item", "unblock_item_target", ask(item="i1")).success
     shop.write(after(3), day_lines(after(3), shift=1))
-    assert shop.build(after(3)).success
+    assert shop.run(after(3), only=HOME).success
     assert named() == before
 
 
