@@ -17,7 +17,10 @@ from recsys_assets.serving.prometheus import ReaderCollector
 READER = {f"{family.name}{end}" for family in ReaderCollector().collect() for end in ("_total", "_bucket")}
 ROOT = Path(__file__).parents[1]
 RULES = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.yaml").read_text())["groups"][0]["rules"]
-RULE_TESTS = yaml.safe_load((ROOT / "deploy" / "prometheus-rules.test.yaml").read_text())["tests"]
+RULE_TEST_FILES = sorted(path.name for path in (ROOT / "deploy").glob("prometheus-rules*.test.yaml"))
+RULE_TESTS = [
+    case for name in RULE_TEST_FILES for case in yaml.safe_load((ROOT / "deploy" / name).read_text())["tests"]
+]
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 SELECTOR = re.compile(r"(recsys_\w+)(?:\{([^}]*)\})?")
@@ -51,10 +54,9 @@ def test_an_expression_is_promql_over_what_is_exported(expression):
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: package prometheus) is not installed")
 def test_the_alerts_begin_and_end_when_they_should():
-    for task in ("check", "test"):
-        name = "prometheus-rules.yaml" if task == "check" else "prometheus-rules.test.yaml"
+    for task, names in (("check", ["prometheus-rules.yaml"]), ("test", RULE_TEST_FILES)):
         done = subprocess.run(
-            ["promtool", task, "rules", name], cwd=ROOT / "deploy", capture_output=True, text=True, check=False
+            ["promtool", task, "rules", *names], cwd=ROOT / "deploy", capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
