@@ -8,7 +8,6 @@ should have; the scene fails if one has not.
 
 import os
 import shlex
-import subprocess
 import sys
 from contextlib import suppress
 from datetime import date, timedelta
@@ -18,6 +17,7 @@ from generate import DAYS, first_day, write_broken_day, write_good_day, write_sh
 from rich.console import Console
 from show import best_item, best_items, read_pointer
 
+from recsys_assets.cli.main import main as recsys_assets
 from recsys_assets.errors import NotFoundError
 from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.open import open_store
@@ -123,12 +123,23 @@ def command(
     named = ["--tenant", target[0], "--surface", target[1]] if target else []
     message = [*name.split(), "--config", os.path.relpath(config), *named, *arguments]
     CONSOLE.print(f"\n[bold cyan]$ recsys-assets {shlex.join(message)}[/]")
-    program = Path(sys.executable).with_name("recsys-assets")
-    code = subprocess.run([program, *message], check=False).returncode  # noqa: S603 - our own command
+    code = run_here(message)
     if code != expected:
         sys.exit(f"that ended with {code}, not with {expected} as it should")
     if code:
         CONSOLE.print(f"[dim]exit {code}[/]")
+
+
+def run_here(message: list[str]) -> int:
+    """Run the command in this process, which has imported it already; return its exit code."""
+    given, sys.argv = sys.argv, ["recsys-assets", *message]
+    try:
+        recsys_assets()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.argv = given
+    return 0
 
 
 def say(text: str) -> None:
