@@ -41,7 +41,7 @@ class DagsterDev:
         while not (found := probe()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {seconds} s: {what}\n{self.log.read_text()[-4000:]}")
-            time.sleep(0.5)
+            time.sleep(1)
         return found
 
 

@@ -29,6 +29,10 @@ BACKFILL = """mutation Backfill($params: LaunchBackfillParams!) { launchPartitio
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on RunConfigValidationInvalid { errors { message } } } }"""
+SCHEDULE = """query State($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {
+  ... on Schedule { scheduleState { id } } } }"""
+STOP = """mutation Stop($id: String!) { stopRunningSchedule(id: $id) { ... on ScheduleStateResult {
+  scheduleState { status } } } }"""
 RUN = "query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 EVENTS = """query Events($key: AssetKeyInput!) { assetOrError(assetKey: $key) { ... on Asset {
   assetMaterializations(limit: 1) { partition description } } } }"""
@@ -57,7 +61,8 @@ settled_minutes = 0
 
 SMALL = Target("small", "home")
 FIRST_SLICE, SECOND_SLICE = "part_1_of_2", "part_2_of_2"
-QUEUED = 4  # builds of one target, of which the queue runs one at a time
+OLD_DAYS = (5, 4)  # as many days ago
+QUEUED = 3  # builds of one target, of which the queue runs one at a time
 
 SLICES = {CART: FIRST_SLICE, HOME: SECOND_SLICE, SMALL: SECOND_SLICE}
 
@@ -78,15 +83,18 @@ def live(target):
 def shop(tmp_path_factory):
     """Two days of two targets, shipped before anything runs by itself; the third target waits for its schedule."""
     folder = tmp_path_factory.mktemp("dev")
-    with dg.DagsterInstance.from_config(str(open_home(folder / "home"))) as instance:
+    home = open_home(folder / "home")
+    settings = (home / "dagster.yaml").read_text()
+    assert "poll_interval_seconds: 30" in settings
+    (home / "dagster.yaml").write_text(settings.replace("poll_interval_seconds: 30", "poll_interval_seconds: 5"))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
         opened = open_shop(folder, instance)
         configure(opened)
         for back in (2, 1):
             for target in (HOME, CART, SMALL):
                 write(opened, ago(back), target)
         for target in (HOME, CART):
-            job = f"build_{target.tenant}__{target.surface}"
-            assert all(opened.build(ago(back), job=job).success for back in (2, 1))
+            assert all(opened.run(ago(back), only=target).success for back in (2, 1))
         configure(opened, more=f"[targets.freshness]\nmax_age_hours = {_age_in(seconds=45)}\n")
         settings = opened.settings
         assert freshness(opened.store, settings, settings.find("shop", "cart"), now=datetime.now(UTC)).fresh
@@ -150,6 +158,24 @@ def ended(dev, run):
     return status if status in {"SUCCESS", "FAILURE", "CANCELED"} else None
 
 
+@pytest.fixture(scope="module")
+def backfill(dev, shop):
+    """A backfill that has begun, a run of the small tenant launched after it, and what was live before.
+
+    It goes on beside the tests that wait for the clock.
+    """
+    before = [shop.live(target) for target in (HOME, CART)]
+    for back in OLD_DAYS:
+        write(shop, ago(back), HOME)  # and none of the other, which is skipped: its sensor would start the same days
+    names = ("canonical", "popularity", "manifest")
+    assets = [{"path": ["raw", part]} for part in (FIRST_SLICE, SECOND_SLICE)]
+    assets += [{"path": [target.tenant, target.surface, name]} for target in (HOME, CART) for name in names]
+    params = {"assetSelection": assets, "partitionNames": [str(ago(back)) for back in OLD_DAYS]}
+    name = dev.ask(BACKFILL, params=params)["launchPartitionBackfill"]["backfillId"]
+    dev.until(lambda: runs(dev, dagster__backfill=name), seconds=90, what="the backfill has begun")
+    return name, launch(dev, "build_small__home", day=ago(1)), before
+
+
 def test_two_locations_are_one_graph_in_which_no_key_stands_twice(dev):
     nodes = dev.ask(GROUPS)["assetNodes"]
     keys = [tuple(node["assetKey"]["path"]) for node in nodes]
@@ -160,6 +186,7 @@ def test_two_locations_are_one_graph_in_which_no_key_stands_twice(dev):
         assert found["raw", part] == found[target.tenant, target.surface, "manifest"] == location(part)
 
 
+@pytest.mark.usefixtures("backfill")
 def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
     name = "nightly_small__home"
     run = dev.until(lambda: runs(dev, dagster__schedule_name=name), seconds=120, what="the schedule has ticked")[-1]
@@ -168,6 +195,14 @@ def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
     assert tags["dagster/partition"] == str(ago(1))
     assert tags["recsys/tenant"] == "small"
     assert shop.live(SMALL) is not None
+    stop_schedule(dev, name)  # every minute one more run, which shows nothing more
+
+
+def stop_schedule(dev, name):
+    repository = {"repositoryLocationName": location(SECOND_SLICE), "repositoryName": "__repository__"}
+    schedule = dev.ask(SCHEDULE, selector={**repository, "scheduleName": name})["scheduleOrError"]
+    stopped = dev.ask(STOP, id=schedule["scheduleState"]["id"])["stopRunningSchedule"]
+    assert stopped["scheduleState"]["status"] == "STOPPED"
 
 
 def test_live_data_turns_red_when_the_clock_passes_its_age_and_nothing_runs(dev):
@@ -179,12 +214,30 @@ def test_live_data_turns_red_when_the_clock_passes_its_age_and_nothing_runs(dev)
     dev.until(lambda: verdict(dev, SMALL)["success"], seconds=60, what="what the schedule ships is fresh")
 
 
-def test_the_badge_turns_red_with_the_check_and_stays_green_where_the_schedule_runs(dev):
+def test_the_badge_turns_red_with_the_check_and_stays_green_where_the_schedule_ran(dev):
     def badge(target):
         return dev.ask(BADGE, key=live(target))["assetNodes"][0]["freshnessStatusInfo"]["freshnessStatus"]
 
     dev.until(lambda: badge(CART) == "DEGRADED", seconds=90, what="the badge of stale data is red")
     dev.until(lambda: badge(SMALL) == "HEALTHY", seconds=90, what="the badge of fresh data is green")
+
+
+def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant_pass(dev, shop, backfill):
+    """One backfill over both locations: each day is a run in each, tagged by its tenant as a nightly run is."""
+    name, small, before = backfill
+
+    def over():
+        found = runs(dev, dagster__backfill=name)
+        return len(found) == 2 * len(OLD_DAYS) and all(run["endTime"] for run in found) and found
+
+    found = dev.until(over, seconds=300, what="the backfill is over")
+    assert {run["status"] for run in found} == {"SUCCESS"}
+    assert [shop.live(target) for target in (HOME, CART)] == before
+    tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in found]
+    assert {tag["recsys/tenant"] for tag in tags} == {"shop"}
+    assert sorted(tag["recsys/target"] for tag in tags) == ["shop/cart", "shop/cart", "shop/home", "shop/home"]
+    (passed,) = [run for run in runs(dev, recsys__tenant="small") if run["runId"] == small]
+    assert passed["startTime"] < max(run["startTime"] for run in found)
 
 
 def test_a_new_row_is_a_new_group_after_a_reload(dev, shop):
@@ -195,34 +248,6 @@ def test_a_new_row_is_a_new_group_after_a_reload(dev, shop):
         seconds=60,
         what="the new target is there",
     )
-
-
-def test_f33_a_backfill_of_old_days_ships_none_of_them_and_lets_the_small_tenant_pass(dev, shop):
-    """One backfill over both locations: each day is a run in each, tagged by its tenant as a nightly run is."""
-    before = [shop.live(target) for target in (HOME, CART)]
-    days = [ago(back) for back in (5, 4)]
-    for day in days:
-        write(shop, day, HOME)  # and none of the other, which is skipped: its sensor would start the same days
-    names = ("canonical", "popularity", "manifest")
-    assets = [{"path": ["raw", part]} for part in (FIRST_SLICE, SECOND_SLICE)]
-    assets += [{"path": [target.tenant, target.surface, name]} for target in (HOME, CART) for name in names]
-    params = {"assetSelection": assets, "partitionNames": [str(day) for day in days]}
-    backfill = dev.ask(BACKFILL, params=params)["launchPartitionBackfill"]["backfillId"]
-    dev.until(lambda: runs(dev, dagster__backfill=backfill), seconds=90, what="the backfill has begun")
-    small = launch(dev, "build_small__home", day=ago(1))
-
-    def over():
-        found = runs(dev, dagster__backfill=backfill)
-        return len(found) == 2 * len(days) and all(run["endTime"] for run in found) and found
-
-    found = dev.until(over, seconds=300, what="the backfill is over")
-    assert {run["status"] for run in found} == {"SUCCESS"}
-    assert [shop.live(target) for target in (HOME, CART)] == before
-    tags = [{tag["key"]: tag["value"] for tag in run["tags"]} for run in found]
-    assert {tag["recsys/tenant"] for tag in tags} == {"shop"}
-    assert sorted(tag["recsys/target"] for tag in tags) == ["shop/cart", "shop/cart", "shop/home", "shop/home"]
-    (passed,) = [run for run in runs(dev, recsys__tenant="small") if run["runId"] == small]
-    assert passed["startTime"] < max(run["startTime"] for run in found)
 
 
 def test_a_rollback_from_the_ui_waits_for_no_build_and_shows_on_the_manifest_with_its_reason(dev, shop):
