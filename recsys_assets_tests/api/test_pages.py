@@ -151,7 +151,7 @@ def test_the_first_page_reports_live_release_age_and_state(client, releases):
 
 def test_a_search_that_finds_nothing_says_so(client, releases):
     answer = client.get(f"/artifacts/{releases[2].refs['cooc'].version}", params={"id": EVIL})
-    assert (answer.status_code, "has no row of" in answer.text, "<img" in answer.text) == (200, True, False)
+    assert (answer.status_code, "has no row for" in answer.text, "<img" in answer.text) == (200, True, False)
 
 
 def listed(client, address):
