@@ -15,6 +15,8 @@ from recsys_assets.release.layout import webhook_key
 from recsys_assets_tests.inbox import address
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, after, day_lines, open_shop
 
+ONE_KIND = "[artifacts]\nkinds = ['popularity']\n"
+METRICS = '[metrics]\nfolder = "metrics"\n'
 ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.value}
 
 
@@ -22,7 +24,7 @@ ENDS = {dg.DagsterEventType.RUN_SUCCESS.value, dg.DagsterEventType.RUN_FAILURE.v
 def shop(tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
         opened = open_shop(tmp_path, instance)
-        opened.configure('[metrics]\nfolder = "metrics"\n')
+        opened.configure(ONE_KIND + METRICS)
         yield opened
 
 
@@ -124,6 +126,7 @@ def test_the_sensors_run_only_where_there_is_a_receiver(shop, monkeypatch):
 
 
 def test_a_run_that_ships_is_reported_with_age_rows_bytes_seconds_and_verdicts(shop):
+    shop.configure(f"[artifacts]\nkinds = ['popularity', 'cooc']\n{METRICS}")
     shop.write(FIRST, day_lines(FIRST))
     evaluate(shop, shop.build(FIRST), "metrics_of_success")
     found = samples(shop)
@@ -152,7 +155,7 @@ def test_a_run_that_fails_is_reported_and_what_is_live_still_is(shop):
 
 
 def test_targets_beyond_the_cap_have_no_series(shop):
-    shop.configure('[metrics]\nfolder = "metrics"\nmax_targets = 1\n')
+    shop.configure(f"{ONE_KIND}{METRICS}max_targets = 1\n")
     shop.write(FIRST, day_lines(FIRST))
     evaluate(shop, shop.build(FIRST), "metrics_of_success")
     assert {path.name for path in (shop.folder / "metrics").iterdir()} == {
@@ -163,7 +166,7 @@ def test_targets_beyond_the_cap_have_no_series(shop):
 
 def test_the_numbers_are_pushed_by_target_and_a_gateway_that_refuses_fails_no_run(shop, inbox):
     gateway = f"http://127.0.0.1:{inbox.server_port}/"
-    shop.configure(f'[metrics]\npush = "{gateway}"\n')
+    shop.configure(f'{ONE_KIND}[metrics]\npush = "{gateway}"\n')
     shop.write(FIRST, day_lines(FIRST))
     result = shop.build(FIRST)
     evaluate(shop, result, "metrics_of_success")

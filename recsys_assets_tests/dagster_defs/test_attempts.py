@@ -46,7 +46,7 @@ def spoilt(day, *, every):
 
 
 def test_every_way_in_which_a_day_fails_is_reported_by_status_and_log(shop):
-    assert shop.build(FIRST).success
+    assert shop.run(FIRST).success
     shop.write(after(1), [*spoilt(after(1), every=1), *day_lines(after(1), targets=[CART])])
     assert not shop.build(after(1)).success
     shop.write(after(2), spoilt(after(2), every=2))
@@ -65,8 +65,8 @@ def test_every_way_in_which_a_day_fails_is_reported_by_status_and_log(shop):
     assert "max_bad_share" in call(shop, "log", "--tenant", "shop", "--surface", "home").output
     shop.write(after(1), day_lines(after(1)))
     shop.write(after(2), day_lines(after(2)))
-    assert shop.build(after(2)).success
-    assert shop.build(after(1)).success
+    assert shop.run(after(2)).success
+    assert shop.run(after(1)).success
     assert "failed" not in call(shop, "status").output
 
 

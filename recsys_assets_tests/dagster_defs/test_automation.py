@@ -128,7 +128,7 @@ def test_f26_a_late_file_of_a_past_day_is_built_and_nothing_older_ships(shop):
     shop.configure(WATCHED)
     for back in (2, 1):
         shop.write(ago(back), day_lines(ago(back)))
-        shop.build(ago(back))
+        shop.run(ago(back))
     seen = tick_sensor(shop, "raw_arrivals").cursor
     before = shop.live()
     shop.write(ago(2), day_lines(ago(2), shift=1), name="-late")
@@ -177,7 +177,7 @@ def test_freshness_is_recorded_without_a_run_and_again_only_when_it_changes(shop
     assert red.asset_events[0].metadata["cause"].value == "input_missing"
     assert tick_sensor(shop, "freshness", red.cursor).asset_events == []
     shop.write(ago(1), day_lines(ago(1)))
-    shop.build(ago(1))
+    shop.run(ago(1))
     green = tick_sensor(shop, "freshness", red.cursor)
     assert [e.passed for e in green.asset_events] == [True, True]
     assert green.asset_events[0].metadata["data_through"].value == str(ago(1))
@@ -185,7 +185,7 @@ def test_freshness_is_recorded_without_a_run_and_again_only_when_it_changes(shop
 
 def test_publishing_old_data_again_does_not_look_fresh(shop):
     shop.write(FIRST, day_lines(FIRST))
-    shop.build(FIRST)
+    shop.run(FIRST)
     shop.build(FIRST)
     (evaluation,) = [e for e in tick_sensor(shop, "freshness").asset_events if e.asset_key == LIVE]
     assert not evaluation.passed
@@ -201,7 +201,7 @@ def test_the_build_of_a_day_does_not_judge_the_present(shop):
 
 def test_a_new_tenant_is_a_row_and_a_removed_one_keeps_what_it_serves(shop):
     shop.write(FIRST, day_lines(FIRST, targets=[HOME, Target("new", "home")]))
-    shop.build(FIRST)
+    shop.run(FIRST)
     live = shop.live()
     shop.configure(QUICK, targets='[[targets]]\ntenant = "new"\nsurface = "home"\n')
     keys = {k.to_user_string() for k in build_definitions(shop.settings).resolve_asset_graph().get_all_asset_keys()}
