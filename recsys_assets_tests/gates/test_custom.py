@@ -179,7 +179,7 @@ def shop(tmp_path_factory):
         opened.configure(f'[artifacts]\nkinds = ["popularity"]\n{gates}')
         (opened.folder / "gates.py").write_text(GATES)
         opened.write(FIRST, day_lines(FIRST))
-        assert opened.build(FIRST).success
+        assert opened.run(FIRST).success
         yield opened
 
 

@@ -78,7 +78,7 @@ def build(shop, n, data=None):
     shop.write(day, day_lines(day, shift=n))
     if data is not None:
         drop(shop, day, data)
-    return shop.build(day)
+    return shop.run(day)
 
 
 def import_one(shop, n, data):

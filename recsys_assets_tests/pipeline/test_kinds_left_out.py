@@ -174,7 +174,7 @@ def test_an_advisory_gate_lets_a_live_kind_go(tmp_path):
 
 
 def test_a_run_says_what_it_left_out(tmp_path):
-    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
         shop.configure(targets=ROW)
         shop.write(after(0), changed(after(0), user_id=None))

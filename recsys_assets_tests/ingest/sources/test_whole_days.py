@@ -4,30 +4,29 @@ import json
 from datetime import datetime
 
 import boto3
-import dagster as dg
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 
-from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.ingest.sources.tables import VARIABLE
+from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.raw import build_raw
+from recsys_assets.pipeline.run_day import run_day
 from recsys_assets.release.pointer import read_current
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets_tests.small_shop import CART, FIRST, HOME, QUIET, TARGETS, day_lines
+from recsys_assets_tests.small_shop import CART, FIRST, HOME, TARGETS, DayRun, day_lines
 
 CATALOG = '{"item_id": "i1", "tags": ["red"]}\n'
 pytestmark = pytest.mark.slow
 
 
 class Shop:
-    """A configuration in a folder of its own, and the graph over it."""
+    """A configuration in a folder of its own."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -46,11 +45,8 @@ class Shop:
         (self.folder / "recsys.toml").write_text(text)
 
     def build(self):
-        job = build_definitions(self.settings).resolve_job_def(BUILD_ALL)
-        with dg.DagsterInstance.ephemeral() as instance:
-            return job.execute_in_process(
-                partition_key=str(FIRST), instance=instance, raise_on_error=False, run_config=QUIET
-            )
+        store = open_configured_store(self.settings)
+        return DayRun(tuple(run_day(store, self.settings, self.settings.targets, FIRST)))
 
 
 @pytest.fixture
