@@ -5,6 +5,7 @@ import signal
 import subprocess
 from contextlib import suppress
 from datetime import timedelta
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -72,14 +73,42 @@ ON_BOTH = pytest.mark.parametrize("store", ["folder", "bucket"], indirect=True)
 
 
 @pytest.fixture
-def store(request, tmp_path, monkeypatch):
+def store(request, monkeypatch):
     """Four days shipped, a fifth staged: in a folder, or, where a test asks for it, on a real S3 server."""
     if getattr(request, "param", "folder") == "folder":
-        return filled(FilesystemStore(tmp_path / "store"))
-    server = request.getfixturevalue("s3_server")
-    for name, value in server.environment().items():
+        return set_back(*request.getfixturevalue("folder"))
+    for name, value in request.getfixturevalue("s3_server").environment().items():
         monkeypatch.setenv(name, value)  # for the processes that are killed
-    return filled(S3Store(server.client(), bucket=server.bucket, prefix=server.new_prefix()))
+    return set_back(*request.getfixturevalue("bucket"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A store in a folder, and what it is filled with."""
+    store = filled(FilesystemStore(tmp_path_factory.mktemp("killed") / "store"))
+    return store, contents(store)
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server):
+    """A store in a bucket, and what it is filled with."""
+    store = filled(S3Store(s3_server.client(), bucket=s3_server.bucket, prefix=s3_server.new_prefix()))
+    return store, contents(store)
+
+
+def contents(store):
+    return {item.key: store.get(item.key, max_bytes=item.size) for item in store.list("")}
+
+
+def set_back(store, whole):
+    """Give every key that changed its bytes again, in the same place, as pointers name places; delete all others."""
+    found = contents(store)
+    for key in found.keys() - whole.keys():
+        store.delete(key)
+    for key, stored in whole.items():
+        if key not in found or found[key].data != stored.data:
+            store.put(key, stored.data)
+    return store
 
 
 def filled(store):
@@ -150,9 +179,7 @@ def check_killed(store, action, point):
     check_invariants(store)
     live = read_current(store, TARGET)
 
-    other = filled(MemoryStore(name="undisturbed"))
-    prepare(other, action)
-    expected = act(other, action, words_of(action)) and state(other)
+    expected = undisturbed(action)
 
     moved = action in {"ship", "roll_back", "restore_pointer", "promote"}
     early = point in {"after_swap", "after_journal", "after_all", "after_promotion"}
@@ -166,6 +193,14 @@ def check_killed(store, action, point):
     assert store.stat(sweep_key(TARGET)) is None
     repair_journal(store, TARGET, by=ANN, now=now)
     check_journal(store)
+
+
+@cache
+def undisturbed(action):
+    """Return what a person sees where nothing is killed."""
+    other = filled(MemoryStore(name="undisturbed"))
+    prepare(other, action)
+    return act(other, action, words_of(action)) and state(other)
 
 
 def check_journal(store):
