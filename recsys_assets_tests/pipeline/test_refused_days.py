@@ -86,7 +86,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A function that opens a shop of a window's length with objects of its own, which are made once for each length."""
+    """A function that opens a shop of a window's length, with objects of its own that are made once for each length."""
     filled = {}
 
     def open_one(window):

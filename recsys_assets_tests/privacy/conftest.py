@@ -10,7 +10,7 @@ from recsys_assets_tests.small_shop import SmallShop, after, day_lines, open_sho
 
 @pytest.fixture(scope="session")
 def as_built(tmp_path_factory):
-    """Two days, built and shipped: where they were built, as pointers name places, and a copy that no test writes to."""
+    """Two shipped days: the folder they were built in, as pointers name places, and a copy that no test writes to."""
     folder = tmp_path_factory.mktemp("privacy") / "shop"
     folder.mkdir()
     opened = open_shop(folder, None)  # nothing here needs Dagster
