@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pytest
 import zstandard
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recsys_assets.catalog import catalog as catalog_module
@@ -22,6 +22,7 @@ from recsys_assets.catalog.rows import FIELDS, _read_plain, make_row
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.json_object import find_repeated, read_object
 from recsys_assets.ingest.quarantine import LineFault, Reason
+from recsys_assets_tests.thoroughness import examples
 
 SPELLED = [
     '{"item_id": " a ", "tags": ["x", " Ü"], "namespace": " ", "price": 1.5, "more": {"a": [1e3, null, "é"]}}'.encode(),
@@ -107,7 +108,7 @@ ROWS = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12
     encoding=st.sampled_from(["utf-8", "windows-1252", "shift_jis", "ascii"]),
     delimiter=st.sampled_from(",;\t"),
 )
-@settings(max_examples=400)
+@examples(400)
 def test_rows_taken_and_rows_put_aside_are_the_rows_there(rows, encoding, delimiter):
     """Whatever stands in the cells, with stray quotes, other separators and other encodings than declared."""
     lines = [delimiter.join(cells) for cells in rows]
@@ -123,6 +124,7 @@ def test_rows_taken_and_rows_put_aside_are_the_rows_there(rows, encoding, delimi
     assert len(catalog.rejects) == bad
 
 
+@examples(50)
 @given(rows=st.lists(st.sampled_from([*SPELLED, *PLAIN, b"{", b"[]", b"\xff", b'{"item_id": ""}'])))
 def test_json_rows_taken_and_put_aside_are_the_rows_there(rows):
     with TemporaryDirectory() as folder:
@@ -252,7 +254,7 @@ changes = st.tuples(
 
 
 @given(rows=st.lists(st.tuples(st.sampled_from(SPELLED), st.lists(changes, max_size=3)), min_size=1, max_size=40))
-@settings(max_examples=150)
+@examples(150)
 def test_a_row_that_is_read_fast_is_the_row_of_the_strict_reader(rows):
     """What the fast reader takes, typos and all, the strict one takes too, and reads the same of it."""
     for line, typos in rows:
@@ -300,7 +302,7 @@ lines = st.lists(st.tuples(st.sampled_from(PLAIN), st.lists(changes, max_size=1)
 
 
 @given(rows=lines)
-@settings(max_examples=300)
+@examples(300)
 def test_lines_that_are_read_as_a_whole_are_the_rows_of_the_strict_reader(rows):
     """What is taken at once, typos and newlines and all, are lines that the strict reader takes and reads the same."""
     text = b"\n".join(reduce(lambda line, change: typo(line, *change) or b"{}", typos, line) for line, typos in rows)
@@ -334,7 +336,7 @@ CSV_LINES = st.lists(
 
 
 @given(pieces=st.lists(CSV_LINES, min_size=1, max_size=3), blank=st.booleans(), end=st.sampled_from(["", "\r"]))
-@settings(max_examples=300)
+@examples(300)
 def test_plain_csv_is_read_at_once_as_it_is_row_by_row(pieces, blank, end):
     """In whatever pieces the lines come; what cannot be plain is read row by row from there on, under its number."""
     texts = ["\n".join([*(",".join(cells) + end for cells in piece), *[""] * blank]) for piece in pieces]

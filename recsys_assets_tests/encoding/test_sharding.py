@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.encoding.codec import check_shard_of_rows, count_for, encode, encode_shards, join_shards, whole_size
@@ -16,6 +16,7 @@ from recsys_assets.settings.reading import parse_settings
 from recsys_assets.sharding import MAX_SHARDS, index_kind, is_index_kind, shard_of, sharded_kind
 from recsys_assets_tests.encoding.test_codec import TARGET, WINDOW, bodies, rows_of
 from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
+from recsys_assets_tests.thoroughness import examples
 
 KEYED = [pytest.param(kind.shape, id=kind.name) for kind in ROW_KINDS.values() if kind.shape.key]
 NAMED = {"kind": "implicit", "target": TARGET, "window": WINDOW}
@@ -42,7 +43,7 @@ def sharded(pieces, shape, count, max_bytes=10**9):
 
 
 @pytest.mark.parametrize("shape", KEYED)
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_each_shard_is_the_artifact_of_its_own_rows_and_all_join_to_the_whole(shape, data):
     body = data.draw(bodies(shape))

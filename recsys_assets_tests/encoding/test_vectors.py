@@ -18,6 +18,7 @@ from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.contracts import check_content
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.stored_artifact import parse_vectors
+from recsys_assets_tests.thoroughness import examples
 
 SHAPE = VectorShape({"item_id": "places"})
 ids = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5), unique=True, max_size=6)
@@ -39,6 +40,7 @@ def encoded(vectors, **limits):
     )
 
 
+@examples(50)
 @given(names=ids)
 def test_what_is_written_is_what_is_read(names):
     before = vectors_of(sorted(names))

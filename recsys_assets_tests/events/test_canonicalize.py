@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.events.canonicalize import CanonicalCounts, canonicalize
@@ -16,6 +16,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets_tests.events.rows import ROWS, events, in_order, part, row, rows_of
 from recsys_assets_tests.ingest.memory_input import MemoryInput
+from recsys_assets_tests.thoroughness import examples
 
 SHARED = Path(__file__).parents[3] / "shared"
 GOLDEN = sorted((SHARED / "golden").glob("*/case.json"))
@@ -23,7 +24,7 @@ ONLINE_RETAIL = SHARED / "data" / "online-retail" / "exposures"
 
 
 @given(st.lists(ROWS, max_size=60))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_canonical_events_are_the_distinct_rows_in_order(rows):
     found, counts = canonicalize([part(rows)])
     expected = in_order(rows)
@@ -32,7 +33,7 @@ def test_canonical_events_are_the_distinct_rows_in_order(rows):
 
 
 @given(st.lists(ROWS, max_size=40), st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_order_division_and_threads_change_no_byte(rows, chance, divisions, threads):  # F25, F30
     shuffled = rows + chance.sample(rows, len(rows) // 2)
     chance.shuffle(shuffled)

@@ -4,13 +4,14 @@ from datetime import date
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.events.contract import check_events
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Verdict
 from recsys_assets_tests.events.rows import ROWS, events, row
+from recsys_assets_tests.thoroughness import examples
 
 DAY = date(2026, 1, 1)
 GOOD = events([row(n, user=f"u{n}", item=f"i{n % 3}") for n in range(5)])
@@ -23,7 +24,7 @@ NOON = pl.col("ts").dt.offset_by("1d")
         min_size=1,
     )
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_every_canonicalized_day_keeps_the_contract(rows):
     (finding,) = check_events(events(rows), day=DAY)
     assert (finding.verdict, finding.count) == (Verdict.PASSED, 0)

@@ -9,6 +9,7 @@ from recsys_assets.events.erase_users import erase_from_events, erase_from_part
 from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.part_merge import part_of
 from recsys_assets_tests.kinds.event_rows import USERS, event_rows, events_of
+from recsys_assets_tests.thoroughness import examples
 
 hidden_users = st.sets(st.sampled_from(USERS))
 
@@ -17,6 +18,7 @@ def used(events):
     return {name: ids.to_list() for name, ids in events.ids.items()}
 
 
+@examples(50)
 @given(event_rows, hidden_users)
 def test_events_without_users_are_the_events_of_the_others(rows, hidden):
     left = erase_from_events(events_of(rows), hidden.__contains__)
@@ -26,6 +28,7 @@ def test_events_without_users_are_the_events_of_the_others(rows, hidden):
     assert_frame_equal(left.decoded(), expected.decoded())
 
 
+@examples(50)
 @given(event_rows, hidden_users)
 def test_a_part_without_users_makes_the_canonical_day_of_the_others(rows, hidden):
     def part(some):
@@ -37,6 +40,7 @@ def test_a_part_without_users_makes_the_canonical_day_of_the_others(rows, hidden
     assert used(left) == used(expected)
 
 
+@examples(50)
 @given(event_rows)
 def test_where_nobody_is_hidden_nothing_is_copied(rows):
     events = events_of(rows)

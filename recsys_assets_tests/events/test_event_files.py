@@ -6,13 +6,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.event_files import decode_events, encode_events
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA
 from recsys_assets_tests.events.rows import ROWS, events, row
+from recsys_assets_tests.thoroughness import examples
 
 
 def same(left, right):
@@ -20,7 +21,7 @@ def same(left, right):
 
 
 @given(st.lists(ROWS, max_size=30))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_events_come_back_with_the_same_codes(rows):
     written = events(rows)
     data = encode_events(written)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import ipc
 
@@ -17,6 +17,7 @@ from recsys_assets.events.event_files import decode_part, encode_part
 from recsys_assets.events.events import ID_COLUMNS
 from recsys_assets.ingest.part_merge import ABSENT, Part
 from recsys_assets_tests.events.rows import ROWS, in_order, part, row, rows_of
+from recsys_assets_tests.thoroughness import examples
 
 GOOD = encode_part(part([row(1), row(2)]))
 
@@ -31,7 +32,7 @@ def with_columns(change):
 
 
 @given(st.lists(ROWS, max_size=30))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_parts_come_back_with_the_same_rows(rows):
     written = part(rows)
     found = decode_part(encode_part(written))

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.event_files import encode_events
 from recsys_assets_tests.events.rows import MIDNIGHT, in_order, part, row, rows_of
+from recsys_assets_tests.thoroughness import examples
 
 MINUTE = 60_000_000_000
 GAP = 30
@@ -47,7 +48,7 @@ def instant(ts):
 
 
 @given(st.lists(ROWS, max_size=40), st.randoms(use_true_random=False), st.integers(1, 3))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_sessions_are_those_of_the_oracle_in_any_order_and_division(rows, chance, divisions):  # F25, F30
     shuffled = rows + chance.sample(rows, len(rows) // 2)
     chance.shuffle(shuffled)
@@ -58,7 +59,7 @@ def test_sessions_are_those_of_the_oracle_in_any_order_and_division(rows, chance
 
 
 @given(st.lists(ROWS.filter(lambda values: values[2] is not None), max_size=20))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_where_every_event_has_a_session_no_byte_differs(rows):
     plain, _ = canonicalize([part(rows)])
     assert encode_events(canonicalize([part(rows)], session_gap_minutes=GAP)[0]) == encode_events(plain)

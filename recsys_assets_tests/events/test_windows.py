@@ -2,13 +2,14 @@
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import Events
 from recsys_assets_tests.events.rows import ROWS, events, in_order, rows_of
+from recsys_assets_tests.thoroughness import examples
 
 DAY = 86_400_000_000_000
 
@@ -18,7 +19,7 @@ def later(rows, days):
 
 
 @given(st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_days_merge_to_what_all_rows_together_would_be(days):
     days = [later(rows, number) for number, rows in enumerate(days)]
     merged = merge_days([events(rows) for rows in days])

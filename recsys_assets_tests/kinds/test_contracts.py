@@ -13,6 +13,7 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.kinds.contracts import check_rows
 from recsys_assets_tests.kinds.event_rows import ITEMS, event_rows, events_of
 from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
+from recsys_assets_tests.thoroughness import examples
 
 
 def rows_of(kind, lists, *, key_ids=(), member_ids=()):
@@ -153,6 +154,7 @@ def test_counts_are_exact_and_samples_short_when_thousands_break_a_promise():
     assert len(finding.sample) == 10
 
 
+@examples(50)
 @given(rows=event_rows, data=st.data())
 def test_any_changed_count_of_a_pair_is_found(rows, data):
     """What the kernel wrote is consistent in itself: one count moved breaks order, support, or the other side."""
@@ -166,6 +168,7 @@ def test_any_changed_count_of_a_pair_is_found(rows, data):
         assert check_rows(replace(built, values=values), params)
 
 
+@examples(50)
 @given(rows=event_rows, item=st.sampled_from(ITEMS))
 def test_a_neighbour_taken_away_is_found(rows, item):
     kind = ROW_KINDS["cooc"]

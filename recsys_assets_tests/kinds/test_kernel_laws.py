@@ -13,6 +13,7 @@ from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds import oracles
 from recsys_assets_tests.kinds.event_rows import ITEMS, KINDS_OF_EVENT, event_rows, events_of, row
 from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
+from recsys_assets_tests.thoroughness import examples
 
 LIMITS = LimitSettings()
 OF_EVENTS = [pytest.param(kind, id=kind.name) for kind in ROW_KINDS.values() if not kind.from_catalog]
@@ -73,6 +74,7 @@ def number(shape, value):
 
 
 @pytest.mark.parametrize("kind", OF_EVENTS)
+@examples(50)
 @given(data=st.data(), rows=event_rows)
 def test_a_kernel_agrees_with_its_oracle(kind, data, rows):
     params = data.draw(params_of(kind, native=True))
@@ -81,6 +83,7 @@ def test_a_kernel_agrees_with_its_oracle(kind, data, rows):
 
 
 @pytest.mark.parametrize("kind", OF_EVENTS)
+@examples(50)
 @given(data=st.data(), rows=event_rows)
 def test_rows_keep_the_contract_and_the_declared_columns(kind, data, rows):
     params = data.draw(params_of(kind, native=True))
@@ -90,6 +93,7 @@ def test_rows_keep_the_contract_and_the_declared_columns(kind, data, rows):
 
 
 @pytest.mark.parametrize("kind", OF_EVENTS)
+@examples(50)
 @given(data=st.data(), rows=event_rows)
 def test_ids_that_no_event_names_change_nothing(kind, data, rows):
     params = data.draw(params_of(kind, native=True))
@@ -100,6 +104,7 @@ def test_ids_that_no_event_names_change_nothing(kind, data, rows):
 
 
 @pytest.mark.parametrize("kind", OF_EVENTS)
+@examples(50)
 @given(data=st.data(), rows=event_rows)
 def test_a_kernel_reads_no_other_column_than_it_says_and_leaves_its_input_alone(kind, data, rows):
     params = data.draw(params_of(kind, native=True))
@@ -112,6 +117,7 @@ def test_a_kernel_reads_no_other_column_than_it_says_and_leaves_its_input_alone(
 
 
 @pytest.mark.parametrize("kind", [k for k in OF_EVENTS if k.id not in {"session_seq", "item_seq", "sequential_rules"}])
+@examples(50)
 @given(data=st.data(), rows=event_rows, seed=st.integers(0, 2**32))
 def test_the_order_of_events_changes_nothing(kind, data, rows, seed):
     """Sequences are about order: for them the canonical one is part of the input."""
@@ -129,6 +135,7 @@ catalogs = st.lists(
 )
 
 
+@examples(50)
 @given(catalog=catalogs, max_items=st.integers(1, 6))
 def test_tags_agree_with_their_oracle_and_keep_the_contract(catalog, max_items):
     kind = ROW_KINDS["content_sim"]
@@ -172,6 +179,7 @@ SCORED = {
 
 
 @pytest.mark.parametrize("name", ["cooc", "implicit", "item_seq", "popularity", "sequential_rules"])
+@examples(50)
 @given(data=st.data(), rows=event_rows)
 def test_other_names_of_items_give_the_same_scores(name, data, rows):
     """Same instant means no order: nothing may hang on the order of ids, where no cut has to choose among equals."""

@@ -9,6 +9,7 @@ from recsys_assets.errors import LimitExceededError
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
+from recsys_assets_tests.thoroughness import examples
 
 LIMITS = LimitSettings()
 
@@ -48,12 +49,14 @@ def test_a_user_at_the_limit_of_events_stays(kind):
 
 
 @pytest.mark.parametrize("kind", ["popularity", "cooc", "implicit", "session_seq", "item_seq"])
+@examples(50)
 @given(rows=event_rows)
 def test_nobody_is_left_out_of_what_is_within_limits(kind, rows):
     left = build(kind, rows).left_out
     assert (left.groups, left.events, left.share) == (0, 0, 0.0)
 
 
+@examples(50)
 @given(rows=event_rows, size=st.integers(7, 40))
 def test_a_crawler_changes_no_neighbour(rows, size):
     crawl = [row(n, "robot", "crawl", f"c{n}") for n in range(size)]

@@ -17,6 +17,7 @@ from recsys_assets_tests.kinds import oracles
 from recsys_assets_tests.kinds.event_rows import events_of, row
 from recsys_assets_tests.kinds.test_kernel_laws import as_people_read, crowd, params_of
 from recsys_assets_tests.kinds.test_tallies import DAY, windows
+from recsys_assets_tests.thoroughness import examples
 
 LIMITS = LimitSettings()
 AGED = [KINDS["cooc"], KINDS["popularity"]]
@@ -40,6 +41,7 @@ def test_a_score_is_what_its_name_says(of, expected):
     assert score(of, 3, 4, 9) == expected
 
 
+@examples(50)
 @given(
     of=st.sampled_from(Score),
     one=st.integers(1, MOST_SESSIONS),
@@ -61,6 +63,7 @@ def test_a_score_is_the_same_from_both_sides_exact_and_never_nothing(of, one, ot
     assert found == max(1, exact * share // SCALE if shrinkage else exact)
 
 
+@examples(50)
 @given(root=st.integers(1, SCALE))
 def test_a_cosine_is_the_whole_part_of_its_root(root):
     assert score(Score.COSINE, root, SCALE, SCALE) == root
@@ -77,6 +80,7 @@ def test_a_crowd_with_scores_agrees_with_the_oracle_and_keeps_the_contract(of, c
 
 
 @pytest.mark.parametrize("kind", AGED, ids=lambda kind: kind.name)
+@examples(50)
 @given(days=windows, data=st.data())
 def test_a_window_weighs_each_day_by_its_age(kind, days, data):
     """Through tallies, as a window is built: sessions over midnight count by their latest day."""
@@ -89,6 +93,7 @@ def test_a_window_weighs_each_day_by_its_age(kind, days, data):
     assert built.rows.frame().rows() == as_people_read(kind, expected)
 
 
+@examples(50)
 @given(half_life=st.integers(1, 3660), oldest=st.integers(0, 400))
 def test_weights_of_age_fall_by_half_at_each_half_life(half_life, oldest):
     weights = weights_by_age(half_life, oldest=oldest).tolist()

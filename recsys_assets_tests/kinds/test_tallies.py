@@ -13,6 +13,7 @@ from recsys_assets.kinds.tallies import COUNT, decode_tally, encode_tally, merge
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
 from recsys_assets_tests.kinds.test_kernel_laws import OF_EVENTS, params_of
+from recsys_assets_tests.thoroughness import examples
 
 LIMITS = LimitSettings()
 U32 = {"item_id": pl.UInt32, COUNT: pl.UInt32}
@@ -24,6 +25,7 @@ windows = st.lists(event_rows, min_size=1, max_size=4).map(
 
 
 @pytest.mark.parametrize("kind", OF_EVENTS)
+@examples(50)
 @given(days=windows, data=st.data())
 def test_tallies_of_days_make_the_same_artifact_as_their_events(kind, days, data):
     """The same sessions and users are in several days: they are judged, and a user's first event found, as one."""
@@ -68,6 +70,7 @@ def test_numbers_of_every_width_come_back_as_they_were(largest):
         assert merged.decoded().head(2).equals(tally.decoded())
 
 
+@examples(50)
 @given(rows=event_rows)
 def test_the_bytes_of_a_tally_are_a_function_of_the_day(rows):
     first, again = (encode_tally(tally_day(events_of(rows), ("user_id", "item_id"))) for _ in range(2))

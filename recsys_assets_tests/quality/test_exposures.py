@@ -19,6 +19,7 @@ from recsys_assets.quality.exposures import (
 )
 from recsys_assets.quality.outcome_report import ALL, OutcomeVerdict
 from recsys_assets.serving.trial import part_of
+from recsys_assets_tests.thoroughness import THOROUGH
 
 LIVE, CANDIDATE = "1" * 64, "2" * 64
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -27,7 +28,7 @@ STEPS = [
     RolloutStep(CANDIDATE, LIVE, 5, START, START + timedelta(hours=6)),
     RolloutStep(CANDIDATE, LIVE, 25, START + timedelta(hours=6), None),
 ]
-SIMULATIONS = 120
+SIMULATIONS = 120 if THOROUGH else 60
 
 
 def event(minute, key, request, item, kind=None, visitor="new"):

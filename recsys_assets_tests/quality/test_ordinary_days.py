@@ -1,6 +1,5 @@
 """Days of one law are not judged worse than the day before, and days of another law are: false refusals are counted."""
 
-import os
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -15,9 +14,10 @@ from recsys_assets.serving.loading import load_trial
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.ring_world import RingDay, ring_events
+from recsys_assets_tests.thoroughness import THOROUGH
 
 TARGET, FIRST = Target("shop", "home"), date(2026, 1, 1)
-MANY = 200 if os.environ.get("THOROUGH") else 60  # `make check` is thorough
+MANY = 200 if THOROUGH else 20
 SHARE, DELTA, MOST = 0.2, 0.2, 300
 RECOMMENDING = ("popularity", "cooc", "implicit", "session_seq")
 

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from recsys_assets.encoding.codec import encode
@@ -20,6 +20,7 @@ from recsys_assets.serving.loading import load_trial
 from recsys_assets.serving.recommending import NEAREST, Recommender
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.storage.memory import MemoryStore
+from recsys_assets_tests.thoroughness import examples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TARGET = Target("shop", "home")
@@ -94,7 +95,7 @@ def gain_by_hand(near, history, counts, task, target, k):
     return np.mean(gains)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     lists,
     st.dictionaries(st.sampled_from(ITEMS), st.integers(1, 3), max_size=3),
@@ -183,7 +184,7 @@ def numbers_of(scores):
     return rounded(*numbers)
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(visits, visits, visits, st.permutations(ITEMS))
 def test_other_names_for_the_items_leave_every_score_as_it_is(live, day, following, names):
     assume(cut_day(canonical(day), held_out=0.3) is not None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.events.events import Events
 from recsys_assets.quality.tasks import MAX_ITEMS, before, cut_day, next_item_tasks
+from recsys_assets_tests.thoroughness import examples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 rows = st.lists(
@@ -40,6 +41,7 @@ def sessions_of(found):
     return sessions
 
 
+@examples(50)
 @given(rows, st.integers(1, 5), st.integers(0, 3))
 def test_each_task_is_a_beginning_of_a_session_and_what_came_next(found, limit, seed):
     asked = next_item_tasks(events_of(found), limit=limit, seed=seed)
@@ -77,6 +79,7 @@ def test_a_robot_with_hundreds_of_items_asks_nothing():
     assert len(next_item_tasks(events_of(found[1:]), limit=9, seed=1).tasks) == 1
 
 
+@examples(50)
 @given(rows, st.integers(0, 3))
 def test_the_same_seed_asks_the_same(found, seed):
     assert next_item_tasks(events_of(found), limit=3, seed=seed) == next_item_tasks(
@@ -108,6 +111,7 @@ def test_a_cut_never_leaves_a_day_without_a_beginning():
     assert cut_day(at_instants([3, 3, 3, 3], found), held_out=0.2) is None
 
 
+@examples(50)
 @given(rows, st.integers(0, 30))
 def test_what_is_before_an_instant_is_as_if_the_rest_had_never_been(found, seconds):
     early = before(events_of(found), START + timedelta(seconds=seconds))
