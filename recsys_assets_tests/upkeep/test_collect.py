@@ -33,7 +33,7 @@ from recsys_assets.storage.proof import KEY as PROOF
 from recsys_assets.upkeep.collect import collect, explain, restore
 from recsys_assets.upkeep.roots import HORIZON, Retention, read_roots
 from recsys_assets.upkeep.verify import verify
-from recsys_assets_tests.release.staging import TARGET, Shop, no_pause
+from recsys_assets_tests.release.staging import TARGET, Clock, Shop, no_pause
 
 ANN = Actor("ann", "tidy up")
 KEEP_TWO = Retention(keep=2)
@@ -44,6 +44,13 @@ def shop():
     shop = Shop(MemoryStore())
     shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
     return shop
+
+
+def copied(shop):
+    """Return a shop with the same objects and the same time, which goes on without the other."""
+    copy = Shop(MemoryStore(objects=dict(shop.store.objects)), clock=Clock(shop.clock.at))
+    copy.store.clock = lambda clock=copy.clock: clock.at.timestamp()
+    return copy
 
 
 def gather(shop, *, apply=True, retention=KEEP_TWO, by=ANN):
@@ -406,11 +413,9 @@ def old_content_again(shop):
 
 
 def test_a_publish_that_reuses_an_old_artifact_meets_a_collection_anywhere(shop):  # F36 F37
-    steps = 0
+    steps, old, prepared = 0, old_content_again(shop), shop
     while True:
-        shop = Shop(MemoryStore())
-        shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
-        old = old_content_again(shop)
+        shop = copied(prepared)
         seen = interleave(shop, steps + 1, lambda shop=shop: gather(shop))
         outcome = shop.publish(0, allow_older=True)
         shop.store.on_call = None
@@ -425,11 +430,9 @@ def test_a_publish_that_reuses_an_old_artifact_meets_a_collection_anywhere(shop)
 
 
 def test_a_collection_meets_a_publish_that_reuses_an_old_artifact_anywhere(shop):  # F36 F37
-    steps = 0
+    steps, old, prepared = 0, old_content_again(shop), shop
     while True:
-        shop = Shop(MemoryStore())
-        shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
-        old = old_content_again(shop)
+        shop = copied(prepared)
         problems = []
 
         def ship(shop=shop, problems=problems):
@@ -556,14 +559,13 @@ def test_a_dead_publish_stops_protecting_after_the_grace(shop):
 
 
 @pytest.mark.parametrize("verb", ["get", "create", "swap", "delete", "list", "stat"])
-def test_a_collection_that_breaks_anywhere_is_finished_by_the_next(verb):  # F2 F11 F15
-    broke = 0
+def test_a_collection_that_breaks_anywhere_is_finished_by_the_next(shop, verb):  # F2 F11 F15
+    broke, prepared = 0, shop
+    for n in range(4):
+        prepared.ship(n)
+    days_later(prepared)
     for nth in range(1, 60):
-        shop = Shop(MemoryStore())
-        shop.store.clock = lambda clock=shop.clock: clock.at.timestamp()
-        for n in range(4):
-            shop.ship(n)
-        days_later(shop)
+        shop = copied(prepared)
         shop.store.inject(Fault(verb, FaultMode.FAIL, nth=nth, times=10**6))
         error = attempt(shop)
         shop.store.heal()
