@@ -1,7 +1,9 @@
 """Objects in a container of Azure Blob Storage, through its SDK: conditions are `If-Match` and `If-None-Match`."""
 
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from xml.etree import ElementTree as ET
 
 from azure.core import MatchConditions
 from azure.storage.blob import ContainerClient
@@ -54,8 +56,15 @@ class AzureStore(BucketStore):
         self._container.delete_blob(name, **options)
 
     def _entries(self, prefix: str) -> Iterator[Listed]:
-        for item in self._container.list_blobs(name_starts_with=prefix):
-            yield Listed(item.name, item.size, item.last_modified.timestamp())
+        # The SDK takes 0.3 ms to build its model of each object, and 0.01 ms to return its name: the rest is read here.
+        answers: list[Any] = []
+        found = self._container.list_blob_names(name_starts_with=prefix, raw_response_hook=answers.append)
+        for names in found.by_page():
+            page = ET.fromstring(answers[-1].http_response.body())  # noqa: S314 - as the SDK itself does
+            answers.clear()
+            for name, entry in zip(names, page.iterfind("Blobs/Blob/Properties"), strict=True):
+                written = parsedate_to_datetime(entry.findtext("Last-Modified", ""))
+                yield Listed(name, int(entry.findtext("Content-Length", "")), written.timestamp())
 
 
 def _matching(condition: Condition) -> dict[str, Any]:
