@@ -150,7 +150,7 @@ def hashes_of(data: bytes | mmap) -> Hashes:
 
 
 def proven_version(data: bytes | mmap, hashes: Hashes, *, name: str) -> str:
-    """Return the version in the bytes if it matches their hash; `CorruptObjectError` if not, or if missing."""
+    """Return the version in the bytes if it matches their hash. Raises `CorruptObjectError` if not, or if missing."""
     tail, version = find_tail(data), hashes.version
     if tail is None or version is None:
         raise CorruptObjectError(f"{name} does not end like an artifact: rebuild it")

@@ -31,7 +31,7 @@ class NoInputError(InputError):
 
 
 class LimitExceededError(InputError):
-    """The day exceeds a limit that protects memory; the message names the value and the setting."""
+    """The day exceeds a limit that protects memory. The message names the value and the setting."""
 
 
 class CorruptObjectError(InputError):
@@ -39,11 +39,11 @@ class CorruptObjectError(InputError):
 
 
 class UntrustedError(CorruptObjectError):
-    """A pointer has no valid signature by a key that this reader trusts, or it expired; the message says which."""
+    """A pointer has no valid signature by a key that this reader trusts, or it expired. The message says which."""
 
 
 class InvalidNodeError(InputError):
-    """A node's data, content or position is invalid in its hierarchy; the message names it and what is valid."""
+    """A node's data, content or position is invalid in its hierarchy. The message names it and what is valid."""
 
 
 # --- read again and retry --------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class EngineUnavailableError(RecsysAssetsError):
 
 
 class RefusedError(RecsysAssetsError):
-    """A safety rule refused (gate, fence, hold, missing blob) and the message names it; the live release is unchanged.
+    """A safety rule refused (gate, fence, hold, missing blob) and the message names it. The live release is unchanged.
 
     `refused` lists the gates that refused, each after its subject, such as ("canonical 2026-01-02", "bad_share").
     """
@@ -84,7 +84,7 @@ class RefusedError(RecsysAssetsError):
 
 
 class NotFoundError(RecsysAssetsError):
-    """The named object is not in the store; the message lists the existing ones."""
+    """The named object is not in the store. The message lists the existing ones."""
 
 
 class NodeInUseError(RefusedError):
@@ -92,14 +92,14 @@ class NodeInUseError(RefusedError):
 
 
 class NoSuchNodeError(NotFoundError):
-    """The tree has no node of this id; the message says whether it was deleted."""
+    """The tree has no node of this id. The message says whether it was deleted."""
 
 
 # --- fix the configuration -------------------------------------------------------------------------------------------
 
 
 class ConfigurationError(RecsysAssetsError):
-    """A setting, a name or a credential is invalid; the message names the key, the allowed and the found values."""
+    """A setting, a name or a credential is invalid. The message names the key, the allowed and the found values."""
 
 
 class UnsafeNameError(ConfigurationError):
@@ -118,19 +118,19 @@ class EngineRefusedError(ConfigurationError):
 
 
 class BadRequestError(RecsysAssetsError):
-    """A request to the API is invalid; the message names the parameter, the allowed and the found values."""
+    """A request to the API is invalid. The message names the parameter, the allowed and the found values."""
 
 
 class AccessDeniedError(RecsysAssetsError):
-    """A request to the API lacks permission; the message names the missing scope."""
+    """A request to the API lacks permission. The message names the missing scope."""
 
 
 class OperationRefusedError(RefusedError):
-    """An operation of the API is refused; the message says why and is safe to return."""
+    """An operation of the API is refused. The message says why and is safe to return."""
 
 
 class UnknownAddressError(NotFoundError):
-    """The requested resource of the API does not exist; the message is safe to return, unlike those of others."""
+    """The requested resource of the API does not exist. The message is safe to return, unlike those of others."""
 
 
 # --- what servers answer, however they word it ------------------------------------------------------------------------
@@ -142,7 +142,7 @@ class Answer(Enum):
     MISSING = auto()
     UNCHANGED = auto()
     LOST = auto()  # the condition of a write did not hold
-    BUSY = auto()  # another conditional write was under way; this one was not applied
+    BUSY = auto()  # Another conditional write was under way. This one was not applied.
     DENIED = auto()
     WRONG = auto()  # no such bucket, or an invalid region or URL
     COLD = auto()  # in a storage class that needs a restore before reading

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-CANONICAL = "canonical"  # subject of reports on a day's events; other subjects are kinds
+CANONICAL = "canonical"  # Subject of reports on a day's events. Other subjects are kinds.
 OVERRIDDEN = "overridden"  # key in a finding's params: reason of the override of its refusal
 NOT_COMPARED = "not_compared"  # key in a finding's params: why nothing was compared, which no override resolves
 LEFT_OUT = "left_out"  # key in a finding's params: why its subject is excluded from the release
@@ -42,7 +42,7 @@ class Finding:
 
     @property
     def is_judgement(self) -> bool:
-        """Whether something was compared; otherwise the cause must be fixed, and an override is not possible."""
+        """Whether something was compared. Otherwise the cause must be fixed, and an override is not possible."""
         return NOT_COMPARED not in self.params
 
 
@@ -58,7 +58,7 @@ class GateReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every finding lets the release ship; a report without findings does not pass."""
+        """Whether every finding lets the release ship. A report without findings does not pass."""
         return bool(self.findings) and all(f.ok for f in self.findings)
 
     @property
@@ -73,7 +73,7 @@ class GateReport:
 
     @property
     def left_out_because(self) -> str | None:
-        """Why the subject is excluded from the release that it was built for; None if it is included."""
+        """Why the subject is excluded from the release that it was built for, or None if it is included."""
         found = (finding.params[LEFT_OUT] for finding in self.findings if LEFT_OUT in finding.params)
         return next((str(why) for why in found), None)
 

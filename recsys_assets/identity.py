@@ -21,7 +21,7 @@ REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
 def check_segment(name: str, *, what: str) -> str:
     """Return `name` if it can be one path segment, one object-key segment and one URI segment; raise otherwise.
 
-    Raises `UnsafeNameError` with the reason; the remedy is another name.
+    Raises `UnsafeNameError` with the reason. The remedy is another name.
     """
     fault = _fault_of(name)
     if fault is not None:
@@ -89,7 +89,7 @@ class Window:
 
     @classmethod
     def ending(cls, day: date, *, days: int) -> "Window":
-        """Return the window of `days` days that ends with `day`; `ConfigurationError` for less than one day."""
+        """Return the window of `days` days that ends with `day`. Raises `ConfigurationError` for less than one day."""
         if days < 1:
             raise ConfigurationError(f"window_days is {days}, expected at least 1")
         return cls(day - timedelta(days=days - 1), day)
@@ -148,7 +148,7 @@ def is_slug(name: str) -> bool:
 
 
 def rfc3339(instant: datetime) -> str:
-    """Return a timestamp in UTC as RFC 3339 with `Z`; `ConfigurationError` if it has no time zone."""
+    """Return a timestamp in UTC as RFC 3339 with `Z`. Raises `ConfigurationError` if it has no time zone."""
     if instant.tzinfo is None:
         raise ConfigurationError(f"timestamp {instant!r} has no time zone: expected one in UTC")
     text = instant.astimezone(UTC).isoformat()
@@ -156,7 +156,7 @@ def rfc3339(instant: datetime) -> str:
 
 
 def parse_rfc3339(text: str) -> datetime:
-    """Return the timestamp of an RFC 3339 text with a time zone, in UTC; `ConfigurationError` for other text."""
+    """Return the timestamp of an RFC 3339 text with a time zone, in UTC. Raises `ConfigurationError` for other text."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:

@@ -22,7 +22,7 @@ def wait(seconds: float) -> None:
 def attempts(
     tries: int | None, *, first_seconds: float = 0.02, longest_seconds: float = 0.5, pause: Pause = wait
 ) -> Iterator[int]:
-    """Yield the number of each attempt, from 0, without end if `tries` is None; the caller leaves the loop on success.
+    """Yield the number of each attempt, from 0, without end if `tries` is None. The caller leaves the loop on success.
 
     Pauses before every attempt except the first: `first_seconds`, doubled each time up to `longest_seconds`, and
     multiplied by a random factor from 0.5 to 1, so that colliding writers separate.

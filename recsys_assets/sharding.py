@@ -25,7 +25,7 @@ def shard_of(key: str, count: int) -> int:
 
 
 def index_kind(kind: str) -> str:
-    """Return the kind of the index of a kind's shards; it has a dot, which other kinds cannot have."""
+    """Return the kind of the index of a kind's shards. It has a dot, which other kinds cannot have."""
     return f"{kind}{_SUFFIX}"
 
 

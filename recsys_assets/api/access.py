@@ -87,7 +87,7 @@ def check_same_origin(request: Request) -> None:
 
 
 def require(request: Request, scope: Scope) -> TokenSettings | None:
-    """Return the token of a request that has a scope; None if it only reads and no tokens are configured.
+    """Return the token of a request that has a scope, or None if it only reads and no tokens are configured.
 
     Raises `AccessDeniedError` for a token without the scope. Without configured tokens it raises for every scope except
     `read`, because a client that reaches the port must not be able to write.
@@ -121,7 +121,7 @@ def find_token(
 
 
 def make_token() -> tuple[str, str]:
-    """Return a new token and its SHA-256; the configuration contains only the hash."""
+    """Return a new token and its SHA-256. The configuration contains only the hash."""
     token = f"recsys_{secrets.token_urlsafe(32)}"
     return token, hashlib.sha256(token.encode()).hexdigest()
 

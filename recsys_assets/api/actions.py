@@ -32,7 +32,7 @@ class ActionRequest:
     by: str | None = None
 
     def read(self, form: type[Form]) -> Form:
-        """Return the JSON body as a validated value; `BadRequestError` for a missing or invalid body."""
+        """Return the JSON body as a validated value. Raises `BadRequestError` for a missing or invalid body."""
         if not self.body:
             raise BadRequestError("the request has no body: send a JSON document")
         try:
@@ -79,7 +79,7 @@ class Action(Endpoint):
     path: str
     scope: Scope
     query: type[NoQuery]
-    body: Any  # type of the JSON body, for the OpenAPI description; None without a body
+    body: Any  # type of the JSON body, for the OpenAPI description, None without a body
     answer: Any
     handle: Callable[[ApiContext, ActionRequest], Any]
     status: int = 200
@@ -89,7 +89,7 @@ class Action(Endpoint):
 
 
 def allow(request: Request, action: Action) -> str | None:
-    """Return the name of the request's token; `AccessDeniedError` if it lacks the action's scope."""
+    """Return the name of the request's token. Raises `AccessDeniedError` if it lacks the action's scope."""
     token = require(request, action.scope)
     return token.name if token else None
 

@@ -228,7 +228,7 @@ def _given(request: Request) -> tuple[dict[str, str], list[tuple[str, str]]]:
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
-    """Answer with the public part of an error; the log has the rest."""
+    """Answer with the public part of an error. The log has the rest."""
     problem = problem_of(error) if isinstance(error, RecsysAssetsError) else of_status(500)
     if problem.status >= 500 or problem.status == 410:  # noqa: PLR2004 - errors for the operator
         _log.warning("%s %s: %s: %s", request.method, request.url.path, type(error).__name__, error)

@@ -111,7 +111,7 @@ def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
 
 
 def list_users(context: ApiContext, query: ArtifactPageQuery) -> Page[Holder]:
-    """Return the releases that contain an artifact, last recorded first; an empty page may have a successor."""
+    """Return the releases that contain an artifact, last recorded first. An empty page may have a successor."""
     found = locate(context, query)
     return _page(
         context,
@@ -230,7 +230,7 @@ def _is_part(found: Located, member: Member) -> bool:
 def _page(
     context: ApiContext, target: Target, *, cursor: str | None, limit: int, uses: Callable[[Release], list[str]]
 ) -> Page[Holder]:
-    """Return releases for which `uses` names kinds; the cursor continues after the last release read."""
+    """Return releases for which `uses` names kinds. The cursor continues after the last release read."""
     holders: list[Holder] = []
     looked, last = 0, None
     for item in recorded_releases(context.store, target, cursor=cursor):

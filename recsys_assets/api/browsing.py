@@ -36,7 +36,7 @@ class Rankings:
         self._lock = threading.Lock()
 
     def of(self, version: str, rows: Lookup[Any]) -> Ranking:
-        """Return the ranking of an artifact's rows; `BadRequestError` if there are more than `MAX_RANKED`."""
+        """Return the ranking of an artifact's rows. Raises `BadRequestError` if there are more than `MAX_RANKED`."""
         if len(rows) > MAX_RANKED:
             raise BadRequestError(
                 f"this artifact has {len(rows)} rows, at most {MAX_RANKED} can be ranked or searched by prefix: omit "

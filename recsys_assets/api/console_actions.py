@@ -38,7 +38,7 @@ class Verb:
     name: str
     message: str
     call: Callable[[ApiContext, ActionRequest], Done]
-    of_release: str = ""  # field of the order that names a release; empty for actions on the target
+    of_release: str = ""  # field of the order that names a release, empty for actions on the target
 
 
 VERBS: Final[dict[str, Verb]] = {

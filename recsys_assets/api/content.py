@@ -79,7 +79,7 @@ def _may_be_cut(tag: str | None, version: str) -> bool:
 
 
 def _part(wanted: str, size: int) -> range | None:
-    """Return the byte positions of a single range, empty beyond the end; None for the complete content."""
+    """Return the byte positions of a single range, empty beyond the end, or None for the complete content."""
     found = _RANGE.fullmatch(wanted.strip())
     if found is None or not any(found.groups()):
         return None

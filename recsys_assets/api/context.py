@@ -63,7 +63,7 @@ def _held_bytes(kept: ServedArtifact) -> int:
 class Displays:
     """Titles and pictures of items from the catalog, read again when its file changes, or after ten minutes.
 
-    Without a readable catalog items have no title; the gates of the catalog report the fault.
+    Without a readable catalog items have no title. The gates of the catalog report the fault.
     """
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def pass_through(self) -> Generator[None]:
-        """Hold one of the slots for a block; `StoreUnavailableError` if none is free in time."""
+        """Hold one of the slots for a block. Raises `StoreUnavailableError` if none is free in time."""
         if not self.free.acquire(timeout=self.patience_seconds):
             raise StoreUnavailableError("too many requests read whole artifacts: retry")
         try:

@@ -11,7 +11,7 @@ from recsys_assets.release.layout import pointer_key
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`live`: the process answers. `ready`: the store answered just now; otherwise `message` says why not."""
+    """`live`: the process answers. `ready`: the store answered just now. Otherwise `message` says why not."""
 
     live: bool
     ready: bool

@@ -40,7 +40,7 @@ from recsys_assets.settings.target import TargetSettings
 
 ROOT: Final = "/api/v1/targets/{tenant}/{surface}"
 MAX_FILE_BYTES: Final = 100_000_000
-_WEBHOOK_SECONDS: Final = 2.0  # timeout per receiver; the sensor or `deliver` retries later
+_WEBHOOK_SECONDS: Final = 2.0  # Timeout per receiver. The sensor or `deliver` retries later.
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, description="reason, recorded in the journal")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,99}$(?!\n)", max_length=100)]
@@ -141,7 +141,7 @@ class FileDone:
 
 
 def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
-    """Test a file against every gate of its import, without registering it; the journal records the result."""
+    """Test a file against every gate of its import, without registering it. The journal records the result."""
     query: FileQuery = request.query
     row = _row(context, request)
     with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
@@ -151,7 +151,7 @@ def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
 
 
 def import_file(context: ApiContext, request: ActionRequest) -> FileDone:
-    """Test a file and register it for a day; the live release does not change."""
+    """Test a file and register it for a day. The live release does not change."""
     query: ImportQuery = request.query
     with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
         register, by = _load("import_by_hand", "import_file"), _by(request, query.reason)
@@ -254,7 +254,7 @@ def _operating(context: ApiContext, request: ActionRequest) -> Generator[None]:
 
 
 def _row(context: ApiContext, request: ActionRequest) -> TargetSettings:
-    """Return the settings of the requested target; `UnknownAddressError` if it is not configured."""
+    """Return the settings of the requested target. Raises `UnknownAddressError` if it is not configured."""
     target = context.find(request.query.tenant, request.query.surface)
     return context.settings.find(target.tenant, target.surface)
 

@@ -46,7 +46,7 @@ class Picture:
 
 
 def show_rollout(context: ApiContext, target: Target) -> Decision | str | None:
-    """Return the guard's decision on the current rollout, or an error message; None without a rollout."""
+    """Return the guard's decision on the current rollout, or an error message, or None without a rollout."""
     row = context.settings.find(target.tenant, target.surface)
     try:
         limits = RolloutLimits.of(context.settings.rollout_for(row))

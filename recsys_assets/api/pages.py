@@ -45,7 +45,7 @@ from recsys_assets.upkeep.diff import LIVE
 
 _RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"
-HTMX: Final = "htmx-2.0.10.min.js"  # as published, 0BSD; the name contains the version
+HTMX: Final = "htmx-2.0.10.min.js"  # As published, 0BSD. The name contains the version.
 _RECENT: Final = 12  # journal entries in a target's table
 _IN_PICTURE: Final = 60  # journal entries in a target's timeline
 _CHOICES: Final = 30  # releases offered for a rollback
@@ -82,7 +82,7 @@ def answer_page(context: ApiContext, page: PageOf, query: queries.NoQuery, *, ac
 
 
 def _run_url(context: ApiContext, run_id: str | None) -> str | None:
-    """Return the URL of a run in Dagster's UI; None without api.dagster_url or for an id of another origin."""
+    """Return the URL of a run in Dagster's UI, or None without api.dagster_url or for an id of another origin."""
     base = context.settings.api.dagster_url
     return f"{base.rstrip('/')}/runs/{run_id}" if base and run_id and _RUN.fullmatch(run_id) else None
 
@@ -168,7 +168,7 @@ def _target_page(context: ApiContext, query: queries.TargetPageQuery) -> dict[st
 
 
 def _live_page_part(context: ApiContext, target: Target, live: str | None, *, wanted: date | None) -> dict[str, Any]:
-    """Return the live release, its days, and its gates over time; empty if its record cannot be read."""
+    """Return the live release, its days, and its gates over time, empty if its record cannot be read."""
     named = queries.ReleaseQuery(tenant=target.tenant, surface=target.surface, release=LIVE)
     try:
         release = releases.show_release(context, named) if live else None

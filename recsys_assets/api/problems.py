@@ -78,7 +78,7 @@ class ProblemDetails:
 
 
 def problem_of(error: RecsysAssetsError) -> ProblemDetails:
-    """Return the public part of an error; the log has the rest."""
+    """Return the public part of an error. The log has the rest."""
     for kind, status, message in _PROBLEMS:
         if isinstance(error, kind):
             return of_status(status, message or str(error))
@@ -107,7 +107,7 @@ def redact(text: str) -> str:
 
 
 def redact_entry(entry: JournalEntry) -> JournalEntry:
-    """Return a journal entry with redacted texts; numbers, ids, times and names are kept."""
+    """Return a journal entry with redacted texts. Numbers, ids, times and names are kept."""
     return msgspec.structs.replace(entry, reason=redact(entry.reason), details=_values(entry.details))
 
 

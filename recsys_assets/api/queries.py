@@ -131,7 +131,7 @@ class OneDayQuery(TargetQuery, frozen=True, kw_only=True):
 
 
 class ArtifactQuery(NoQuery, frozen=True, kw_only=True):
-    """One artifact by its version; target and kind are optional and make the search faster."""
+    """One artifact by its version. Target and kind are optional and make the search faster."""
 
     version: Version
     tenant: Name | None = None

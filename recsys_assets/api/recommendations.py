@@ -36,7 +36,7 @@ class ComparedEntry:
 
 @dataclass(frozen=True, slots=True)
 class ComparedKind:
-    """Lists of one kind from two releases; a side is None if the release has no row of the id."""
+    """Lists of one kind from two releases. A side is None if the release has no row of the id."""
 
     kind: str
     summary: str

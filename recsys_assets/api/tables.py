@@ -70,7 +70,10 @@ def ending_of(content_type: str) -> str:
 
 
 def read_rows(data: bytes, content_type: str, *, name: str) -> Any:
-    """Return content as rows, an Arrow table or the records of a JSON list; `BadRequestError` for other content."""
+    """Return content as rows, an Arrow table or the records of a JSON list.
+
+    Raises `BadRequestError` for other content.
+    """
     if is_table(content_type):
         return open_table(data, content_type, name=name)
     if _bare(content_type) == JSON:
@@ -80,7 +83,10 @@ def read_rows(data: bytes, content_type: str, *, name: str) -> Any:
 
 
 def open_table(data: bytes, content_type: str, *, name: str) -> Any:
-    """Return stored bytes as an Arrow table, with bounded unpacking; `InvalidNodeError` if they are not a table."""
+    """Return stored bytes as an Arrow table, with bounded unpacking.
+
+    Raises `InvalidNodeError` if they are not a table.
+    """
     import pyarrow as pa  # noqa: PLC0415 - needed only for rows
     from pyarrow import csv as arrow_csv  # noqa: PLC0415
     from pyarrow import ipc  # noqa: PLC0415

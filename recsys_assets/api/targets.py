@@ -35,7 +35,7 @@ from recsys_assets.upkeep.heartbeats import (
 from recsys_assets.upkeep.staleness import Freshness
 from recsys_assets.upkeep.status import TargetStatus, status
 
-MAX_HEARTBEAT_BYTES: Final = 31_000  # limit of the request; the stored document adds a time and a nonce
+MAX_HEARTBEAT_BYTES: Final = 31_000  # Limit of the request. The stored document adds a time and a nonce.
 
 
 @dataclass(frozen=True, slots=True)

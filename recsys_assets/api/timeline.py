@@ -53,7 +53,7 @@ class Timeline:
 def draw_timeline(
     store: ObjectStore, points: ReleasePoints, target: Target, entries: Sequence[JournalEntry], hold: Hold | None
 ) -> Timeline | None:
-    """Return the timeline of journal entries, oldest first; None if no entry is shown."""
+    """Return the timeline of journal entries, oldest first, or None if no entry is shown."""
     steps = list(_steps(store, points, target, entries))
     if not steps:
         return None
@@ -61,7 +61,7 @@ def draw_timeline(
     days = known_days[:1] + known_days[-1:]
 
     def height(day: date | None) -> float:
-        """Return y of a day between the first and the last one; an unknown day is at the bottom."""
+        """Return y of a day between the first and the last one. An unknown day is at the bottom."""
         share = (day - days[0]).days / max((days[1] - days[0]).days, 1) if day else 0.0
         return _TOP + _TALL * (1 - share)
 
@@ -90,7 +90,7 @@ class _Step:
 
 
 def _kind_of(entry: JournalEntry) -> str | None:
-    """Return the kind of event of an entry; None if it is not shown."""
+    """Return the kind of event of an entry, or None if it is not shown."""
     if entry.outcome == REFUSED:
         return "refusal"
     if entry.action in {"hold", "release_hold"}:

@@ -52,7 +52,7 @@ _ONE: Final = f"{ROOT}/{{id}}"
 
 
 def create_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Create a node, as a root or below a parent; its level is computed."""
+    """Create a node, as a root or below a parent. Its level is computed."""
     body = request.read(NewNode)
     return _create(context, request, body, node=body.id)
 
@@ -210,7 +210,7 @@ def _tree_of_parent(context: ApiContext, body: NewNode) -> ArtifactTree:
 
 
 def _expected(request: ActionRequest, newest: NodeRevision) -> str | None:
-    """Return the etag that `If-Match` requires; None without the header or for `*`."""
+    """Return the etag that `If-Match` requires, or None without the header or for `*`."""
     wanted = request.headers.get("if-match", "*").strip()
     if wanted == "*":
         return None

@@ -53,7 +53,7 @@ class ReleasePoint:
 
 
 class ReleasePoints:
-    """LRU cache of points by release id; a record never changes, so each is read once."""
+    """LRU cache of points by release id. A record never changes, so each is read once."""
 
     def __init__(self) -> None:
         self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
@@ -104,7 +104,7 @@ class TrendLine:
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """The three lines of a target in the overview; None without values."""
+    """The three lines of a target in the overview, or None without values."""
 
     rows: TrendLine | None
     sessions: TrendLine | None
@@ -136,7 +136,7 @@ def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
 
 
 def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = True) -> TrendLine | None:
-    """Return samples as a line 90 wide and 24 high, oldest first; None without samples."""
+    """Return samples as a line 90 wide and 24 high, oldest first, or None without samples."""
     if not samples:
         return None
     last = {sample.day: sample for sample in samples}  # the later one, if a day was built twice
@@ -274,7 +274,7 @@ def _quality(record: Release, day: GateReport | None) -> tuple[float | None, str
 
 
 def _rows(record: Release) -> int | None:
-    """Return the total rows of all kinds; a kind stored both whole and in shards counts once."""
+    """Return the total rows of all kinds. A kind stored both whole and in shards counts once."""
     rows = {
         sharded_kind(member.ref.kind): count
         for member in record.members

@@ -83,7 +83,7 @@ def read_catalog(
     `namespace|surface`, `price` and `created_at`. Other names are ignored.
 
     Raises `InputError` naming the file if it cannot be read to its end, is in neither format, or is CSV without the
-    columns for item and tags; `LimitExceededError` if it unpacks to more than `MAX_CATALOG_BYTES`.
+    columns for item and tags. Raises `LimitExceededError` if it unpacks to more than `MAX_CATALOG_BYTES`.
     """
     name = str(path)
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]

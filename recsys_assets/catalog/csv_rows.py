@@ -58,7 +58,7 @@ def read_csv_pieces(
 
 
 def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
-    """Return the field of each column (None: ignored); an empty list if a quote or NUL requires the CSV reader."""
+    """Return the field of each column (None: ignored). An empty list if a quote or NUL requires the CSV reader."""
     if any(byte in header for byte in (b'"', b"\0")):
         return []
     text = header.removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="surrogateescape")
@@ -66,7 +66,7 @@ def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
 
 
 def _read_plain_cells(lines: bytes, fields: Sequence[str | None], delimiter: str) -> pl.DataFrame | None:
-    """Return the rows of lines in columns of `catalog.SCHEMA`; None if one of them requires the CSV reader.
+    """Return the rows of lines in columns of `catalog.SCHEMA`, or None if one of them requires the CSV reader.
 
     Without quotes, a cell ends at a delimiter and a row with its line, so that counting cells proves them correct.
     """
@@ -105,7 +105,7 @@ def read_csv_rows(
 ) -> Iterator[CatalogLine]:
     """Yield the rows below the header; raises `InputError` if the header has no column of items or of tags.
 
-    `skipped` is the number of lines below the header that the caller has already read; line numbers include them.
+    `skipped` is the number of lines below the header that the caller has already read. Line numbers include them.
 
     A byte order mark before the header is dropped, because spreadsheets write one. Quotes follow RFC 4180. A bad row
     over several lines counts as a fault of each of them: a stray quote turns all lines up to the next quote into one
@@ -192,7 +192,7 @@ def _read_header(header: list[str], name: str) -> list[str | None]:
 
 
 def _values(cells: list[str] | csv.Error, fields: list[str | None], text: str) -> dict[str, Any]:
-    """Return the cells of a row as values of JSON types; a blank price is None."""
+    """Return the cells of a row as values of JSON types. A blank price is None."""
     if isinstance(cells, csv.Error):
         fail(Reason.NOT_CSV, f"{cells}: perhaps a stray quote")
     if len(cells) != len(fields):
@@ -232,7 +232,7 @@ _ROWS = msgspec.json.Decoder(_TypedRow)
 
 
 def read_plain_lines(lines: bytes) -> pl.DataFrame | None:
-    """Return the rows of JSON lines in columns of `catalog.SCHEMA`; None if one of them requires the strict reader.
+    """Return the rows of JSON lines in columns of `catalog.SCHEMA`, or None if one of them requires the strict reader.
 
     The decoder takes the last of repeated names, ignores unknown fields, and does not check newlines. So its result is
     used only if counting proves that each line is one object without escapes and nested objects, and that each known

@@ -39,7 +39,7 @@ class _DisplayRow(msgspec.Struct, gc=False):
 def read_displays(
     path: str, *, open_stream: Callable[[str], RawStream], encoding: str = "utf-8", delimiter: str = ","
 ) -> dict[str | None, dict[str, Display]]:
-    """Return the display data in a catalog by surface (None: every surface) and item; the last row of an item wins.
+    """Return the display data in a catalog by surface (None: every surface) and item. The last row of an item wins.
 
     `title`, `image_url` and `url` are optional columns. A row that cannot be read is skipped, because gates judge the
     catalog. Raises `InputError` if the catalog cannot be opened, or read to its end.

@@ -63,7 +63,7 @@ _PLAIN_DECODER = msgspec.json.Decoder(_PlainRow)
 
 
 def _read_plain(line: bytes) -> CatalogRow | None:
-    """Return the row of a provably good line, ten times as fast; None for a line that requires the strict reader.
+    """Return the row of a provably good line, ten times as fast, or None for a line that requires the strict reader.
 
     The decoder takes the last of repeated names, so that each known name may appear only once, and never escaped.
     """

@@ -125,7 +125,7 @@ def run_rollback(
 @changes_one_target("hold")
 @click.option("--until", type=instant_type, help="time at which the hold expires")
 def run_hold(call: CommandCall, *, until: datetime | None) -> HoldOutcome:
-    """Keep automation from shipping to one target; builds are recorded and not shipped."""
+    """Keep automation from shipping to one target. Builds are recorded and not shipped."""
     return place_hold(call.context.store, call.context.target, by=call.by, now=clock, until=until, dry_run=call.dry_run)
 
 

@@ -116,7 +116,7 @@ def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Expire
 
 
 def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[TreeCollection]:
-    """Collect the artifact trees; empty if a target was selected, because trees belong to no target."""
+    """Collect the artifact trees, empty if a target was selected, because trees belong to no target."""
     if len(context.targets) < len(context.settings.targets):
         return []
     grace = timedelta(hours=context.settings.retention.grace_hours)
@@ -132,7 +132,7 @@ def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> 
 
 
 def _collect(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
-    """Collect a target; a refusal is returned, so that the other targets are still collected."""
+    """Collect a target. A refusal is returned, so that the other targets are still collected."""
     try:
         return collect(context.store, target, by=by, now=clock, retention=context.retention(target), apply=apply)
     except RefusedError as refusal:

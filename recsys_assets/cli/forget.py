@@ -16,7 +16,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-_SHOWN = 20  # objects listed for people; the JSON output lists all
+_SHOWN = 20  # Objects listed for people. The JSON output lists all.
 
 
 def _message(forgot: ForgetOutcome) -> str:
@@ -84,7 +84,7 @@ def _task(store: ObjectStore, settings: Settings, target: Target, user: str, cal
 
 
 def _forget(task: ForgetRequest, *, dry_run: bool) -> ForgetOutcome:
-    """Erase the user from one target; an error is returned, so that the other targets are still searched."""
+    """Erase the user from one target. An error is returned, so that the other targets are still searched."""
     try:
         return forget_user(task, dry_run=dry_run)
     except (ConflictError, CorruptObjectError, NotFoundError, RefusedError) as error:

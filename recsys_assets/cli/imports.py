@@ -117,7 +117,7 @@ def _row(context: CommandContext) -> TargetSettings:
 
 
 def _report_outside(context: CommandContext, row: TargetSettings) -> None:
-    """Report the result to Prometheus and webhooks; their failures are printed as warnings."""
+    """Report the result to Prometheus and webhooks. Their failures are printed as warnings."""
     deliver_after(context)
     for fault in export_tests(context.store, context.settings, row, now=clock()):
         echo(f"warning: {fault}", err=True)

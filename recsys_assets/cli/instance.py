@@ -16,7 +16,7 @@ VARIABLE = "DAGSTER_HOME"
 
 @contextmanager
 def opened_instance() -> "Generator[DagsterInstance]":
-    """Yield the instance of $DAGSTER_HOME; `ConfigurationError` if it is not set or cannot be opened.
+    """Yield the instance of $DAGSTER_HOME. Raises `ConfigurationError` if it is not set or cannot be opened.
 
     Only commands that report to Dagster use it; changes of the live release do not need Dagster.
     """

@@ -56,7 +56,7 @@ def run_unpin(call: CommandCall, *, release: str) -> MarkOutcome:
 @changes_one_target("mark-bad")
 @_release_option
 def run_mark_bad(call: CommandCall, *, release: str) -> MarkOutcome:
-    """Keep a release from shipping and from `rollback --to previous`; the live release does not change."""
+    """Keep a release from shipping and from `rollback --to previous`. The live release does not change."""
     store, target = call.context.store, call.context.target
     return mark(store, target, Labelled.BAD, release, by=call.by, now=clock, dry_run=call.dry_run)
 

@@ -36,7 +36,7 @@ class CommandContext:
 
     @property
     def target(self) -> Target:
-        """The only target; `ConfigurationError` if none or several are selected."""
+        """The only target. Raises `ConfigurationError` if none or several are selected."""
         if len(self.targets) != 1:
             known = name_known("", map(str, self.targets))
             raise ConfigurationError(f"select one target with --tenant and --surface: {known}")
@@ -61,7 +61,7 @@ class _Day(click.ParamType[date]):
     name = "day"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        """Return the day; a usage error names the expected format."""
+        """Return the day. A usage error names the expected format."""
         if isinstance(value, date):
             return value
         try:
@@ -76,7 +76,7 @@ class _Instant(click.ParamType[datetime]):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the timestamp in UTC; a usage error names the expected format."""
+        """Return the timestamp in UTC. A usage error names the expected format."""
         if isinstance(value, datetime):
             return value
         try:

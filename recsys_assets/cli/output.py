@@ -99,7 +99,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
 
 
 def style_of(text: str) -> str:
-    """Return the rich style of a state or a verdict; empty for other text."""
+    """Return the rich style of a state or a verdict, empty for other text."""
     return _STYLES.get(text, "")
 
 

@@ -13,7 +13,7 @@ from recsys_assets.pipeline.run_day import AssetLine
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Where rich takes what is no terminal for one; it knows what else they must hold.
+# Where rich takes what is no terminal for one. It knows what else they must hold.
 _FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 

@@ -91,7 +91,7 @@ def run_relocate(
     apply: bool,
     as_json: bool,
 ) -> int:
-    """Rewrite the pointers of a moved or copied store to its current root; the same releases stay live.
+    """Rewrite the pointers of a moved or copied store to its current root. The same releases stay live.
 
     Without a selected target it covers every pointer in the store, configured or not.
     """

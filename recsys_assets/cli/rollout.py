@@ -34,7 +34,7 @@ def show_rollout(*, config: str | None, tenant: str | None, surface: str | None,
 
 @changes_one_target("decide")
 def run_decide(call: CommandCall) -> ChangeResult:
-    """Carry out the guard's decision: wait, advance, or abort and mark the release bad; the sensor does the same."""
+    """Carry out the guard's decision: wait, advance, or abort and mark the release bad. The sensor does the same."""
     context = call.context
     if call.dry_run:
         return _look(context, context.target)
@@ -44,14 +44,14 @@ def run_decide(call: CommandCall) -> ChangeResult:
 
 @changes_one_target("advance")
 def run_advance(call: CommandCall) -> TransitionOutcome:
-    """Advance the candidate to the next share of requests, regardless of the guard; after the last step it is live."""
+    """Advance the candidate to the next share of requests, regardless of the guard. After the last step it is live."""
     return advance(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
 
 
 @changes_one_target("abort")
 @click.option("--no-mark", is_flag=True, help="do not mark the release bad, so that it can be rolled out again")
 def run_abort(call: CommandCall, *, no_mark: bool) -> TransitionOutcome:
-    """Stop serving the candidate; the live release did not change."""
+    """Stop serving the candidate. The live release did not change."""
     context = call.context
     return abort(context.store, context.target, by=call.by, now=clock, mark_bad=not no_mark, dry_run=call.dry_run)
 
@@ -65,7 +65,7 @@ def _look(context: CommandContext, target: Target) -> Decision:
 
 
 def _guards(context: CommandContext, target: Target) -> RolloutLimits:
-    """Return the rollout limits of a target; the file's own limits if it is no longer configured."""
+    """Return the rollout limits of a target. The file's own limits if it is no longer configured."""
     return guards(context.settings, _row(context, target))
 
 

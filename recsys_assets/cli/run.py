@@ -61,7 +61,7 @@ def run(
     without_missing: bool,
     smaller: bool,
 ) -> int:
-    """Build, gate and ship every day from START to END, oldest first; the live release never moves to an older day.
+    """Build, gate and ship every day from START to END, oldest first. The live release never moves to an older day.
 
     Without --start it catches up: from the last day that was built for every target to yesterday, limits.max_days at
     most.
@@ -110,7 +110,10 @@ class _Backfill:
     finished: int = 0
 
     def run(self) -> list[AssetLine]:
-        """Build each day and print its lines; return the failed ones. Ends after the step in which a signal arrives."""
+        """Build each day and print its lines.
+
+        Returns the failed ones. Ends after the step in which a signal arrives.
+        """
         failures: list[AssetLine] = []
         with self._building() as build, day_lines(len(self.days)) as lines:
             for day in self.days:

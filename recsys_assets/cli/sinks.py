@@ -9,7 +9,7 @@ from recsys_assets.errors import ConfigurationError
 
 
 def follow_after(context: CommandContext) -> int:
-    """Synchronize the sinks after a command; return 1 and print a warning if one fails, else 0."""
+    """Synchronize the sinks after a command. Returns 1 and prints a warning if one fails, else 0."""
     if not context.settings.sinks:
         return 0
     from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - not needed without sinks
@@ -45,7 +45,7 @@ def run_sync(
     """Bring every database of [sinks] to the live release: after a ship, a rollback or an outage.
 
     Existing rows are not rewritten, so a second run changes nothing and an interrupted run continues. Exits with code 1
-    if a sink fails; the others are still synchronized.
+    if a sink fails. The others are still synchronized.
     """
     from recsys_assets.sinks.configured import SinkFault, look_at_sinks, sync_sinks  # noqa: PLC0415 - as above
 

@@ -35,7 +35,7 @@ def run_tune(
     """Back-test options of neighbour scoring on the last days, and show the best one.
 
     For each held-out day, each option is built from the days before and queried for the next items of the day's
-    sessions. The change of the configuration is shown as a diff; the file changes only with --write. An interrupted
+    sessions. The change of the configuration is shown as a diff. The file changes only with --write. An interrupted
     call continues.
     """
     settings = load_settings(config)

@@ -11,7 +11,7 @@ _RECEIVER_TIMEOUT_SECONDS = 5.0  # after which a command leaves delivery to the 
 
 
 def deliver_after(context: CommandContext) -> None:
-    """Send the events of a command; the sensor, `deliver` or the next change sends what is not delivered now."""
+    """Send the events of a command. The sensor, `deliver` or the next change sends what is not delivered now."""
     if not receivers(context.settings.webhooks):
         return
     from recsys_assets.observability.webhooks import deliver  # noqa: PLC0415 - imports the build pipeline

@@ -129,7 +129,7 @@ def table_options(name: str) -> dict[str, str]:
 
 
 class AzureBucket(Bucket):
-    """A container of Azure; the mark of an object is its etag."""
+    """A container of Azure. The mark of an object is its etag."""
 
     cloud = AZURE
 

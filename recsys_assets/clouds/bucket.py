@@ -31,7 +31,7 @@ class ObjectBody(Protocol):
 
 
 class Bucket(ABC):
-    """A bucket that is only read; the abstract methods call a cloud's client and raise its errors."""
+    """A bucket that is only read. The abstract methods call a cloud's client and raise its errors."""
 
     cloud: ClassVar[Cloud]
     marked_by: ClassVar[str] = "etag"

@@ -87,7 +87,7 @@ class GcsClient:
         self._once = _session(credentials, Retry(0))
 
     def ask(self, method: str, path: str, *, once: bool = False, **more: Any) -> requests.Response:
-        """Send a request, never repeated if `once`; return a successful response, else raise `GcsRefusedError`."""
+        """Send a request, never repeated if `once`. Returns a successful response, else raises `GcsRefusedError`."""
         session = self._once if once else self._repeating
         reply: requests.Response = session.request(method, self._base + path, timeout=_TIMEOUT_SECONDS, **more)
         if reply.ok and reply.status_code != 304:  # noqa: PLR2004 - not modified
@@ -140,7 +140,7 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> GcsClient
 
 
 class GcsBucket(Bucket):
-    """A bucket of Google Cloud Storage; the mark of an object is its generation, which every write changes."""
+    """A bucket of Google Cloud Storage. The mark of an object is its generation, which every write changes."""
 
     cloud = GCS
     marked_by = "generation"

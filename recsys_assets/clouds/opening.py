@@ -18,7 +18,7 @@ def is_in_cloud(path: str) -> bool:
 
 
 def split_uri(uri: str) -> tuple[str, str, str]:
-    """Return the scheme, the bucket and the key of a URI; the key is empty if the URI has none."""
+    """Return the scheme, the bucket and the key of a URI. The key is empty if the URI has none."""
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     return scheme, bucket, key

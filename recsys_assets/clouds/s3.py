@@ -35,7 +35,7 @@ _BY_CODE: Final = {
     "SlowDown": Answer.SILENT,
 }
 _CONNECTIONS: Final = 50  # kept open for reuse: several targets at once read several objects each
-_making = threading.Lock()  # boto3's sessions are not thread-safe; its clients are
+_making = threading.Lock()  # Boto3's sessions are not thread-safe. Its clients are.
 
 
 def answer_of(error: Exception) -> Answer:
@@ -92,7 +92,7 @@ def _client(_process: int, _variables: tuple[tuple[str, str], ...]) -> Any:
 
 
 class S3Bucket(Bucket):
-    """A bucket of S3, read through the given boto3 client; the mark of an object is its etag."""
+    """A bucket of S3, read through the given boto3 client. The mark of an object is its etag."""
 
     cloud = S3
 

@@ -40,5 +40,5 @@ class Growing:
         self._size = end
 
     def array(self) -> NDArray[Any]:
-        """Return all appended values; the array shares memory with this object, which must no longer grow."""
+        """Return all appended values. The array shares memory with this object, which must no longer grow."""
         return self._buffer[: self._size]

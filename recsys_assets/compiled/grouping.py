@@ -19,9 +19,9 @@ def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = No
 
 
 def deal(groups: Codes, values: Codes, *, places: Numbers, size: int) -> Codes:
-    """Return `values` (uint32) by group; the values of a group keep their order.
+    """Return `values` (uint32) by group. The values of a group keep their order.
 
-    `places[group]` is the index of the group's first value in the result, or `UNWANTED`; it is modified. `size` is the
+    `places[group]` is the index of the group's first value in the result, or `UNWANTED`. It is modified. `size` is the
     length of the result. Groups beyond the end of `places` are dropped.
     """
     dealt = np.empty(size, np.uint32)

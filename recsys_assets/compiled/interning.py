@@ -28,7 +28,7 @@ _HALF = np.uint64(32)
 
 
 class Tables(NamedTuple):
-    """Distinct strings in one or more tables; the first index of every array except `text` is the table.
+    """Distinct strings in one or more tables. The first index of every array except `text` is the table.
 
     - `slots`: the upper half of the hash (high bits) and code + 1 (low bits), or 0 if empty.
     - `spans[table, code]`: start of the string in `text`, its length, and its half hash.

@@ -45,7 +45,7 @@ class KeptFunction(NamedTuple):
 
     @classmethod
     def of(cls, function: Callable[..., Any], form: Form, sources: str) -> "KeptFunction | None":
-        """Return the entry for `sources`, the digest of the sources; None if only numba may run the function."""
+        """Return the entry for `sources`, the digest of the sources, or None if only numba may run the function."""
         machine = _machine()
         if machine is None:
             return None
@@ -121,7 +121,7 @@ def _machine() -> str | None:
 
 
 def _result(function: Callable[..., Any], layout: str) -> NativeResult | None:
-    """Return the conversion of results with this layout; None if it does not match the function's annotation."""
+    """Return the conversion of results with this layout, or None if it does not match the function's annotation."""
     if len(layout) <= 1:
         return NativeResult(layout, None)
     returned = function.__annotations__.get("return")
@@ -130,7 +130,7 @@ def _result(function: Callable[..., Any], layout: str) -> NativeResult | None:
 
 
 def _object_code(overload: Any, form: Form) -> tuple[bytes, _KeptHeader] | None:
-    """Return an overload as self-contained object code; None if it calls functions of numba or has other arguments.
+    """Return an overload as self-contained object code, or None if it calls functions of numba or has other arguments.
 
     It is made from the code that numba optimised, without the wrapper for calls from Python, which needs the
     interpreter and numba.
@@ -160,7 +160,7 @@ def _type(llvm_type: Any) -> str:
 
 
 def _layout(returned: Any) -> str | None:
-    """Return the `struct` format of a numba type; None if it does not consist of integers or a bool."""
+    """Return the `struct` format of a numba type, or None if it does not consist of integers or a bool."""
     letters = {"none": "", "int64": "q", "uint64": "Q", "bool": "?"}
     if str(returned) in letters:
         return letters[str(returned)]
@@ -169,7 +169,7 @@ def _layout(returned: Any) -> str | None:
 
 
 def _undefined(code: bytes) -> set[str] | None:
-    """Return the undefined symbols of a little-endian 64-bit ELF object file; None for any other file."""
+    """Return the undefined symbols of a little-endian 64-bit ELF object file, or None for any other file."""
     if code[:6] != b"\x7fELF\x02\x01":
         return None
     start, size, count = *struct.unpack_from("<Q", code, 40), *struct.unpack_from("<HH", code, 58)

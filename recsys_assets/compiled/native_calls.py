@@ -47,7 +47,7 @@ class _ErrorRecord(ctypes.Structure):
 
 
 def flatten(value: Any, form: list[str], words: list[Any]) -> bool:
-    """Append the types of an argument to `form` and its value to `words`; return whether it can be passed."""
+    """Append the types of an argument to `form` and its value to `words`. Returns whether it can be passed."""
     kind = type(value)
     if kind is np.ndarray:
         return _flatten_array(value, form, words)
@@ -100,7 +100,7 @@ def engine() -> Any:
 
 
 class NativeFunction:
-    """Machine code for arguments of one form; the caller must keep the arguments alive during a call."""
+    """Machine code for arguments of one form. The caller must keep the arguments alive during a call."""
 
     def __init__(self, code: bytes, symbol: str, form: Form, result: NativeResult) -> None:
         """Load object code; all its symbols must be known, because LLVM aborts the process otherwise."""

@@ -7,7 +7,7 @@ from recsys_assets.compiled.strings import Codes, Numbers
 
 
 class Best(NamedTuple):
-    """A heap of the best entries so far, whose root is the worst of them; the length of the arrays is its capacity."""
+    """A heap of the best entries so far, whose root is the worst of them. The length of the arrays is its capacity."""
 
     values: Numbers
     codes: Codes
@@ -15,7 +15,7 @@ class Best(NamedTuple):
 
 @inlined
 def offer(best: Best, size: int, value: int, code: int) -> int:
-    """Keep an entry if it is among the best; return the new size of the heap."""
+    """Keep an entry if it is among the best. Returns the new size of the heap."""
     if size < len(best.values):
         _rise(best, size, value, code)
         return size + 1

@@ -26,7 +26,7 @@ _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
 
 
 def compiled(function: F) -> F:
-    """Return `function`, compiled at its first call; it must not allocate: results go into arrays passed to it."""
+    """Return `function`, compiled at its first call. It must not allocate: results go into arrays passed to it."""
     return cast("F", _Entry(lambda: _compile(function, {}), function))
 
 

@@ -37,7 +37,7 @@ def ascending(strings: Strings) -> bool:
 
 
 def _sort_by_word(strings: Strings, order: Positions) -> list[tuple[int, int]]:
-    """Sort positions in place by one word of their strings; return the long spans with equal words."""
+    """Sort positions in place by one word of their strings. Returns the long spans with equal words."""
     data, offsets = strings.data, strings.offsets
     words = np.empty(len(order), np.uint64)
     _read_words(data, offsets, order, words)

@@ -41,7 +41,7 @@ def post(document: Mapping[str, object]) -> None:
 def alert_sensors(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> list[dg.SensorDefinition]:
-    """Return the sensors; each is on by default if a receiver is configured."""
+    """Return the sensors. Each is on by default if a receiver is configured."""
     return [
         _run_failure_sensor(rows, prefix=prefix),
         _webhook_sensor(settings, store, rows, prefix=prefix),
@@ -52,7 +52,7 @@ def alert_sensors(
 def _webhook_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str
 ) -> dg.SensorDefinition:
-    """Return the sensor that sends undelivered events to receivers; the store keeps the delivery state."""
+    """Return the sensor that sends undelivered events to receivers. The store keeps the delivery state."""
 
     @dg.sensor(
         name=f"{prefix}{WEBHOOK_SENSOR}",
@@ -135,7 +135,7 @@ def _metrics_sensors(
 
 
 def _is_ours(run: dg.DagsterRun, rows: Sequence[TargetSettings], *, prefix: str) -> bool:
-    """Return whether a run is about one of these targets; other targets may share the code location."""
+    """Return whether a run is about one of these targets. Other targets may share the code location."""
     about = run.tags.get(_TARGET) is not None or bool(run.asset_selection)
     return run.job_name.startswith(prefix) or (about and bool(_rows_of(run, rows)))
 

@@ -122,7 +122,7 @@ def _interval_seconds(settings: Settings) -> int:
 
 
 def run_request(due: DueDay) -> dg.RunRequest:
-    """Return the run request of a due day; the run key depends on the content, so that a cause starts one run."""
+    """Return the run request of a due day. The run key depends on the content, so that a cause starts one run."""
     return dg.RunRequest(
         job_name=job_name(due.row),
         partition_key=due.day.isoformat(),
@@ -134,7 +134,7 @@ def run_request(due: DueDay) -> dg.RunRequest:
 def _read_arrivals(
     store: ObjectStore, settings: Settings, rows: Sequence[TargetSettings], cursor: ArrivalsCursor, *, now: datetime
 ) -> tuple[dict[str, Arrivals], list[str]]:
-    """Return the arrivals of each target, and the faults; an unreadable target never hides another."""
+    """Return the arrivals of each target, and the faults. An unreadable target never hides another."""
     arrivals: dict[str, Arrivals] = {}
     faults: list[str] = []
     find = input_finder(settings)

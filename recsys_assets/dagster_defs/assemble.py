@@ -47,7 +47,7 @@ def build_definitions(
     raw: dg.AssetKey = RAW,
     name: str = "",
 ) -> dg.Definitions:
-    """Return new definitions of every target, or only of `rows`; the raw asset has the key `raw`.
+    """Return new definitions of every target, or only of `rows`. The raw asset has the key `raw`.
 
     The configuration is read from $RECSYS_CONFIG or ./recsys.toml if none is given. `name` is the prefix of jobs and
     sensors over all targets, so that several graphs can share one code location.

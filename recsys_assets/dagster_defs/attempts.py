@@ -49,7 +49,7 @@ def attempt(
 def _record(
     context: Context, store: ObjectStore, rows: Sequence[TargetSettings], *, step: str, error: Exception
 ) -> None:
-    """Journal a failure for each target; an error in doing so is logged and does not hide the failure."""
+    """Journal a failure for each target. An error in doing so is logged and does not hide the failure."""
     day = day_of(context)
     by = Actor(name=this_account(), reason=f"build of {day}", run_id=context.run.run_id)
     for fault in journal_error(store, [row.target for row in rows], day, error, step=step, by=by):
@@ -100,7 +100,7 @@ def _our_errors() -> set[str]:
 
 
 def skipped(context: dg.AssetExecutionContext, key: dg.AssetKey, error: NoInputError) -> None:
-    """Record by an observation why a partition has nothing to build; the partition stays missing.
+    """Record by an observation why a partition has nothing to build. The partition stays missing.
 
     The checks of the skipped assets are reported as passed: otherwise Dagster would mark a planned check as skipped,
     and show an asset with one skipped day as if its check had passed on no day.

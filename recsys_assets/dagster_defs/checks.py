@@ -37,7 +37,7 @@ def gate_check(
         return check_result(judged)
 
     with warnings.catch_warnings():
-        # Partitioned checks are in preview; a check without its day would evaluate another one.
+        # Partitioned checks are in preview. A check without its day would evaluate another one.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.asset_check(
             asset=asset_key(row, step.name),
@@ -51,7 +51,7 @@ def gate_check(
 def _refuse_old_bytes(day: DayContext) -> None:
     """Raise `InputError` if raw files changed since the build: a re-execution from a failed step checks old artifacts.
 
-    Called only in re-executions, because it reads the day's files; a re-execution of all steps has just read them.
+    Called only in re-executions, because it reads the day's files. A re-execution of all steps has just read them.
     """
     changed = changed_inputs(day)
     if changed:
@@ -88,7 +88,7 @@ def check_result(judged: JudgedStep) -> dg.AssetCheckResult:
 
 
 def whole_check_specs(settings: Settings, row: TargetSettings, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """Return a check spec per subject on the whole candidate; the manifest asset reports them."""
+    """Return a check spec per subject on the whole candidate. The manifest asset reports them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # as above
         return [

@@ -42,7 +42,7 @@ class TargetsScaffolder(dg.Scaffolder[Any]):
     """Scaffolder of the component's YAML and of a starter configuration."""
 
     def scaffold(self, request: ScaffoldRequest[Any]) -> None:
-        """Write both files; an existing configuration is kept."""
+        """Write both files. An existing configuration is kept."""
         scaffold_component(request, {"config": "recsys.toml"})
         file = request.target_path / "recsys.toml"
         if not file.exists():

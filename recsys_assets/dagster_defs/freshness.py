@@ -118,7 +118,7 @@ def _live_state(found: Freshness) -> str:
 
 
 def _counts_from_its_data(found: Freshness) -> bool:
-    """Return whether the age explains the verdict; otherwise fresh data is not what services can or do read."""
+    """Return whether the age explains the verdict. Otherwise fresh data is not what services can or do read."""
     is_young = found.age_hours is not None and found.age_hours < found.max_age_hours
     return found.data_through is not None and found.fresh is is_young
 

@@ -29,7 +29,7 @@ def target_job(settings: Settings, row: TargetSettings, *, raw: dg.AssetKey) -> 
 
 
 def all_targets_job(rows: Sequence[TargetSettings], *, raw: dg.AssetKey, name: str = BUILD_ALL) -> UnresolvedJob:
-    """Return the job that builds and ships one day of every target; a failed target does not affect the others."""
+    """Return the job that builds and ships one day of every target. A failed target does not affect the others."""
     assets = dg.AssetSelection.assets(raw) | dg.AssetSelection.groups(*map(group_name, rows))
     return dg.define_asset_job(
         name,

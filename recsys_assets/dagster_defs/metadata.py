@@ -61,7 +61,7 @@ def _gate_row(finding: Finding) -> dg.TableRecord:
 
 
 def _short(value: Scalar) -> str:
-    """Return a value shortened for a table; the full value is in its own metadata entry or in the report."""
+    """Return a value shortened for a table. The full value is in its own metadata entry or in the report."""
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= MAX_SHORT else f"{text[: MAX_SHORT - 1]}…"
 

@@ -10,7 +10,7 @@ from recsys_assets.settings.target import TargetSettings
 _LIVE = "live"
 TARGET_TAG = "recsys/target"
 TENANT_TAG = "recsys/tenant"
-OPERATION_TAG = "recsys/operation"  # tag of runs that change what is served; the queue does not delay them
+OPERATION_TAG = "recsys/operation"  # Tag of runs that change what is served. The queue does not delay them.
 
 
 def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
@@ -19,7 +19,7 @@ def asset_key(row: TargetSettings, name: str) -> dg.AssetKey:
 
 
 def live_key(row: TargetSettings) -> dg.AssetKey:
-    """Return the key of a target's live data; its prefix keeps it out of selections of the target's assets."""
+    """Return the key of a target's live data. Its prefix keeps it out of selections of the target's assets."""
     return dg.AssetKey([_LIVE, *row.slug_parts])
 
 
@@ -64,7 +64,7 @@ def asset_tags(row: TargetSettings) -> dict[str, str]:
 
 
 def daily_partitions(settings: PartitionSettings) -> dg.DailyPartitionsDefinition:
-    """Return the days as Dagster partitions; a day becomes a partition when it has ended."""
+    """Return the days as Dagster partitions. A day becomes a partition when it has ended."""
     after = settings.end + timedelta(days=1) if settings.end else None
     return dg.DailyPartitionsDefinition(
         start_date=settings.start.isoformat(), end_date=after and after.isoformat(), timezone="UTC"

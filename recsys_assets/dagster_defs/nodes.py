@@ -51,7 +51,7 @@ def save_node(
 
 
 def _newest_node(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
-    """Return the id of the node that an asset saved last; raise `ConfigurationError` if there is none."""
+    """Return the id of the node that an asset saved last. Raises `ConfigurationError` if there is none."""
     event = context.instance.get_latest_materialization_event(key)
     found = event.asset_materialization.metadata.get(NODE) if event and event.asset_materialization else None
     if found is None or not isinstance(found.value, str):

@@ -20,7 +20,7 @@ from recsys_assets.storage.store import ObjectStore
 
 
 class OperationConfig(dg.Config):
-    """Fields of every operation: actor, reason and dry run; the target menu is added per graph."""
+    """Fields of every operation: actor, reason and dry run. The target menu is added per graph."""
 
     dry_run: bool = Field(default=False, description="show what would happen, without changing anything")
     actor: str = Field(description="your name, for the journal")
@@ -171,7 +171,7 @@ def utc_now() -> datetime:
 
 
 def read_day(text: str) -> date:
-    """Return the day in a launchpad field; raise `ConfigurationError` if it is invalid."""
+    """Return the day in a launchpad field. Raises `ConfigurationError` if it is invalid."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -45,7 +45,7 @@ _RETIRE = "Stop serving a target that was removed from the configuration; until 
 
 
 class AllTargetsConfig(dg.Config):
-    """Configuration of an operation on every target; a dry run unless `dry_run` is false."""
+    """Configuration of an operation on every target. A dry run unless `dry_run` is false."""
 
     dry_run: bool = Field(default=True, description="show what would happen, without changing anything")
 
@@ -170,7 +170,7 @@ def _collect_all(
 def _collect(
     context: dg.OpExecutionContext, store: ObjectStore, settings: Settings, row: TargetSettings, *, apply: bool
 ) -> str | None:
-    """Collect one target; return the reason of a refusal, so that the other targets are still collected."""
+    """Collect one target. Returns the reason of a refusal, so that the other targets are still collected."""
     by = _by(context, "collection by job", this_account())
     kept, limits = retention(settings, row), age_limits(settings, row)
     try:
@@ -202,7 +202,7 @@ def _sign_all(store: RunStore, rows: Sequence[TargetSettings], *, prefix: str) -
 
 
 def _sign(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, *, dry_run: bool) -> str | None:
-    """Sign one target's pointer again; return the reason of a refusal, so that the others are still signed."""
+    """Sign one target's pointer again. Returns the reason of a refusal, so that the others are still signed."""
     from recsys_assets.release.signed_stores import SigningStore, renew  # noqa: PLC0415 - an extra
 
     try:
@@ -258,7 +258,7 @@ def _job(
 
 
 def _by(context: dg.OpExecutionContext, reason: str, actor: str) -> Actor:
-    """Return the actor and reason of a job; raise `ConfigurationError` for an empty launchpad field."""
+    """Return the actor and reason of a job. Raises `ConfigurationError` for an empty launchpad field."""
     for name, text in (("actor", actor), ("reason", reason)):
         if not text.strip():
             raise ConfigurationError(f"{name} is empty: fill it in for the journal")

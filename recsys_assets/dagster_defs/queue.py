@@ -29,7 +29,7 @@ class TargetQueue(QueuedRunCoordinator):
 
 
 def _common_tags(context: SubmitRunContext) -> Iterator[tuple[str, str]]:
-    """Yield the target and tenant tags that all assets of a run share; the raw asset has none."""
+    """Yield the target and tenant tags that all assets of a run share. The raw asset has none."""
     keys = context.dagster_run.asset_selection
     if not keys:
         return

@@ -24,7 +24,7 @@ MAX_CAUSES = 10  # failures in a message
 
 
 def backfill_target(o: OperationRun) -> OperationResult:
-    """Build the configured days; the result is a failure with days and causes if any day failed."""
+    """Build the configured days. The result is a failure with days and causes if any day failed."""
     first, last = read_day(o.config.first_day), read_day(o.config.last_day)
     days = choose_days(o.settings, start=first, end=last, today=utc_now().date())
     if o.config.dry_run:
@@ -49,7 +49,7 @@ def backfill(
     resume: bool,
     raw: dg.AssetKey,
 ) -> tuple[int, list[AssetLine]]:
-    """Build days oldest first, as `recsys-assets run` does; return the number of skipped days, and the failures.
+    """Build days oldest first, as `recsys-assets run` does. Returns the number of skipped days, and the failures.
 
     A failed day does not stop the others. Each materialization and check is recorded for its day, so that partitions,
     plots and checks look as after one run per day, without the seconds of overhead of each run.

@@ -39,7 +39,7 @@ def raw_asset(
 ) -> dg.AssetsDefinition:
     """Return the raw asset; a day without a file is skipped with an observation and blocks nothing else.
 
-    It reads the events of every configured target, even those not in this graph; a failure is journaled for `rows`.
+    It reads the events of every configured target, even those not in this graph. A failure is journaled for `rows`.
     """
 
     @day_asset(

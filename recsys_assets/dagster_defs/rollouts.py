@@ -62,7 +62,7 @@ def rollout_sensor(
 
 
 def _requests(row: TargetSettings, decision: Decision, *, op: str, now: datetime) -> list[dg.RunRequest]:
-    """Return the run request of a decision, if any; its key contains the step, so that each step is decided once."""
+    """Return the run request of a decision, if any. Its key contains the step, so that each step is decided once."""
     if decision.rollout is None or decision.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:
         return []
     key = f"{decision.rollout.updated_at}|{decision.verdict.value}"

@@ -30,7 +30,7 @@ class RunStore:
 
     @cached_property
     def store(self) -> ObjectStore:
-        """The opened store; the first use verifies that it supports conditional writes."""
+        """The opened store. The first use verifies that it supports conditional writes."""
         return open_configured_store(self.settings, s3_client=_s3_client)
 
     def reads(self, context: Step) -> ObjectStore:

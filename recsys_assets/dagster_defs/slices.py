@@ -29,7 +29,7 @@ def raw_key(attribute: str) -> dg.AssetKey:
 
 
 def __getattr__(name: str) -> dg.Definitions:
-    """Build the graph of a slice when its attribute is accessed; raise `AttributeError` for other names."""
+    """Build the graph of a slice when its attribute is accessed. Raises `AttributeError` for other names."""
     match = _PART.fullmatch(name)
     if match is None or int(match[1]) > int(match[2]):
         raise AttributeError(

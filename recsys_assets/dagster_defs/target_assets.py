@@ -67,7 +67,7 @@ from recsys_assets.upkeep.report_document import to_markdown
 
 Shown: TypeAlias = dg.AssetCheckResult | dg.MaterializeResult[Any]
 
-_ENGINES: Final[dict[str, str]] = {"native": "numba"}  # UI icons; other engines use their own names
+_ENGINES: Final[dict[str, str]] = {"native": "numba"}  # UI icons. Other engines use their own names.
 
 
 def canonical_asset(
@@ -105,7 +105,7 @@ def canonical_asset(
 def artifact_asset(
     settings: Settings, store: RunStore, row: TargetSettings, kind: Kind, params: KindParams, *, catalog: dg.AssetKey
 ) -> dg.AssetsDefinition:
-    """Return the asset of one artifact kind; its data version is the artifact's, so equal content is unchanged."""
+    """Return the asset of one artifact kind. Its data version is the artifact's, so equal content is unchanged."""
     step = artifact_step(kind.name)
     engine = params.engine or row.engine or settings.artifacts.engine
     form = "safetensors" if isinstance(kind.shape, VectorShape) else "json"
@@ -150,7 +150,7 @@ def artifact_asset(
 
 
 def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind: str) -> dg.AssetsDefinition:
-    """Return the asset of one imported kind; its data version is the hash of the file."""
+    """Return the asset of one imported kind. Its data version is the hash of the file."""
     step, rules = import_step(kind), settings.imports[kind]
 
     def record_inputs(context: dg.AssetExecutionContext, built: BuiltStep) -> None:
@@ -177,7 +177,7 @@ def import_asset(settings: Settings, store: RunStore, row: TargetSettings, kind:
 
 
 def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the manifest asset; an older day, a hold or unchanged content leaves the pointer unchanged."""
+    """Return the manifest asset. An older day, a hold or unchanged content leaves the pointer unchanged."""
     kinds = settings.kinds_for(row)
     step = manifest_step(kinds)
 
@@ -200,7 +200,7 @@ def manifest_asset(settings: Settings, store: RunStore, row: TargetSettings) -> 
 
 
 def signals_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.AssetsDefinition:
-    """Return the signals asset; it checks the gate reports again, in case it is launched alone."""
+    """Return the signals asset. It checks the gate reports again, in case it is launched alone."""
     step = signals_step()
 
     @target_asset(
@@ -282,7 +282,7 @@ def _parameters(params: KindParams) -> dict[str, Any]:
 def _materialized(day: DayContext, built: BuiltStep, timer: Timer) -> dg.MaterializeResult[Any]:
     tables = {title: markdown_table(table.columns, table.rows) for title, table in built.tables.items()}
     report: dict[str, dg.MetadataValue[Any]] = {}
-    if built.shipped is not None:  # the store may become unavailable after the swap; the retry then records it
+    if built.shipped is not None:  # The store may become unavailable after the swap. The retry then records it.
         outcome = built.shipped.outcome
         live = outcome.live == outcome.release.id
         found = report_release(day.store, day.target, outcome.release, live=live)

@@ -41,7 +41,7 @@ def encode(rows: Rows, *, kind: str, target: Target, window: Window, max_bytes: 
 
 
 def _write(head: bytes, body: Body, size: int, *, kind: str, window: Window) -> Blob:
-    """Write all bytes into their final buffer; each block is hashed while the next one is written.
+    """Write all bytes into their final buffer. Each block is hashed while the next one is written.
 
     Version and digest come from one pass, because the hashed texts differ only at their ends.
     """

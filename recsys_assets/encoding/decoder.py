@@ -42,7 +42,7 @@ class ScanBuffers(NamedTuple):
 
 @compiled
 def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers) -> bool:
-    """Read the array at `start`; return whether it ends at `stop` and is exactly as the encoder writes it.
+    """Read the array at `start`. Returns whether it ends at `stop` and is exactly as the encoder writes it.
 
     `state[STOPPED]` is the position of the first wrong byte, if any. `PADDING` readable bytes must follow `stop`.
     Without buffer space for keys the array is a list of members; without a scale members have no values.
@@ -81,7 +81,7 @@ def _scan_row(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, f
 
 @inlined
 def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
-    """Read the array of members at `at`; return the position after it."""
+    """Read the array of members at `at`. Returns the position after it."""
     first = count = found.offsets[row]
     at = _expect_byte(data, at, _OPEN, found)
     while at != _BAD and at < stop and byte_at(data, at) != _CLOSE:
@@ -127,7 +127,7 @@ def _expect_byte(data: Bytes, at: int, byte: int, found: ScanBuffers) -> int:
 
 @inlined
 def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
-    """Return the position after the string at `at`; its content is checked once per distinct string."""
+    """Return the position after the string at `at`. Its content is checked once per distinct string."""
     if _expect_byte(data, at, _QUOTE, found) == _BAD:
         return _BAD
     end = at + 1
@@ -145,7 +145,7 @@ def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
 
 @inlined
 def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, index: int) -> int:
-    """Read a number in its shortest form, in units of 1 / `scale`; return the position after it."""
+    """Read a number in its shortest form, in units of 1 / `scale`. Returns the position after it."""
     if at == _BAD:
         return _BAD
     begin, whole, limit = at, 0, MAX_VALUE // scale
@@ -247,7 +247,7 @@ def _dictionary(tables: Tables) -> tuple[pl.Series, Codes]:
 
 
 def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
-    """Return the unescaped strings; raise `CorruptObjectError` for those the encoder would write differently."""
+    """Return the unescaped strings. Raises `CorruptObjectError` for those the encoder would write differently."""
     array = pa.LargeStringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(data))
     try:
         array.validate(full=True)

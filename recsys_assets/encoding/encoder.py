@@ -48,7 +48,7 @@ def _replace_special(literals: pl.Series, ids: pl.Series, special: list[str]) ->
 class Body(NamedTuple):
     """Rows as input of compiled code: the lists, and the text of each id up to its value or its list.
 
-    The text of every entry and row starts with the comma that separates it from the one before; the first in an array
+    The text of every entry and row starts with the comma that separates it from the one before. The first in an array
     gets the array's bracket instead.
     """
 
@@ -131,7 +131,7 @@ def _measure(body: Body) -> int:
 
 @compiled
 def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
-    """Write the lists from `first` up to `last`; return the position after them."""
+    """Write the lists from `first` up to `last`. Returns the position after them."""
     keyed = len(body.keys) > 0
     for n in range(first, last):
         if keyed:
@@ -176,7 +176,7 @@ def _number_length(value: int, scale: int) -> int:
 
 @inlined
 def _write_number(value: int, scale: int, out: Bytes, at: int) -> int:
-    """Write a number of 1 / `scale` units in its shortest decimal form; return the position after it."""
+    """Write a number of 1 / `scale` units in its shortest decimal form. Returns the position after it."""
     whole, part = value // scale, value % scale
     end, rest = at + 1, whole
     while rest >= _TEN:

@@ -114,7 +114,7 @@ class Excluded:
 
     @property
     def share(self) -> float:
-        """Share of sessions or users excluded; a bot counts once, however many events it sent."""
+        """Share of sessions or users excluded. A bot counts once, however many events it sent."""
         return self.groups / self.of_groups if self.of_groups else 0.0
 
 

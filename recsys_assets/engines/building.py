@@ -20,7 +20,7 @@ from recsys_assets.kinds.registry import KINDS, Kind
 
 
 def definition_of(kind: Kind) -> Definition:
-    """Return the relational definition of a kind; raise `ConfigurationError` if it has none."""
+    """Return the relational definition of a kind. Raises `ConfigurationError` if it has none."""
     if not kind.definition:
         supported = ", ".join(name for name, other in KINDS.items() if other.definition)
         raise ConfigurationError(
@@ -40,7 +40,7 @@ def definition_of(kind: Kind) -> Definition:
 
 
 def find_definition(kind: Kind, params: KindParams) -> Definition:
-    """Return the relational definition of a kind; raise `ConfigurationError` if it has none for these parameters."""
+    """Return the relational definition of a kind. Raises `ConfigurationError` if it has none for these parameters."""
     definition = definition_of(kind)
     if params.native_only:
         raise ConfigurationError(
@@ -93,7 +93,7 @@ def answer_on_engine(
     folder: str,
     blocked: frozenset[str] = frozenset(),
 ) -> "FinishedRows":
-    """Compute a kind on an engine, which writes below `folder`; the rows can be read while the folder exists.
+    """Compute a kind on an engine, which writes below `folder`. The rows can be read while the folder exists.
 
     Blocked items are removed from the rows.
 
@@ -105,7 +105,7 @@ def answer_on_engine(
 
 
 class FinishedRows:
-    """Rows of an engine output, piece by piece; every iteration checks that all written rows were read."""
+    """Rows of an engine output, piece by piece. Every iteration checks that all written rows were read."""
 
     def __init__(
         self, engine: Engine, finished: EngineOutput, kind: Kind, definition: Definition, *, blocked: frozenset[str]

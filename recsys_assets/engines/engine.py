@@ -39,7 +39,7 @@ class Engine(Protocol):
 
     @property
     def in_place(self) -> bool:
-        """Whether it reads canonical days in the store; otherwise it gets copies of verified bytes."""
+        """Whether it reads canonical days in the store. Otherwise it gets copies of verified bytes."""
         ...
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
@@ -66,7 +66,7 @@ class Engine(Protocol):
         ...
 
     def verify(self, days: Mapping[str, str]) -> None:
-        """Raise `CorruptObjectError` if a day's bytes (URI -> digest) do not match its digest; no-op for copies."""
+        """Raise `CorruptObjectError` if a day's bytes (URI -> digest) do not match its digest. No-op for copies."""
         ...
 
 

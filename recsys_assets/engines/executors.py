@@ -103,7 +103,7 @@ def _whole_numbers(batch: Any) -> list[int]:
 
 
 def _batches(file: str, columns: list[str], number: int, of: int) -> Iterator[tuple[int, Any]]:
-    """Yield (row number, batch) of a slice; rows before it are read as dictionary codes, which is fast."""
+    """Yield (row number, batch) of a slice. Rows before it are read as dictionary codes, which is fast."""
     system, path = filesystem_of(file)
     with (
         system.open_input_file(path) as opened,

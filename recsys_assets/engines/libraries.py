@@ -7,7 +7,7 @@ from recsys_assets.errors import ConfigurationError
 
 
 def require(module: str, *, extra: str) -> Any:
-    """Import and return a module; raise `ConfigurationError` with the extra to install if it is missing."""
+    """Import and return a module. Raises `ConfigurationError` with the extra to install if it is missing."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

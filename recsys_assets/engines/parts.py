@@ -112,7 +112,7 @@ def columns_of(shape: Shape) -> tuple[str, ...]:
 
 
 def rows_of(batches: Iterable[pl.DataFrame], shape: Shape) -> Iterator[Rows]:
-    """Yield pieces of an artifact's rows as they arrive; a key's list is never split.
+    """Yield pieces of an artifact's rows as they arrive. A key's list is never split.
 
     Batches have the columns of `columns_of`. Rows are not sorted here: a wrong order from an engine gives another
     version, which the engine gate detects.
@@ -123,7 +123,7 @@ def rows_of(batches: Iterable[pl.DataFrame], shape: Shape) -> Iterator[Rows]:
 
 
 def _whole_lists(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield batches that end at the end of a key; an incomplete list is carried over to the next batch."""
+    """Yield batches that end at the end of a key. An incomplete list is carried over to the next batch."""
     carried: pl.DataFrame | None = None
     for batch in batches:
         rows = batch if carried is None else pl.concat([carried, batch])

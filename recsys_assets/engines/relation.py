@@ -24,7 +24,7 @@ class KindRelation:
     """Rows and counts of a kind as relations.
 
     `rows`: MEMBER String, VALUE Int64 in units of 1 / scale (only for kinds with a value), and KEY String for kinds
-    with keys; a null MEMBER means an empty list. Sorted by `order`, ascending, they are the artifact's rows; the order
+    with keys. A null MEMBER means an empty list. Sorted by `order`, ascending, they are the artifact's rows. The order
     is total, so that every engine gives the same rows. `counts`: one row of Int64 columns, from which the numbers are
     derived.
     """
@@ -35,7 +35,7 @@ class KindRelation:
 
     @property
     def ordered(self) -> Frame:
-        """Rows in the artifact's order; the sort is the last operation, so that nothing reorders them."""
+        """Rows in the artifact's order. The sort is the last operation, so that nothing reorders them."""
         return self.rows.sort(*self.order)
 
 

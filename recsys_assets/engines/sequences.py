@@ -203,7 +203,7 @@ def _around(visits: Frame) -> Frame:
 
 
 def _by_distance(divisor: int) -> nw.Expr:
-    """Return the weight of a pair by its distance in steps; items of the same step have distance 1."""
+    """Return the weight of a pair by its distance in steps. Items of the same step have distance 1."""
     weight = whole(UNIT // divisor)
     for distance in range(2, REACH + 1):
         weight = nw.when(nw.col(_DISTANCE) == distance).then(whole(UNIT // (divisor * distance))).otherwise(weight)

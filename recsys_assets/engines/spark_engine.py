@@ -58,7 +58,7 @@ class SparkEngine:
         return frame
 
     def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
-        """Compute a relation; the executors write its rows as sorted parts, and report only finished ones."""
+        """Compute a relation. The executors write its rows as sorted parts, and report only finished ones."""
         with self._translate_errors():
             rows: Any = answer.ordered.to_native()
             counts: Any = answer.counts.to_native()

@@ -42,7 +42,7 @@ class SparkFiles(Protocol):
         ...
 
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
-        """Return the SHA-256 of files, computed by executors; None for a missing file."""
+        """Return the SHA-256 of files, computed by executors, or None for a missing file."""
         ...
 
 
@@ -71,7 +71,7 @@ class OwnFiles:
         return spark.read.parquet(_hadoop(file))
 
     def write(self, rows: Any, folder: str) -> WrittenParts:
-        """Write parts and the marker file _SUCCESS; rows are counted while written."""
+        """Write parts and the marker file _SUCCESS. Rows are counted while written."""
         sql, functions = require("pyspark.sql", extra="spark"), require("pyspark.sql.functions", extra="spark")
         seen = sql.Observation()
         rows = rows.observe(seen, functions.count(functions.lit(1)).alias("rows"))
@@ -96,14 +96,14 @@ class ArrowFiles:
         return self._scan(spark, slices, types, place=PLACE)
 
     def scan_table(self, spark: Any, file: str) -> Any:
-        """Read the file in one task; its schema is read here."""
+        """Read the file in one task. Its schema is read here."""
         with open_part(file) as opened:
             schema = parquet.read_schema(opened)
         types = {field.name: "bigint" if pa.types.is_integer(field.type) else "string" for field in schema}
         return self._scan(spark, [executors.Slice(file, 0)], types, place=None)
 
     def write(self, rows: Any, folder: str) -> WrittenParts:
-        """Write a part per partition; its task reports name and size after success."""
+        """Write a part per partition. Its task reports name and size after success."""
         written = _map(rows, executors.writing(folder), executors.PARTS).collect()
         full = sorted((row["partition"], row["part"]) for row in written if row["rows"])
         return WrittenParts(tuple(part for _, part in full), sum(row["rows"] for row in written))
@@ -139,7 +139,7 @@ def _numbers(spark: Any, things: Sequence[object]) -> Any:
 
 
 def _map(frame: Any, job: executors.Job, schema: str) -> Any:
-    """Apply a job to a frame; it is pickled by value, because this package is not installed on executors."""
+    """Apply a job to a frame. It is pickled by value, because this package is not installed on executors."""
     pickling = require("pyspark.cloudpickle", extra="spark")
     pickling.register_pickle_by_value(executors)
     return frame.mapInArrow(job, schema)

@@ -14,7 +14,7 @@ from typing import Any
 from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
-_FOREWORD = "An error occurred while calling"  # first line of Java errors; the relevant text follows
+_FOREWORD = "An error occurred while calling"  # First line of Java errors. The relevant text follows.
 # Python errors of executors are at the end, after the traceback; of Java errors the first line is relevant.
 _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 _GONE = "the driver's Java process is gone (killed, or out of memory)"
@@ -96,7 +96,7 @@ def discard_if_dead(session: Any, error: BaseException) -> bool:
 
 
 def forget_dead_driver() -> bool:
-    """Reset pyspark if the driver of this process has ended, so that the next session starts one; return whether so.
+    """Reset pyspark if the driver of this process has ended, so that the next session starts one. Returns whether so.
 
     Otherwise pyspark would wait for the dead driver forever.
     """
@@ -184,7 +184,7 @@ def connect(cluster: SparkCluster) -> Any:
 
 @contextmanager
 def with_timeout(cluster: SparkCluster, session: Any) -> Generator[None]:
-    """Cancel the jobs of the session after `patience_minutes`; they then fail as cancelled."""
+    """Cancel the jobs of the session after `patience_minutes`. They then fail as cancelled."""
     timer = threading.Timer(cluster.patience_minutes * 60, _cancel, [session])
     timer.daemon = True
     timer.start()
@@ -197,7 +197,7 @@ def with_timeout(cluster: SparkCluster, session: Any) -> Generator[None]:
 def _with_python(cluster: SparkCluster, session: Any) -> Any:
     """Return the session with its executors' Python set: configured, this one if local, else python3 on their path.
 
-    pyspark itself uses only PYSPARK_PYTHON; a Connect server uses its own Python.
+    pyspark itself uses only PYSPARK_PYTHON. A Connect server uses its own Python.
     """
     here = sys.executable if (cluster.master or "").startswith("local") else None
     python = cluster.conf.get("spark.pyspark.python") or os.environ.get("PYSPARK_PYTHON") or here

@@ -56,7 +56,7 @@ def _sort_key(columns: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
 
 
 def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return which rows are after the row before in canonical order (bool); True for the first."""
+    """Return which rows are after the row before in canonical order (bool), True for the first."""
     ascending = np.empty(len(columns["ts"]), np.bool_)
     _mark_ascending(columns["ts"], _ties(columns), ascending)
     return ascending

@@ -28,8 +28,8 @@ DICTIONARY_RULES = (
 def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
     """Return a finding per broken rule, with exact counts and samples, or a single passed finding.
 
-    `events`: one target's day. Rules: columns and dtypes are those of `events.SCHEMA`; there is at least one row; rows
-    are in canonical order without duplicates; timestamps are inside the day; rank is not negative; every code has an
+    `events`: one target's day. Rules: columns and dtypes are those of `events.SCHEMA`; there is at least one row. Rows
+    are in canonical order without duplicates; timestamps are inside the day; rank is not negative. Every code has an
     id; ids are trimmed, not blank, distinct and ascending.
     """
     broken = [*_check_rows(events, day)]

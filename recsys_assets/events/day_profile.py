@@ -162,7 +162,7 @@ def _weight(profile: DayProfile, earlier: DayProfile) -> float:
 
 
 def contained_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
-    """Return the share of one set contained in the other, by their sketches of at most `kept` hashes; 0 if empty."""
+    """Return the share of one set contained in the other, by their sketches of at most `kept` hashes, 0 if empty."""
     bound = min((max(hashes) for hashes in (sketch, other) if len(hashes) >= kept), default=2**64)
     comparable = {item for item in sketch if item <= bound}
     return len(comparable & set(other)) / len(comparable) if comparable else 0.0
@@ -182,7 +182,7 @@ def correlation(
 ) -> tuple[float, int] | None:
     """Return Spearman's correlation of a day's item counts with the sums of earlier days, and the number of items.
 
-    Only common items count; None if they are fewer than `FEWEST_SHARED`, or all counts of one side are equal.
+    Only common items count, or None if they are fewer than `FEWEST_SHARED`, or all counts of one side are equal.
     """
     before = _added(earlier, weights)
     bound = _common_bound([items, *earlier])
@@ -230,7 +230,7 @@ def _counts(codes: pl.Series) -> Counts:
 
 
 def _near_duplicates(codes: pl.DataFrame) -> int:
-    """Return the number of events with the user, session, item and timestamp of another; rows are ordered by time."""
+    """Return the number of events with the user, session, item and timestamp of another. Rows are ordered by time."""
     ts = codes["ts"].to_physical().to_numpy()
     same = np.zeros(len(ts), np.bool_)
     same[1:] = ts[1:] == ts[:-1]

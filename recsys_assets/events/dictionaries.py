@@ -16,7 +16,7 @@ from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate, un
 
 
 class CodedColumn:
-    """An id column built piece by piece; each piece may be released once it was added."""
+    """An id column built piece by piece. Each piece may be released once it was added."""
 
     def __init__(self, *, room: int = 0) -> None:
         self._ids = Union()
@@ -27,7 +27,7 @@ class CodedColumn:
         self._codes.append(translate([codes], [self._ids.add(ids)]))
 
     def finish(self) -> CodedIds:
-        """Return all rows with ascending ids, only those in use; the column must not be used afterwards.
+        """Return all rows with ascending ids, only those in use. The column must not be used afterwards.
 
         So equal rows give equal codes, however they were divided.
         """

@@ -51,7 +51,7 @@ _TYPES = dict.fromkeys(ID_COLUMNS, _CODES) | {"ts": {pa.timestamp("ns", "UTC")},
 
 
 def encode_events(events: Events) -> bytes:
-    """Return all columns of canonical events as one Parquet row group; the same events give the same bytes.
+    """Return all columns of canonical events as one Parquet row group. The same events give the same bytes.
 
     Raises `LimitExceededError` if the ids of a column take 2 GiB or more.
     """
@@ -169,7 +169,7 @@ def encode_part(part: Part) -> bytes:
 
 
 def decode_part(data: bytes) -> Part:
-    """Return a part from the bytes of `encode_part`; raise `CorruptObjectError` for other bytes."""
+    """Return a part from the bytes of `encode_part`. Raises `CorruptObjectError` for other bytes."""
     try:
         table = ipc.open_file(pa.BufferReader(data)).read_all()
     except (pa.ArrowException, OSError) as error:

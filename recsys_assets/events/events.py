@@ -110,7 +110,7 @@ def strings_of(array: Any) -> Strings:
 
 
 def give_back_memory() -> None:
-    """Return memory freed by Arrow to the system; it is as large as the events."""
+    """Return memory freed by Arrow to the system. It is as large as the events."""
     pa.default_memory_pool().release_unused()
 
 

@@ -57,7 +57,7 @@ class _HideOptionalLibraries(MetaPathFinder):
 def broken_rules(
     frame: pl.DataFrame, dtypes: Mapping[str, pl.DataType], rules: Sequence[Rule], *, nullable: bool = False
 ) -> tuple[Finding, ...]:
-    """Return a finding per broken rule and per column that is missing or has a wrong dtype; empty if all hold.
+    """Return a finding per broken rule and per column that is missing or has a wrong dtype, empty if all hold.
 
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
     otherwise. The contract is first evaluated as one check; only if that fails, it is evaluated by column and rule,

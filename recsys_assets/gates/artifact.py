@@ -32,12 +32,12 @@ class ArtifactFacts:
     bad_catalog_rows: str  # for people: number of bad rows by reason
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
-    catalog: CatalogChange | None = None  # from the live artifact; None for kinds that are not built from the catalog
+    catalog: CatalogChange | None = None  # from the live artifact, None for kinds that are not built from the catalog
     is_live: bool = False  # whether the live release has an artifact of this kind; only looked up for one without rows
     content: Rows | Vectors | None = None  # the rows, for gates that check each of them
 
     def frame(self) -> pl.DataFrame:
-        """Return the decoded rows: ids as strings, one row per member; empty if `content` is None."""
+        """Return the decoded rows: ids as strings, one row per member, empty if `content` is None."""
         return pl.DataFrame() if self.content is None else self.content.frame()
 
 
@@ -153,7 +153,7 @@ class BadCatalogShare:
     max_bad_catalog_share: float
 
     def __call__(self, facts: ArtifactFacts) -> Result:
-        """Compare the share of bad rows with the limit; the message has the reasons with their counts."""
+        """Compare the share of bad rows with the limit. The message has the reasons with their counts."""
         reasons = f" ({facts.bad_catalog_rows}; see quarantine)" if facts.bad_catalog_rows else ""
         what = f"share of bad rows in the catalog{reasons}"
         setting = "raw.max_bad_catalog_share"

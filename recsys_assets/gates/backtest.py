@@ -44,7 +44,7 @@ class Backtested:
 
 
 class NotComparedReason(Enum):
-    """Reasons why nothing was compared; each has its own verdict."""
+    """Reasons why nothing was compared. Each has its own verdict."""
 
     NOTHING_TO_LOSE = "nothing to lose"  # no live release, or the candidate is the live release: passes
     INCONCLUSIVE = "inconclusive"  # no events that are unseen by both arms
@@ -109,7 +109,7 @@ class NotWorse:
     def __call__(self, outcome: Backtested | NotTested) -> Result:
         """Refuse a loss above the allowed one; where nothing was compared, the reason decides the verdict."""
         if isinstance(outcome, NotTested):
-            # The remedy is to remove the cause, which the message has; an override does not help.
+            # The remedy is to remove the cause, which the message has. An override does not help.
             verdict = self._verdict(outcome.why)
             reason = {NOT_COMPARED: outcome.why.value} if verdict is Verdict.REFUSED else {}
             return Result(verdict, None, outcome.message, compared=reason)
@@ -145,7 +145,7 @@ class NotWorse:
         )
 
     def _needed_sessions(self, measured: Measured) -> str:
-        """Return a note on the sessions that an inconclusive comparison needs; empty for others.
+        """Return a note on the sessions that an inconclusive comparison needs, empty for others.
 
         The width of the interval is inversely proportional to the square root of the sessions.
         """

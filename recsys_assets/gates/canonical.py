@@ -176,7 +176,7 @@ class CanonicalFacts:
     content: Events | None = None  # the events, for gates that check each of them
 
     def frame(self) -> pl.DataFrame:
-        """Return the decoded events, with ids as strings; empty if `content` is None."""
+        """Return the decoded events, with ids as strings, empty if `content` is None."""
         return pl.DataFrame() if self.content is None else self.content.decoded()
 
 
@@ -221,7 +221,7 @@ class BadShare:
     max_bad_share: float
 
     def __call__(self, facts: CanonicalFacts) -> Result:
-        """Compare the share of bad lines with the limit; the message has the reasons with their counts."""
+        """Compare the share of bad lines with the limit. The message has the reasons with their counts."""
         share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
         what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
@@ -235,7 +235,7 @@ class OutOfWindowShare:
     max_out_of_window_share: float
 
     def __call__(self, facts: CanonicalFacts) -> Result:
-        """Compare the share of events of other days; the message names the setting for files split by local days."""
+        """Compare the share of events of other days. The message names the setting for files split by local days."""
         late = facts.rejects.get("out_of_window", 0)
         share = late / (late + facts.events) if late else 0.0
         advice = f" ({late:,} of other days: files split by local days need raw.spill_days = 1)" if late else ""

@@ -12,7 +12,7 @@ from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.gates.gate import Gate, Result, at_most
 from recsys_assets.settings.gates import CatalogGate, CatalogSettings
 
-_FEWEST: Final = 20  # live items, shared items or events; a share of fewer is chance
+_FEWEST: Final = 20  # Live items, shared items or events. A share of fewer is chance.
 _LOST = ("share of live items that are missing in the catalog", "max_lost_share")
 _CHANGED = ("share of items whose {entries} differ from the live ones", "max_changed_share")
 _ITEM: Final = "item_id"
@@ -33,7 +33,7 @@ class CatalogChange:
 
 
 class HasCatalogChange(Protocol):
-    """Facts with the change of a catalog; None if there is no live one to compare with."""
+    """Facts with the change of a catalog, or None if there is no live one to compare with."""
 
     @property
     def catalog(self) -> CatalogChange | None:

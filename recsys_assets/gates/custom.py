@@ -85,7 +85,7 @@ def _entry_points() -> Mapping[str, EntryPoint]:
 
 @cache
 def _module(file: Path, digest: str) -> Any:
-    """Run a file of gates once per process and content; its module name is private, so that it shadows no module."""
+    """Run a file of gates once per process and content. Its module name is private, so that it shadows no module."""
     name = f"recsys_assets_gates_of_{digest[:16]}"
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
@@ -115,7 +115,7 @@ class SchemaHolds:
 
 @dataclass(frozen=True, slots=True)
 class SqlFindsNothing:
-    """SQL that returns the rows that break the rule; it can read the table `rows`, but no file and no network."""
+    """SQL that returns the rows that break the rule. It can read the table `rows`, but no file and no network."""
 
     sql: str
     max_seconds: float

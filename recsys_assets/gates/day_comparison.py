@@ -49,7 +49,7 @@ Number: TypeAlias = Callable[[DayProfile], float | None]
 
 
 class HasProfile(Protocol):
-    """Facts with a day's profile and the days to compare it with; the profile is None if the day has none."""
+    """Facts with a day's profile and the days to compare it with. The profile is None if the day has none."""
 
     @property
     def profile(self) -> DayProfile | None:
@@ -64,7 +64,7 @@ class HasProfile(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MeasureCheck:
-    """One measure of a day with its limits; an infinite limit does not apply."""
+    """One measure of a day with its limits. An infinite limit does not apply."""
 
     name: str
     value: float
@@ -147,7 +147,7 @@ def shares_of(counts: Sequence[int]) -> list[float]:
 
 
 def mean_shares(days: Sequence[Sequence[int]]) -> list[float]:
-    """Return the mean share of each position; every day has the same weight."""
+    """Return the mean share of each position. Every day has the same weight."""
     return [sum(column) / max(len(days), 1) for column in zip(*map(shares_of, days), strict=True)]
 
 

@@ -45,8 +45,8 @@ class LiveOnDay:
     """The minimum and maximum worth of the live release on the day, as shares of the median of ordinary days.
 
     Worth is the gain over chance (`quality.live_score`). Shuffled, inverted, renamed and foreign ids reduce it to zero,
-    whatever the window of the live release; a replay raises it far above the usual. A limit is only used if the day is
-    large enough to separate chance from the usual worth; otherwise the finding says how large it would have to be.
+    whatever the window of the live release. A replay raises it far above the usual. A limit is only used if the day is
+    large enough to separate chance from the usual worth. Otherwise the finding says how large it would have to be.
     """
 
     min_live_ratio: float
@@ -90,7 +90,7 @@ class LiveOnDay:
     def _check(
         self, label: str, own: Worth, earlier: Mapping[str, Worth], stale: int, *, one_list: bool = False
     ) -> MeasureCheck | None:
-        """Check the worth against its limits; None if the day is too small for a lower limit, or live is too old.
+        """Check the worth against its limits, or None if the day is too small for a lower limit, or live is too old.
 
         A single list for all users has no upper limit: a bestseller raises its worth, and the other kinds show replays.
         """
@@ -167,7 +167,7 @@ def _earlier_scores(
 
 
 def _worth(one: LiveScore, earlier: Mapping[str, LiveScore], day: LiveScore) -> Worth:
-    """Return a score as a share of the usual; its error includes the variation between ordinary days beyond chance.
+    """Return a score as a share of the usual. Its error includes the variation between ordinary days beyond chance.
 
     For the day itself (`one is day`) the error is at least 0.8 of the usual one for its size. On a broken day all
     results are wrong and so differ little, which would make the measured error too small.

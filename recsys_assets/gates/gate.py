@@ -47,7 +47,7 @@ class Gate(Generic[Facts_contra]):
 
     @property
     def params(self) -> dict[str, Scalar]:
-        """The limits as stored in policies and findings; a table of limits becomes one entry per key.
+        """The limits as stored in policies and findings. A table of limits becomes one entry per key.
 
         The mode of a gate that is required by default is only included if it differs. So the digests of reports that
         were written before gates had modes are still valid.
@@ -118,7 +118,7 @@ def at_most(value: float, limit: float, *, setting: str, what: str) -> Result:
 
 
 def same(found: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: str) -> Result:
-    """Return a result that passes if every expected value is found; the message lists those that differ."""
+    """Return a result that passes if every expected value is found. The message lists those that differ."""
     wrong = {key: found.get(key) for key, value in expected.items() if found.get(key) != value}
     message = ", ".join(f"{key} is {value!r}, expected {expected[key]!r}" for key, value in wrong.items())
     return Result(

@@ -125,7 +125,7 @@ class Compatible:
 
 @dataclass(frozen=True, slots=True)
 class ImportNotEmpty:
-    """The minimum number of rows; a file of the format `bytes` must only have at least one byte."""
+    """The minimum number of rows. A file of the format `bytes` must only have at least one byte."""
 
     min_rows: int
 

@@ -18,10 +18,10 @@ class RehearsalAnswers:
 
     asked: int
     empty: int
-    short: int  # not empty, but fewer items than a full list; 0 for kinds that do not return lists of items
+    short: int  # not empty, but fewer items than a full list, 0 for kinds that do not return lists of items
 
     def share(self, part: int) -> float | None:
-        """Return `part` as a share of the lookups; None without lookups."""
+        """Return `part` as a share of the lookups, or None without lookups."""
         return part / self.asked if self.asked else None
 
 
@@ -161,7 +161,7 @@ def _not_loaded(found: NotLoaded) -> Result:
 
 
 def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, what: str, setting: str) -> Result:
-    """Return one result for all kinds; its value is the share that exceeds its limit most, or is closest to it."""
+    """Return one result for all kinds. Its value is the share that exceeds its limit most, or is closest to it."""
     compared = {kind: (share, limits[kind]) for kind, share in shares.items() if share is not None}
     over = [kind for kind, (share, limit) in compared.items() if share > limit]
     worst = max(compared, key=lambda kind: compared[kind][0] - compared[kind][1], default=None)

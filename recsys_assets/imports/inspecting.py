@@ -96,7 +96,7 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
 
 
 def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
-    """Yield each line's object; raise `InputError` for the first line that is invalid or over `MAX_LINE_BYTES`."""
+    """Yield each line's object. Raises `InputError` for the first line that is invalid or over `MAX_LINE_BYTES`."""
     start, number = 0, 0
     while start < len(data):
         number += 1
@@ -177,7 +177,7 @@ def inspect(data: bytes, form: ImportFormat, *, name: str, max_unpacked_bytes: i
 
 
 def read_arrays(data: bytes, form: str, *, name: str, max_unpacked_bytes: int) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an npz or safetensors file by name; raise `InputError` for any other format."""
+    """Return the arrays of an npz or safetensors file by name. Raises `InputError` for any other format."""
     if form == ImportFormat.NPZ:
         return read_npz(data, name=name, max_unpacked_bytes=max_unpacked_bytes)
     if form == ImportFormat.SAFETENSORS:
@@ -201,7 +201,7 @@ def _dtype(array: NDArray[Any]) -> str:
 
 
 def read_table(data: bytes, form: str, *, name: str) -> Any:
-    """Return the rows of a Parquet or JSON-lines file as an Arrow table; raise `InputError` for any other format."""
+    """Return the rows of a Parquet or JSON-lines file as an Arrow table. Raises `InputError` for any other format."""
     if form not in {ImportFormat.PARQUET, ImportFormat.JSONL}:
         raise InputError(f"{name} has the format {form!r}, which is not a table: expected parquet or jsonl")
     try:

@@ -56,7 +56,7 @@ def read_safetensors(data: bytes, *, name: str) -> dict[str, NDArray[Any]]:
 
 
 def read_metadata(data: bytes, *, name: str) -> dict[str, str]:
-    """Return the metadata of the file; empty if it has none.
+    """Return the metadata of the file, empty if it has none.
 
     Raises `InputError` for an invalid header, or for metadata other than text values by text keys.
     """

@@ -68,7 +68,7 @@ class Scanner(NamedTuple):
 def new_scanner(chunk_bytes: int, *, needs_session: bool = True) -> Scanner:
     """Return memory for chunks of at most `chunk_bytes` bytes, stored in arrays of `buffer_bytes(chunk_bytes)` bytes.
 
-    Without `needs_session`, a line with a user and no session is also good; the code of its session is `ABSENT`.
+    Without `needs_session`, a line with a user and no session is also good. The code of its session is `ABSENT`.
     """
     rows = chunk_bytes // SHORTEST_LINE + 1
     return Scanner(
@@ -92,7 +92,7 @@ def buffer_bytes(chunk_bytes: int) -> int:
 
 @compiled
 def start_chunk(scanner: Scanner) -> Progress:
-    """Reset the scanner for a new chunk; return the initial progress."""
+    """Reset the scanner for a new chunk. Returns the initial progress."""
     clear(scanner.tables)
     forget_shape(scanner.line)
     return Progress(0, 0, 0, 0)
@@ -100,10 +100,10 @@ def start_chunk(scanner: Scanner) -> Progress:
 
 @compiled
 def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> Progress:
-    """Scan the lines of `data[:size]`, which ends with a newline, starting at `progress`; return the new progress.
+    """Scan the lines of `data[:size]`, which ends with a newline, starting at `progress`. Returns the new progress.
 
-    Stops early when `handed_back` is full. The caller then processes those lines, sets `handed_back` of the progress
-    to 0 and calls again.
+    Stops early when `handed_back` is full. The caller then processes those lines, sets `handed_back` of the progress to
+    0 and calls again.
     """
     scratch, tables, line = scanner
     position, number, rows, handed_back = progress

@@ -121,7 +121,7 @@ class FileCounter:
         return hidden_lines(bad, bad_bytes, good=self.good, good_bytes=self.text - self.bad_text.total())
 
     def _unusable_message(self) -> str | None:
-        """Return the message of a file that is refused as a whole; None if it is usable.
+        """Return the message of a file that is refused as a whole, or None if it is usable.
 
         A file is refused if another file is appended to it, or if it has lines but no good line. A file of blank lines
         counts as empty.
@@ -155,7 +155,7 @@ class DayCounter:
     kept: int = 0
 
     def add(self, file: FileCounter, judged: JudgedChunk, *, room: int) -> list[Reject]:
-        """Count a chunk of a file; return its refused lines in the form of quarantine, at most `room`."""
+        """Count a chunk of a file. Returns its refused lines in the form of quarantine, at most `room`."""
         rejects = [_reject(file, refused) for refused in judged.refused[:room]]
         self.spilled += judged.spilled
         file.add(judged)

@@ -43,7 +43,7 @@ def read_object(line: bytes) -> Pairs:
 
 
 def find_repeated(pairs: Pairs, names: frozenset[str]) -> str | None:
-    """Return the first of `names` that appears more than once; None if none does."""
+    """Return the first of `names` that appears more than once, or None if none does."""
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:

@@ -134,7 +134,7 @@ class _SlowLineJudge:
                 self._refuse(number, event, text)
 
     def judge_late(self, buffer: Buffer, lines: NDArray[np.int64]) -> None:
-        """Judge lines that the scan accepted, but whose day is another one; their unknown names are already counted."""
+        """Judge lines that the scan accepted, but whose day is another one. Their unknown names are already counted."""
         self._remaining_refused = self._rules.max_refused
         for number, start, end in lines.tolist():
             text = bytes(buffer[start:end])
@@ -148,7 +148,7 @@ class _SlowLineJudge:
         return ((target, part_of(events)) for target, events in self._events.items())
 
     def _take(self, event: RawEvent) -> LineFault | None:
-        """Collect an event of this day, or count it as foreign or spilled; return the fault of one of another day."""
+        """Collect an event of this day, or count it as foreign or spilled. Returns the fault of one of another day."""
         names = event.tenant, event.surface
         target = self._rules.targets.get(names)
         if target is None:
@@ -185,7 +185,7 @@ def _count_names(scanner: Scanner, judged: JudgedChunk) -> None:
 
 
 def _split_by_target(scanner: Scanner, rows: int, rules: ChunkRules, judged: JudgedChunk) -> NDArray[np.int64]:
-    """Split the rows of a scan into parts by target; return the rows of requested targets that are of another day."""
+    """Split the rows of a scan into parts by target. Returns the rows of requested targets that are of another day."""
     scratch = scanner.scratch
     tenants, surfaces = scratch.codes[TENANT, :rows].astype(np.int64), scratch.codes[SURFACE, :rows]
     pairs = tenants * max(int(scanner.tables.state[SURFACE, 0]), 1) + surfaces

@@ -38,7 +38,7 @@ _ALL = (1 << len(FIELDS)) - 1
 _OPTIONAL = sum(1 << field for field in (RANK, EVENT, USER, REQUEST))
 
 _QUOTE, _OPEN, _CLOSE, _COMMA, _COLON, _NEWLINE, _ZERO, _ONE = (np.uint8(ord(c)) for c in '"{},:\n01')
-_MAX_RANK_DIGITS = 18  # always fit in 64 bits; the reference reader judges longer numbers
+_MAX_RANK_DIGITS = 18  # Always fit in 64 bits. The reference reader judges longer numbers.
 _MAX_VALUES = 64
 NAMES, RANK_VALUE, _VALUES, _SPARE, _OPTIONALS = range(5)
 
@@ -68,13 +68,13 @@ def new_line(spare: int, *, needs_session: bool = True) -> LineNotes:
 
 @compiled
 def forget_shape(line: LineNotes) -> None:
-    """Drop the shape, because the data that it points to is no longer valid; the next line is read name by name."""
+    """Drop the shape, because the data that it points to is no longer valid. The next line is read name by name."""
     line.state[_VALUES] = 0
 
 
 @inlined
 def scan_line(data: Bytes, position: int, line: LineNotes) -> int:
-    """Note the values of the line that starts at `position`; return the position of its newline, or `REFUSED`."""
+    """Note the values of the line that starts at `position`. Returns the position of its newline, or `REFUSED`."""
     # Writers rarely change the order of fields or the spaces: most lines differ from the one before only in the values.
     end = _follow_shape(data, position, line) if line.state[_VALUES] > 0 else REFUSED
     return end if end >= 0 else _read_names(data, position, line)
@@ -172,7 +172,7 @@ def _note_name(line: LineNotes, start: int, length: int) -> None:
 
 @inlined
 def _read_value(data: Bytes, position: int, field: int, line: LineNotes, spare: int) -> tuple[int, int]:
-    """Check a value and note it; return the position after it, and the position for the next decoded string."""
+    """Check a value and note it. Returns the position after it, and the position for the next decoded string."""
     byte = byte_at(data, position)
     if field == _UNKNOWN:
         return after_value(data, position), spare

@@ -1,4 +1,4 @@
-"""Parsing of a day's raw files into coded parts per target, quarantined lines and counts; each byte is read once."""
+"""Parsing of a day's raw files into coded parts per target, quarantined lines and counts. Each byte is read once."""
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,12 +83,12 @@ def parse_day(  # noqa: PLR0913 - input, callbacks, and bounds that tests make s
     Each target's events are passed to `keep_part` in parts, refused lines with reason and text to `keep_rejects`. Every
     file is read once.
 
-    A file serves the targets that it is named for; its events of other targets are counted as foreign. Parts and
+    A file serves the targets that it is named for. Its events of other targets are counted as foreign. Parts and
     rejects come in the order of the files, and do not depend on `threads`. `max_kept_rejects` bounds the quarantine of
     a day; further refused lines are only counted. `reading` says whether events may lack a session, and whether values
-    of refused lines are shown. Events of the `spill_days` days before and after are only counted; the runs of those
-    days read them. Memory is bounded by `chunk_bytes` and `threads`, not by the size of the files.
-    `keep_part` is called on a separate thread, one part at a time, while the next lines are read.
+    of refused lines are shown. Events of the `spill_days` days before and after are only counted. The runs of those
+    days read them. Memory is bounded by `chunk_bytes` and `threads`, not by the size of the files. `keep_part` is
+    called on a separate thread, one part at a time, while the next lines are read.
 
     A file that cannot be read to its end, or that holds lines but no good line, does not stop the others: its record
     holds the error, and the day fails for its targets even if parts of it were handed on before. Raises
@@ -124,7 +124,7 @@ _Task: TypeAlias = tuple[FileCounter, Chunk | LongLine]
 
 
 class _Memory:
-    """Pool of the scanners and buffers that can be in use at once; each is returned after use."""
+    """Pool of the scanners and buffers that can be in use at once. Each is returned after use."""
 
     def __init__(self, threads: int, chunk_bytes: int, *, needs_session: bool) -> None:
         self._scanners: SimpleQueue[Scanner] = SimpleQueue()

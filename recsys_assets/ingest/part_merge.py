@@ -168,7 +168,7 @@ def _renumber(
     renumbered: NDArray[np.uint32],
     result: NDArray[np.uint32],
 ) -> int:
-    """Renumber the codes that `rows` use, by appearance, into `result`; return how many there are.
+    """Renumber the codes that `rows` use, by appearance, into `result`. Returns how many there are.
 
     `used[n]` becomes the old code of the new code n.
     """

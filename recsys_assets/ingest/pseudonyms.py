@@ -16,7 +16,10 @@ _ENVIRONMENT, _FILE = "env:", "file:"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class UserKey:
-    """A secret of at least `MIN_KEY_BYTES` bytes, never shown in messages; `ConfigurationError` for a shorter one."""
+    """A secret of at least `MIN_KEY_BYTES` bytes, never shown in messages.
+
+    Raises `ConfigurationError` for a shorter one.
+    """
 
     secret: bytes
 
@@ -41,7 +44,7 @@ def read_user_key(location: str) -> UserKey:
     """Return the key in `env:NAME`, an environment variable, or `file:PATH`, without the white space around it.
 
     The text itself is the key: hexadecimal digits are not decoded. Raises `ConfigurationError` if there is no key or it
-    is too short; the message names the location, never its content.
+    is too short. The message names the location, never its content.
     """
     secret = _secret(location).strip()
     try:

@@ -57,7 +57,7 @@ def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int
     """Estimate how many records are hidden in bad lines of `LINE_HIDING_REASONS`: damaged data, or lines without ends.
 
     `bad` such lines with `bad_bytes` bytes count as the number of good lines of the same size, less `bad`, if on
-    average they are longer than ten good lines; otherwise nothing is hidden (0).
+    average they are longer than ten good lines. Otherwise nothing is hidden (0).
     """
     if not bad or good * bad_bytes <= _LONG * good_bytes * bad:
         return 0

@@ -24,7 +24,7 @@ _SPACE, _NOT_ASCII = 0x20, 0x80
 _PLAIN = np.array(
     [ord({"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(chr(c), chr(c))) for c in range(256)]
 )
-# Days before the year 1970 + n, and before each month; the reference reader reads later years.
+# Days before the year 1970 + n, and before each month. The reference reader reads later years.
 _FIRST_YEAR, _YEARS = 1970, 230
 _DAYS_BEFORE_YEAR = np.array([days_before(_FIRST_YEAR + n, 1, 1) for n in range(_YEARS)])
 _MONTH_DAYS = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -35,7 +35,7 @@ _NO_OFFSET = 1 << 20
 
 @compiled
 def decode_escapes(data: Bytes, start: int, end: int, target: int) -> int:
-    """Write the checked text of `data[start:end]` with escapes decoded from `target` on; return the end position."""
+    """Write the checked text of `data[start:end]` with escapes decoded from `target` on. Returns the end position."""
     while start < end:
         byte = byte_at(data, start)
         if byte != _BACKSLASH:
@@ -90,7 +90,7 @@ def trim_span(data: Bytes, start: int, end: int) -> tuple[int, int]:
 
 @compiled
 def _white_space(data: Bytes, start: int, end: int) -> int:
-    """Return the number of bytes of the White_Space character at `start`; 0 if there is none."""
+    """Return the number of bytes of the White_Space character at `start`, 0 if there is none."""
     first = byte_at(data, start)
     if first == 0x20 or 0x09 <= first <= 0x0D:
         return 1

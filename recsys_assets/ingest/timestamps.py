@@ -13,7 +13,7 @@ _MONTHS = 12
 
 
 def read_instant(text: str) -> int:
-    """Return nanoseconds since 1970-01-01T00:00:00Z of a year from 0000 to 9999; the result may exceed 64 bits.
+    """Return nanoseconds since 1970-01-01T00:00:00Z of a year from 0000 to 9999. The result may exceed 64 bits.
 
     Accepted are `T` and `Z` in lower case, as RFC 3339 says, up to nine digits of fraction, and every offset up to
     23:59, also `-00:00`. Leap seconds, hour 24, a space for `T`, and text around the timestamp are refused.

@@ -96,7 +96,7 @@ def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:
 
 
 def _fit(matrix: Any, params: AlsParams) -> tuple[Floats, Floats]:
-    """Return the factors of rows and columns; they do not depend on the number of threads."""
+    """Return the factors of rows and columns. They do not depend on the number of threads."""
     random = np.random.Generator(np.random.PCG64(params.seed))
     first, second = (_START * random.random((count, params.factors), np.float32) for count in matrix.shape)
     if not matrix.nnz:

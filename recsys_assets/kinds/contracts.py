@@ -88,7 +88,7 @@ def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.
 
 
 def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
-    """Return the violations of the contract of a kind with these parameters; empty if there are none.
+    """Return the violations of the contract of a kind with these parameters, empty if there are none.
 
     - Ids are not empty and trimmed; tags are lower-case.
     - Keys ascend and are distinct. The number and the length of lists are within the promised bounds. Lists are not
@@ -220,7 +220,7 @@ def check_content(content: Rows | Vectors, params: KindParams) -> tuple[Finding,
 
 
 def check_vectors(vectors: Vectors, params: KindParams) -> tuple[Finding, ...]:
-    """Return the violations of the contract of a kind of vectors with these parameters; empty if there are none.
+    """Return the violations of the contract of a kind of vectors with these parameters, empty if there are none.
 
     Ids are not empty, trimmed, ascending, distinct, and no more than promised. Vectors have the promised length, and
     all their numbers are finite. Each finding has the exact count of offending rows and a sample with their ids.

@@ -102,7 +102,7 @@ class CoocParams(EventParams):
 def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
     """List the best `max_neighbors` neighbours of each item by the number of shared sessions; ties by id.
 
-    Reads `session_id` and `item_id`; an item counts once per session. Pairs below `min_support` are dropped, and items
+    Reads `session_id` and `item_id`. An item counts once per session. Pairs below `min_support` are dropped, and items
     that have no neighbours. Of more than `max_items` items, those with the most sessions are kept. With another `score`
     the values are those of `similarity`. With `half_life_days` a session is weighted by the age of its latest day.
 

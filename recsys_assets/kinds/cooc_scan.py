@@ -120,7 +120,7 @@ def _fill_block(
 
 @inlined
 def _meet(baskets: Baskets, item: int, base: np.uint32, enough: np.uint32, scratch: PairScratch) -> int:
-    """Count the items of all baskets of `item`; return the number of items, itself included, with enough counts."""
+    """Count the items of all baskets of `item`. Returns the number of items, itself included, with enough counts."""
     met = 0
     last = len(baskets.begins) - 1
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
@@ -203,7 +203,7 @@ def _fill_scored(
 
 @compiled
 def _score_row(baskets: Baskets, item: int, scoring: Scoring, scratch: ScoredThreadScratch) -> int:
-    """Collect the items of all baskets of `item` and put the best of them on the heap; return their number."""
+    """Collect the items of all baskets of `item` and put the best of them on the heap. Returns their number."""
     met = 0
     for n in range(baskets.starts[item], baskets.starts[item + 1]):
         begin = baskets.begins[n]

@@ -38,7 +38,7 @@ class ItemSeqParams(EventParams):
 def count_next(events: Events, params: ItemSeqParams) -> KernelOutput:
     """List the best `max_next` next items of each item by the number of sessions; ties by id.
 
-    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. A session is the path of the timestamps at
+    Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order. A session is the path of the timestamps at
     which items occur in it for the first time: the next items of an item are those of the next such timestamp. Items of
     the same timestamp have no order, so none follows the other. Repeated visits to an item are ignored, and a pair
     counts once per session. Pairs below `min_support` are dropped, and items that have no next item. Of more than
@@ -77,7 +77,7 @@ def _count_pairs(paths: Paths) -> _Pairs:
 
 @compiled
 def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends: Numbers) -> int:
-    """Write the first visit to each item, session by session, as item and step; return the number of visits."""
+    """Write the first visit to each item, session by session, as item and step. Returns the number of visits."""
     used = 0
     ends[0] = 0
     for session in range(len(paths.offsets) - 1):
@@ -94,7 +94,7 @@ def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends
 
 @compiled
 def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: Numbers) -> int:
-    """Write the code of each pair, unless `codes` is empty; return the number of pairs."""
+    """Write the code of each pair, unless `codes` is empty. Returns the number of pairs."""
     used = 0
     for session in range(len(ends) - 1):
         begin, end = ends[session], ends[session + 1]

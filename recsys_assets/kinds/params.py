@@ -18,7 +18,7 @@ from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 MAX_BYTES = 10_000_000  # the reference service rejects larger blobs, and then fails whole requests
 KEY_BYTES, MEMBER_BYTES = 24, 28  # of a row in JSON, with ids of about ten characters and numbers
 EVENT = "event"
-WITHOUT_KIND = ""  # stands for events without a kind; a kind is never empty
+WITHOUT_KIND = ""  # Stands for events without a kind. A kind is never empty.
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class KindParams(ClosedModel):
 
     @property
     def native_only(self) -> str:
-        """Names of the settings in use that only the native engine supports; empty if there are none."""
+        """Names of the settings in use that only the native engine supports, empty if there are none."""
         return ""
 
     @property
@@ -95,7 +95,7 @@ class KindParams(ClosedModel):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a full row with ids of usual length, for kinds with at most `max_items` rows; 0 for others."""
+        """Bytes of a full row with ids of usual length, for kinds with at most `max_items` rows, 0 for others."""
         return 0
 
 

@@ -34,7 +34,7 @@ class Paths(NamedTuple):
 def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, Excluded]:
     """Return the sessions as paths, and the excluded ones: those of more than `max_items` distinct items.
 
-    Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order; they may be tallies.
+    Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order. They may be tallies.
     """
     sessions, items = (events.codes[name].to_numpy() for name in ("session_id", "item_id"))
     timestamps = events.codes["ts"].to_physical().to_numpy()
@@ -71,7 +71,7 @@ def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
     left: NDArray[np.bool_],
     support: Numbers,
 ) -> int:
-    """Move each session's visits to the front, without repeats within a step; return the number of kept sessions.
+    """Move each session's visits to the front, without repeats within a step. Returns the number of kept sessions.
 
     By item, `seen[0]` is the last session with the item, and `seen[1]` the row at which the step of its last visit
     began.
@@ -162,7 +162,7 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, E
 def _drop_repeats(
     items: Codes, sessions: Numbers, max_items: int, seen_in: Numbers, offsets: Numbers, left: NDArray[np.bool_]
 ) -> int:
-    """Move the distinct items of each session to the front, in their order; return the number of kept sessions."""
+    """Move the distinct items of each session to the front, in their order. Returns the number of kept sessions."""
     baskets = at = 0
     for session in range(len(sessions) - 1):
         begin = at

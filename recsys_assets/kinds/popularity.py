@@ -58,7 +58,7 @@ class PopularityParams(EventParams):
 
 
 def build_popularity(events: Events, params: PopularityParams) -> KernelOutput:
-    """Count events per item, highest count first, ties by item id; the first `max_items` are kept.
+    """Count events per item, highest count first, ties by item id. The first `max_items` are kept.
 
     Reads the column `item_id`, and `event` if there are `weights`, which multiply the count of an event. Rows have the
     columns `item_id` (String) and `count` (Int64, > 0). With `half_life_days` counts are in thousandths of an event of
@@ -83,7 +83,7 @@ def build_popularity(events: Events, params: PopularityParams) -> KernelOutput:
 
 
 def _repeats(events: Events, params: PopularityParams) -> Codes | Numbers:
-    """Return the weight of each row; empty if all are 1."""
+    """Return the weight of each row, empty if all are 1."""
     factors: list[Codes | Numbers] = [repeats for repeats in [repeats_of(events)] if len(repeats)]
     if params.weights:
         factors.append(_weights(events, params))

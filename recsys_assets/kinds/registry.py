@@ -55,7 +55,7 @@ class Kind:
 
     description: KindDescription  # name, shape and texts, for serving and reports; cheap to import
     params: type[KindParams]
-    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads; empty for kinds built from the catalog
+    event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads, empty for kinds built from the catalog
     kernel: Callable[[Any, Any], KernelOutput]
     definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on demand; empty: native only
     # Why an artifact of this kind may have no rows and is then excluded from the release; empty: it is refused.
@@ -129,7 +129,7 @@ def installed_kinds(taken: frozenset[str]) -> Mapping[str, Kind]:
 def _load(point: EntryPoint) -> Kind:
     try:
         kind: object = point.load()
-    except Exception as error:  # foreign code may raise anything; the error names its package
+    except Exception as error:  # Foreign code may raise anything. The error names its package.
         raise _broken(point, f"it fails to load with {type(error).__name__}: {error}") from error
     if not isinstance(kind, Kind):
         raise _broken(point, f"it leads to {kind!r:.80}, not to a recsys_assets.kinds.registry.Kind")

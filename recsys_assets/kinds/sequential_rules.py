@@ -80,7 +80,7 @@ class _Scoring(NamedTuple):
 def find_rules(events: Events, params: SequentialRulesParams) -> KernelOutput:
     """List the best `max_neighbors` items around each item in sessions, by the sum of weights; ties by id.
 
-    Reads `session_id`, `item_id` and `ts`; rows must be in canonical order. An item counts once per timestamp.
+    Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order. An item counts once per timestamp.
 
     - Two visits of a session that are at most `REACH` distinct timestamps apart weigh `UNIT` / distance from the
       earlier to the later one, and half of that in the other direction. Visits of the same timestamp have no order:
@@ -132,7 +132,7 @@ def _items_with_rules(paths: Paths, params: SequentialRulesParams) -> Codes:
 
 @compiled
 def _mark_items(paths: Paths, has_rule: NDArray[np.bool_]) -> None:
-    """Mark the items that have another item within `REACH`; the nearest visits of a pair mark both."""
+    """Mark the items that have another item within `REACH`. The nearest visits of a pair mark both."""
     for session in range(len(paths.offsets) - 1):
         end = paths.offsets[session + 1]
         for place in range(paths.offsets[session], end):
@@ -218,7 +218,7 @@ def _fill_block(
 
 @inlined
 def _meet(paths: Paths, visits: _Visits, item: int, self_entry: bool, scratch: _Scratch) -> int:  # noqa: FBT001 - compiled
-    """Sum the weights of the visits around those to `item`; return the number of items found."""
+    """Sum the weights of the visits around those to `item`. Returns the number of items found."""
     met, session, repeated = 0, np.int64(-1), False
     for place in visits.places[visits.starts[item] : visits.starts[item + 1]]:
         first, end = visits.firsts[place], visits.ends[place]
@@ -246,7 +246,7 @@ def _meet(paths: Paths, visits: _Visits, item: int, self_entry: bool, scratch: _
 
 @inlined
 def _add(scratch: _Scratch, met: int, item: int, other: np.uint32, weight: int) -> int:
-    """Add a weight to the sum of another item; return the number of items found so far."""
+    """Add a weight to the sum of another item. Returns the number of items found so far."""
     if other != item:
         if scratch.sums[other] == 0:
             scratch.met[met] = other

@@ -15,6 +15,6 @@ class SessionSeqParams(UserParams):
 def score_followers(events: Events, params: SessionSeqParams) -> KernelOutput:
     """Count the events of each user per item, except the user's first event; highest first, ties by item id.
 
-    Reads `user_id` and `item_id`; rows must be in canonical order. A user with a single event has an empty list.
+    Reads `user_id` and `item_id`. Rows must be in canonical order. A user with a single event has an empty list.
     """
     return list_users(events, params, SESSION_SEQ_SHAPE, weights=np.ones(1, np.int64), skipped=1)

@@ -82,7 +82,7 @@ def merge_tallies(days: Sequence[Events]) -> Events:
 
 
 def repeats_of(events: Events) -> Codes:
-    """Return the number of events of each row (uint32); empty if each row is one event."""
+    """Return the number of events of each row (uint32), empty if each row is one event."""
     return events.codes[COUNT].to_numpy() if COUNT in events.codes.columns else np.empty(0, np.uint32)
 
 
@@ -129,7 +129,7 @@ def _narrow(column: pl.Series) -> pl.Series:
 
 
 def decode_tally(data: bytes) -> Events:
-    """Decode a tally from the bytes of `encode_tally`; it shares their memory, and keeps the narrow types.
+    """Decode a tally from the bytes of `encode_tally`. It shares their memory, and keeps the narrow types.
 
     Raises `CorruptObjectError` if the bytes are not a valid tally.
     """

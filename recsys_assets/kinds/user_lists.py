@@ -42,8 +42,8 @@ class Histories(NamedTuple):
     users: Codes
     offsets: Numbers
     items: Codes
-    kinds: Codes  # of events; empty if all have the same weight
-    repeats: Codes  # number of events of each row; empty if each row is one event
+    kinds: Codes  # of events, empty if all have the same weight
+    repeats: Codes  # number of events of each row, empty if each row is one event
 
 
 class Lists(NamedTuple):
@@ -80,7 +80,7 @@ class Summed(NamedTuple):
 def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> KernelOutput:
     """Sum the weights of events per user and item, highest sum first, ties by item id; `max_items_per_user` are kept.
 
-    `weights` (int64) are by code of the event kind, with the weight of events without a kind last; a single weight
+    `weights` (int64) are by code of the event kind, with the weight of events without a kind last. A single weight
     applies to all events. The first `skipped` events of a user are ignored, but the user keeps a list. Users with more
     than `max_events_per_user` events are excluded completely, because they are usually robots and would take most of
     the time.
@@ -105,7 +105,7 @@ def sum_users(events: Events, params: UserParams, shape: Shape, *, weights: Numb
 
 
 def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[Histories, int, Excluded]:
-    """Group the rows by user, without anonymous and over-active ones; return their events and the exclusions."""
+    """Group the rows by user, without anonymous and over-active ones. Returns their events and the exclusions."""
     distinct = len(events.ids["user_id"])
     users, repeats = events.codes["user_id"].fill_null(distinct).to_numpy(), repeats_of(events)
     counts = count_codes(users, size=distinct, repeats=repeats)
@@ -148,7 +148,7 @@ def _new_thread_scratch(distinct_items: int, params: UserParams) -> UserScratch:
 def _sum_all(
     histories: Histories, weights: Numbers, skipped: int, scratch_of_thread: Sequence[UserScratch], lists: Lists
 ) -> int:
-    """Fill all lists, one range of users per thread; return the number of pairs of user and item before the cut."""
+    """Fill all lists, one range of users per thread. Returns the number of pairs of user and item before the cut."""
     shares = np.arange(len(scratch_of_thread) + 1) * histories.offsets[-1] // len(scratch_of_thread)
     bounds = np.searchsorted(histories.offsets, shares).tolist()
     bounds[-1] = len(histories.users)  # includes users without any remaining event
@@ -199,7 +199,7 @@ def _sum_lists(
 def _sum_items(
     histories: Histories, start: int, stop: int, weights: Numbers, skipped: int, scratch: UserScratch
 ) -> int:
-    """Sum the weights of each item in these rows, except the skipped events; return the number of items."""
+    """Sum the weights of each item in these rows, except the skipped events. Returns the number of items."""
     met = 0
     for row in range(start, stop):
         events = int(histories.repeats[row]) if len(histories.repeats) else 1

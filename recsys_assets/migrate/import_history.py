@@ -50,7 +50,7 @@ class MovedRelease:
 def plan_history(
     store: ObjectStore, registry: Registry, *, keep: int, without_users: bool = False
 ) -> tuple[MovedRelease, ...]:
-    """Return the last `keep` releases in its records, oldest first; the set that it serves now is the last.
+    """Return the last `keep` releases in its records, oldest first. The set that it serves now is the last.
 
     For each day the newest build of each kind is used, because its records do not show which sets were live together.
     `without_users` excludes kinds with a row per user, whose ids would be imported unhashed. Raises `RefusedError` if
@@ -93,7 +93,7 @@ def move_in(
     by: Actor,
     now: Clock,
 ) -> int:
-    """Make each new release live in turn, oldest first, and return their number; each is journaled.
+    """Make each new release live in turn, oldest first, and return their number. Each is journaled.
 
     Releases already in the store are skipped, so that an interrupted call is completed by a rerun. Raises
     `ConflictError` if another writer ships to the target.

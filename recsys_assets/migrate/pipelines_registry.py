@@ -27,7 +27,7 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
 
 
 def place_below(root: str, *parts: str) -> str:
-    """Return the path or URI of `parts` below `root`; an absolute part replaces everything before it."""
+    """Return the path or URI of `parts` below `root`. An absolute part replaces everything before it."""
     place = root.rstrip("/") if is_in_cloud(root) else str(Path(root).absolute())
     for part in parts:
         is_whole = is_in_cloud(part) or part.startswith("/")
@@ -36,7 +36,7 @@ def place_below(root: str, *parts: str) -> str:
 
 
 def list_places(place: str) -> list[str]:
-    """Return the sorted names of all files below a folder or prefix of a bucket; empty if there are none.
+    """Return the sorted names of all files below a folder or prefix of a bucket, empty if there are none.
 
     Raises `StoreUnavailableError` or `ConfigurationError` if a bucket cannot be listed.
     """
@@ -150,7 +150,7 @@ class Registry:
             yield self._read(place.split("/")[-2], _decode(place, _Record))
 
     def current(self) -> dict[str, str]:
-        """Return the version of each kind that it serves, from the names of the blobs; empty if it serves nothing."""
+        """Return the version of each kind that it serves, from the names of the blobs, empty if it serves nothing."""
         target = self.target
         place = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
         if find_place(place) is None:

@@ -1,7 +1,7 @@
 """Webhooks: signed events of targets, each delivered at least once however long its receiver is down.
 
 The queue is the journal, which survives a crash: each receiver has one small document per target with the number of the
-last delivered entry. Staleness is not journaled; the document stores the last state that was delivered. The format and
+last delivered entry. Staleness is not journaled. The document stores the last state that was delivered. The format and
 the signature of a message follow Standard Webhooks.
 """
 
@@ -45,7 +45,7 @@ class DeliveryState(Record, frozen=True):
     """Delivery state of one receiver for one target, with the next retry time."""
 
     sequence: int  # newest journal entry that was delivered or skipped
-    cause: str | None = None  # last delivered cause of staleness; None if fresh
+    cause: str | None = None  # last delivered cause of staleness, None if fresh
     failures: int = 0
     retry_at: str | None = None
     v: int = 1
@@ -78,7 +78,7 @@ def deliver(
 
 
 def send(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = _REQUEST_TIMEOUT_SECONDS) -> str | None:
-    """Post a document; return None or the fault, which never contains the URL, because it may be secret."""
+    """Post a document. Returns None or the fault, which never contains the URL, because it may be secret."""
     if not url.startswith(("http://", "https://")):
         return "its URL must begin with http:// or https://"
     try:
@@ -154,7 +154,7 @@ class _TargetDelivery:
         return freshness(self._store, self._settings, self._target_settings, now=self._now())
 
     def deliver(self, receiver: WebhookSettings) -> str | None:
-        """Send the undelivered events to a receiver; return the fault, or None."""
+        """Send the undelivered events to a receiver. Returns the fault, or None."""
         name = f"webhook {receiver.name}, {self._target_settings.target}"
         try:
             key = webhook_key(self._target_settings.target, receiver.name)
@@ -231,7 +231,7 @@ class _TargetDelivery:
 
 
 def _decode(stored: StoredObject | None, key: str) -> DeliveryState | None:
-    """Return the stored delivery state; None if missing or unreadable, which restarts at the newest entry."""
+    """Return the stored delivery state, or None if missing or unreadable, which restarts at the newest entry."""
     return if_readable(lambda: decode(stored.data, DeliveryState, name=key)) if stored else None
 
 

@@ -56,7 +56,7 @@ class HeldOut:
 
 
 def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Collection[Input]) -> HeldOut | None:
-    """Return the events of the day after `day`; None if it is missing, or is among the inputs `seen` by an arm."""
+    """Return the events of the day after `day`, or None if it is missing, or is among the inputs `seen` by an arm."""
     after = day + timedelta(days=1)
     record = find_document(store, canonical_record_key(target, after), CanonicalRecord)
     source = None if record is None else _source(target, after, record)
@@ -69,7 +69,7 @@ def hold_out_next_day(store: ObjectStore, target: Target, day: date, *, seen: Co
 def hold_out_part(
     store: ObjectStore, target: Target, day: date, *, share: float, seen: Collection[Input]
 ) -> HeldOut | None:
-    """Return the last `share` of a day's events; None if it has fewer than two timestamps, or is among `seen`."""
+    """Return the last `share` of a day's events, or None if it has fewer than two timestamps, or is among `seen`."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None or record.rows == 0:
         return None
@@ -97,7 +97,7 @@ class Arm:
     release: str
     versions: Mapping[str, str]
     inputs: Collection[Input]
-    user_keys: frozenset[Scalar]  # ids of the keys that hash its users; None for ids as sent
+    user_keys: frozenset[Scalar]  # ids of the keys that hash its users, None for ids as sent
 
 
 def live_arm(store: ObjectStore, target: Target) -> Arm | None:
@@ -118,7 +118,7 @@ def live_arm(store: ObjectStore, target: Target) -> Arm | None:
 
 
 def staged_arm(store: ObjectStore, target: Target, day: date, *, kinds: Collection[str]) -> Arm | None:
-    """Return the arm of a day's staged artifacts, without excluded ones; None if a kind is not staged."""
+    """Return the arm of a day's staged artifacts, without excluded ones, or None if a kind is not staged."""
     by_kind = [find_staged_artifact(store, target, day, kind) for kind in kinds]
     staged = [artifact for artifact in by_kind if artifact is not None]
     if len(staged) < len(kinds):

@@ -19,7 +19,7 @@ NATIVE = "native"
 def make_artifact(context: DayContext, spec: BuildSpec) -> BuildResult:
     """Build an artifact natively or on the engine that is configured for its kind and target, and store it.
 
-    Raises what `read_kernel_input` raises; an engine also raises `EngineRefusedError` or `EngineUnavailableError`.
+    Raises what `read_kernel_input` raises. An engine also raises `EngineRefusedError` or `EngineUnavailableError`.
     """
     settings = context.settings
     engine = engine_of(settings, spec.row, spec.params)

@@ -58,7 +58,7 @@ def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Eng
 
 
 def _in_place(store: ObjectStore, target: Target, days: WindowDays, engine: Engine, _folder: str) -> EngineSource:
-    """Return the stored objects of the days; the engine hashes them, so their bytes are not downloaded here."""
+    """Return the stored objects of the days. The engine hashes them, so their bytes are not downloaded here."""
     keys = {canonical_key(target, day): record.digest for day, record in sorted(days.records.items())}
     before = {key: store.stat(key) for key in keys}
     engine.verify({f"{store.root_uri}/{key}": digest for key, digest in keys.items()})

@@ -111,7 +111,7 @@ def _sample(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
 
 
 def _query(rows: Lookup[Any], questions: Questions, full_list: int) -> RehearsalAnswers:
-    """Query a kind for every item or user; a single-list kind is queried once."""
+    """Query a kind for every item or user. A single-list kind is queried once."""
     if rows.form.close == b"}":
         return _count([len(rows)], full_list)
     ids = questions.users if rows.form.key == "user_id" else questions.items
@@ -127,7 +127,7 @@ def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
 
 
 def _query_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Questions) -> RehearsalAnswers:
-    """Query a kind for the vector of every item and user; each vector counts as a full response."""
+    """Query a kind for the vector of every item and user. Each vector counts as a full response."""
     queries = {"item_id": questions.items, "user_id": questions.users}
     hits = [
         ids.find(query) is not None

@@ -87,7 +87,7 @@ class CanonicalDayBuilt:
 
 
 def build_canonical(context: DayContext) -> CanonicalDayBuilt:
-    """Write the day's distinct events of one target in canonical order; the same input changes nothing.
+    """Write the day's distinct events of one target in canonical order. The same input changes nothing.
 
     Raises `NoInputError` (no_input, empty_input, no_events), `InputError` (unreadable, all lines bad, or a rebuild
     would lose events), `LimitExceededError` before anything is loaded, and `ConflictError` if other writers kept
@@ -150,7 +150,7 @@ class _MergedDay:
 
 
 def _merge(context: DayContext, over: StoredDay, forgotten: ForgottenUsers, executor: Executor) -> _MergedDay:
-    """Merge a day's parts; a new day is analysed on the `executor` while it is encoded, because it will be judged."""
+    """Merge a day's parts. A new day is analysed on the `executor` while it is encoded, because it will be judged."""
     store, settings, row, day = context.store, context.settings, context.row, context.day
     raw = read_document(store, raw_record_key(day), RawRecord)
     share = _share(raw, row.target)
@@ -287,7 +287,7 @@ def erase_forgotten(context: DayContext) -> list[date]:
     """Erase forgotten users from the days in this day's windows that may contain them, and return the changed days.
 
     A build that runs during a `forget`, or is killed, can leave a day whose record does not cover all users who are
-    forgotten at present. Artifacts that were built from such a day do not ship; their next build is without the users.
+    forgotten at present. Artifacts that were built from such a day do not ship. Their next build is without the users.
     """
     forgotten = context.forgotten
     return _erase(context, read_forgotten_of(context.origin, context.target) if forgotten is None else forgotten)
@@ -313,10 +313,10 @@ def _erase(context: DayContext, forgotten: ForgottenUsers) -> list[date]:
 
 
 def judge_earlier_days_again(context: DayContext) -> list[date]:
-    """Judge the earlier days of this day's windows that were judged by other limits; return the judged days.
+    """Judge the earlier days of this day's windows that were judged by other limits. Returns the judged days.
 
     They are judged by the current limits on their stored bytes, so that after a change of limits no user has to rerun
-    the checks of, for example, 27 days. A day that was never judged is skipped; the day itself has its own check.
+    the checks of, for example, 27 days. A day that was never judged is skipped. The day itself has its own check.
     """
     store, settings, row = context.store, context.settings, context.row
     policy = canonical_policy(settings, row).digest

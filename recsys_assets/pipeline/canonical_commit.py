@@ -31,7 +31,7 @@ MAX_BYTES = 256_000_000  # larger days are not cached: the memory is needed to b
 
 @dataclass(frozen=True, slots=True)
 class StoredDay:
-    """A canonical day as it was read: its record and its bytes, each with its etag; None if missing.
+    """A canonical day as it was read: its record and its bytes, each with its etag, or None if missing.
 
     `record` is also None if it cannot be read or does not match the bytes: the day must be rebuilt.
     """
@@ -103,7 +103,7 @@ def commit_record(store: ObjectStore, target: Target, day: date, *, over: Stored
 
 
 def is_same_day(one: CanonicalRecord | None, other: CanonicalRecord) -> bool:
-    """Return whether two records have the same bytes, counts and inputs; their gate results may differ."""
+    """Return whether two records have the same bytes, counts and inputs. Their gate results may differ."""
     return one is not None and with_results_of(one, other) == one
 
 
@@ -230,7 +230,7 @@ def read_events(
 ) -> Events:
     """Return a canonical day, or some of its columns, verified by the digest in its record.
 
-    Columns of the day that this process judged last are cached; then nothing is read. Raises as `read_day` does.
+    Columns of the day that this process judged last are cached. Then nothing is read. Raises as `read_day` does.
     """
     cached = None if columns is None else RECENT.find(record.digest, columns)
     return cached or read_columns(store, target, day, record, columns)

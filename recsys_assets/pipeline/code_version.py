@@ -47,7 +47,7 @@ def _plain(function: Any) -> Any:
 
 
 class _CodeWalk:
-    """One traversal of functions and classes that refer to one another; each is hashed once."""
+    """One traversal of functions and classes that refer to one another. Each is hashed once."""
 
     def __init__(self, packages: set[str]) -> None:
         self._packages = packages

@@ -86,7 +86,7 @@ class DayContext:
 
 
 def open_configured_store(settings: Settings, *, s3_client: Callable[[], Any] | None = None) -> ObjectStore:
-    """Return the store at `storage.root`; if signing keys are configured, they sign every pointer.
+    """Return the store at `storage.root`. If signing keys are configured, they sign every pointer.
 
     `s3_client` makes the boto3 client. Raises `ConfigurationError` if the store must exist and does not.
     """

@@ -1,7 +1,7 @@
 """Analysis of a day's events for its gates: contract findings and profile.
 
 It is computed ahead, while the day is encoded and written. It is used only if the stored bytes decode to exactly the
-analysed events; otherwise the stored events are analysed.
+analysed events. Otherwise the stored events are analysed.
 """
 
 from concurrent.futures import Future

@@ -62,7 +62,7 @@ def read_past(store: ObjectStore, target: Target, day: date, *, most: int, first
 def score_live(
     store: ObjectStore, target: Target, day: date, events: Events, record: CanonicalRecord
 ) -> Mapping[str, LiveScore] | None:
-    """Score each item-ranking kind of the live release on a day's events; None if no score is possible.
+    """Score each item-ranking kind of the live release on a day's events, or None if no score is possible.
 
     A release of this day or a later one was built from the events, or after them, so it cannot be scored on them. In
     that case the stored score is returned, which the same bytes got when they were first judged. Kinds whose users are
@@ -157,7 +157,7 @@ def _accept_once(store: ObjectStore, target: Target, day: date, answered: GateRe
 
 
 def find_profile(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> DayProfile | None:
-    """Return the stored profile of a day; None if it is missing or unreadable: it is made when the day is judged."""
+    """Return the stored profile of a day, or None if it is missing or unreadable: it is made when the day is judged."""
     try:
         if record.v < CANONICAL_FORMAT:
             data = store.get(canonical_profile_key(target, day), max_bytes=MAX_BYTES).data
@@ -216,7 +216,7 @@ def _keys_before(target: Target, day: date, first: date, most: int) -> list[str]
 
 
 def _day_of_record(name: str) -> date | None:
-    """Return the day of a canonical record from its name below the prefix; None for any other object."""
+    """Return the day of a canonical record from its name below the prefix, or None for any other object."""
     try:
         day = date.fromisoformat(name.removesuffix(".json"))
     except ValueError:

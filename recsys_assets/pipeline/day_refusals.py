@@ -140,7 +140,7 @@ def refuse_lost_events(
 
 
 def _hidden_rows(over: StoredDay, record: CanonicalRecord, forgotten: ForgottenUsers, day: date) -> int | None:
-    """Count the stored events of forgotten users; None if they were hashed by another key and cannot be recognised.
+    """Count the stored events of forgotten users, or None if they were hashed by another key and cannot be recognised.
 
     They are still stored if a `forget` that runs concurrently, or was killed, has erased them only from the raw parts.
     """

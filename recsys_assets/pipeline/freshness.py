@@ -33,7 +33,7 @@ def freshness(store: ObjectStore, settings: Settings, row: TargetSettings, *, no
 def look_at_targets(
     store: ObjectStore, settings: Settings, targets: Sequence[Target], *, now: datetime
 ) -> tuple[tuple[TargetStatus, Freshness | None], ...]:
-    """Return status and freshness of every target; targets are read concurrently, and each object once per target.
+    """Return status and freshness of every target. Targets are read concurrently, and each object once per target.
 
     The freshness of a target that is not in the configuration is None: it has no limit.
     """

@@ -57,8 +57,8 @@ def try_file(
 ) -> TriedFile:
     """Judge a file by the gates of its import, and record the test in the journal; nothing else is written.
 
-    Raises `InputError` for a file that does not have its format, and `LimitExceededError` for one that is too large;
-    both are journaled too.
+    Raises `InputError` for a file that does not have its format, and `LimitExceededError` for one that is too large.
+    Both are journaled too.
     """
     rules = find_rules(settings, row, kind)
     try:

@@ -110,7 +110,7 @@ def register(
 def _show_in_tree(
     context: DayContext, received: ReceivedFile, *, dropped_on: date, node: NodePlace, by: Actor | None
 ) -> None:
-    """Save a tree node that refers to the blob, once for each version; the bytes are not copied."""
+    """Save a tree node that refers to the blob, once for each version. The bytes are not copied."""
     ref, target = received.blob.ref, context.row.target
     rules = context.settings.imports[ref.kind]
     if rules.hierarchy is None:
@@ -141,7 +141,7 @@ def _show_in_tree(
 
 
 def find_staged(store: ObjectStore, row: TargetSettings, kind: str, day: date) -> ArtifactRef | None:
-    """Return the reference that is registered for a kind and day; None if there is none, or it cannot be read."""
+    """Return the reference that is registered for a kind and day, or None if there is none, or it cannot be read."""
     staged = find_readable_artifact(store, row.target, day, kind)
     return None if staged is None else staged.ref
 
@@ -209,7 +209,7 @@ def _judge(
 
 
 def _previous(store: ObjectStore, row: TargetSettings, kind: str) -> Previous | None:
-    """Return fields and rows of the live artifact of a kind, if any; a damaged live release is reported, not raised."""
+    """Return fields and rows of the live artifact of a kind, if any. A damaged live release is reported, not raised."""
     current = read_current(store, row.target)
     if current is None or kind not in current.versions:
         return None

@@ -93,7 +93,7 @@ def _events(context: DayContext, window: Window, kind: Kind, *, aged: bool) -> K
 
 
 def find_days(context: DayContext, window: Window) -> WindowDays:
-    """Return the days of a window that have canonical events and were not refused; their events are not loaded.
+    """Return the days of a window that have canonical events and were not refused. Their events are not loaded.
 
     The window's last day is the one being judged. It is used even if its gates refuse it, because it ships only if they
     pass. An earlier day that was refused is excluded until it is rebuilt and passes, or until its refusal is

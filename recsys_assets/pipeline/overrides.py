@@ -135,12 +135,12 @@ def _command(row: TargetSettings, day: date, gates: Iterable[str]) -> str:
 
 
 def _is_anything_refused(context: DayContext, required: Mapping[str, Requirement]) -> bool:
-    """Return whether a gate refused anything that the day ships; otherwise there is nothing to override."""
+    """Return whether a gate refused anything that the day ships. Otherwise there is nothing to override."""
     return any(report.refusals for report in _reports(context, required) if report is not None)
 
 
 def _reports(context: DayContext, required: Mapping[str, Requirement]) -> Iterator[GateReport | None]:
-    """Yield the gate reports on what the day ships; None for a damaged one, reported when the day is verified."""
+    """Yield the gate reports on what the day ships, or None for a damaged one, reported when the day is verified."""
     store, target, day = context.store, context.target, context.day
     for subject, requirement in required.items():
         if requirement.whole:
@@ -158,7 +158,7 @@ def _staged_release(context: DayContext) -> Release | None:
 
 
 def _live_release(context: DayContext) -> Release | None:
-    """Return the record of the live release; None if nothing is live or the record is damaged."""
+    """Return the record of the live release, or None if nothing is live or the record is damaged."""
     current = read_current(context.store, context.target)
     return find_readable_release(context.store, context.target, current.release_id if current else None)
 

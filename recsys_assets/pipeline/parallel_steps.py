@@ -26,7 +26,7 @@ from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.run_cache import RunCache, prefetch
 
 THREADS: Final = 2
-MAX_EVENTS: Final = 3_000_000  # in the longest window; two kinds of a larger one would need too much memory at once
+MAX_EVENTS: Final = 3_000_000  # In the longest window. Two kinds of a larger one would need too much memory at once.
 
 Results: TypeAlias = list[BuiltStep | JudgedStep]
 

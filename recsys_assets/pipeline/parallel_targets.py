@@ -1,4 +1,4 @@
-"""Concurrent tasks on several targets; their results are yielded in task order, as in a sequential run."""
+"""Concurrent tasks on several targets. Their results are yielded in task order, as in a sequential run."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ def run_in_order(tasks: Sequence[Task[T]], sizes: Sequence[int], *, at_once: int
     or `small` if that is larger: running them together needs no more memory than the largest task needs alone.
 
     An error of a task is raised in place of its remaining results. After an error, and when the caller stops iterating,
-    no further task starts, and each running task ends at its next result; this function returns after the last of them.
+    no further task starts, and each running task ends at its next result. This function returns after the last of them.
     """
     if at_once < 2 or len(tasks) < 2:  # noqa: PLR2004 - nothing to run concurrently
         for task in tasks:
@@ -77,7 +77,7 @@ class _Capacity:
     _changed: Condition = field(default_factory=Condition)
 
     def acquire(self, number: int) -> bool:
-        """Wait until it is the task's turn and there is capacity; return False if no task may start any more."""
+        """Wait until it is the task's turn and there is capacity. Returns False if no task may start any more."""
         with self._changed:
             self._changed.wait_for(lambda: self.closed or (self._next == number and self._fits(number)))
             if self.closed:

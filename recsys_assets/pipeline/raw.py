@@ -113,8 +113,8 @@ def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause
 
     If `raw.user_key` is set, user ids are hashed before anything is written, and of a refused line only the file and
     line number are kept. Raises `NoInputError` (no_input) if there is no file, and leaves the store unchanged;
-    `ConfigurationError`, before reading, if the key is missing; `ConflictError` if other writers kept rewriting the
-    day.
+    `ConfigurationError`, before reading, if the key is missing. Raises `ConflictError` if other writers kept rewriting
+    the day.
     """
     key = configured_key(settings)
     skipped: list[str] = []
@@ -198,7 +198,7 @@ def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
 
 
 def replace_raw_record(store: ObjectStore, day: date, record: RawRecord) -> RawRecord | None:
-    """Replace the stored record of a day, and return the replaced one; None if it was missing or unreadable.
+    """Replace the stored record of a day, and return the replaced one, or None if it was missing or unreadable.
 
     Raises `ConflictError` if another writer replaced it concurrently.
     """
@@ -241,7 +241,7 @@ class _PartWriter:
             self.flush()
 
     def _without_forgotten(self, reject: Reject) -> Reject:
-        """Return a refused line; its text is erased if it may contain the id of a forgotten user."""
+        """Return a refused line. Its text is erased if it may contain the id of a forgotten user."""
         owners = [reject.tenant or "", reject.surface or ""]
         lists = [users for owner, users in self.forgotten.items() if users and (owner == tuple(owners) or "" in owners)]
         if not lists:
@@ -266,7 +266,7 @@ class _PartWriter:
 
 
 def _find_record(store: ObjectStore, day: date) -> RawRecord | None:
-    """Return the stored record of a day; None if it is missing or unreadable."""
+    """Return the stored record of a day, or None if it is missing or unreadable."""
     return find_readable(store, raw_record_key(day), RawRecord)
 
 

@@ -58,7 +58,7 @@ class RawRecord(Record, frozen=True):
     skipped: tuple[str, ...] | UnsetType = UNSET  # ignored files: backups, unfinished uploads, uncommitted ones
     user_key: str | UnsetType = UNSET  # id of the key that hashes users; omitted without one
     missing: tuple[str, ...] | UnsetType = (
-        UNSET  # names in `files` that have disappeared; their targets keep what was read
+        UNSET  # Names in `files` that have disappeared. Their targets keep what was read.
     )
     v: int = FORMAT
 
@@ -137,6 +137,6 @@ def key_of_record(record: CanonicalRecord | RawRecord) -> str | None:
 
 
 def fact_of_key(record: CanonicalRecord) -> dict[str, Scalar]:
-    """Return the fact with the id of the key that hashes an artifact's users; readers need it to look users up."""
+    """Return the fact with the id of the key that hashes an artifact's users. Readers need it to look users up."""
     key = key_of_record(record)
     return {} if key is None else {FACT: key}

@@ -84,7 +84,7 @@ def compare_on_held_out(
     seen = [*candidate.inputs, *baseline.inputs]
     held = hold_out_next_day(store, row.target, day, seen=seen)
     if held is None and not next_day_only:
-        # The candidate was built from its whole last day; the holdout build is made without the end of that day.
+        # The candidate was built from its whole last day. The holdout build is made without the end of that day.
         held = hold_out_part(store, row.target, day, share=limits.held_out_share, seen=baseline.inputs)
     if held is None:
         message = f"there are no events of {day} or the day after that release {baseline.release[:12]} has not seen"
@@ -228,7 +228,7 @@ def _test(context: DayContext, live: Arm | None) -> DayTested:
 
 
 def _not_staged(store: ObjectStore, target: Target, day: date) -> NotTested:
-    """Return the reason why a day has nothing to compare; a rebuild is suggested only if it has events."""
+    """Return the reason why a day has nothing to compare. A rebuild is suggested only if it has events."""
     if find_document(store, canonical_record_key(target, day), CanonicalRecord) is not None:
         return NotTested(NotComparedReason.FAILED, f"{day} has not staged every kind: build it")
     if find_document(store, raw_record_key(day), RawRecord) is not None:

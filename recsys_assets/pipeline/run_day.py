@@ -135,7 +135,7 @@ def _may_overlap(store: ObjectStore, settings: Settings, rows: Sequence[TargetSe
 
 
 def _sizes(raw: RawDay | None, rows: Sequence[TargetSettings]) -> list[int]:
-    """Return the number of events of each target on the day; its memory grows with them."""
+    """Return the number of events of each target on the day. Its memory grows with them."""
     events = {} if raw is None else {(share.tenant, share.surface): share.events for share in raw.record.targets}
     return [events.get((row.tenant, row.surface), 0) for row in rows]
 
@@ -173,7 +173,7 @@ def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[As
 
 
 def _forgotten(raw: RawDay | None, target: Target) -> ForgottenUsers | None:
-    """Return the forgotten users of a target as raw read them; None if they must be read again."""
+    """Return the forgotten users of a target as raw read them, or None if they must be read again."""
     if raw is None or raw.forgotten is None:
         return None
     forgotten = raw.forgotten.get((target.tenant, target.surface), ForgottenUsers())
@@ -203,7 +203,7 @@ class _Run:
         return (yield from self.attempt(asset, "staging", [self.context.target], work))
 
     def withdraw(self) -> Lines:
-        """Withdraw the kinds that were built while a user was forgotten, by one check for all; they are rebuilt."""
+        """Withdraw the kinds that were built while a user was forgotten, by one check for all. They are rebuilt."""
         context = self.context
         kinds = [kind for kind in context.settings.artifacts.kinds if not KINDS[kind].from_catalog]
 
@@ -288,7 +288,7 @@ class _Run:
 
 @dataclass(slots=True)
 class _RawReading:
-    """Reading of the day's raw files, once for all targets; a failure is written to the journal of each."""
+    """Reading of the day's raw files, once for all targets. A failure is written to the journal of each."""
 
     run: _Run
     targets: Sequence[Target]

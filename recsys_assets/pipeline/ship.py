@@ -70,11 +70,11 @@ def ship_day(
     override: Collection[str] = (),
     at_once: bool = False,
 ) -> ShippedDay:
-    """Publish the staged artifacts of the day; older days, held targets and unchanged content do not move the pointer.
+    """Publish the staged artifacts of the day. Older days, held targets and unchanged content do not move the pointer.
 
     With `allow_older`, a day older than the live data ships too. With `dry_run`, nothing is written.
 
-    Refusals of the gates in `override` do not count; the release's record and the journal report them with the reason.
+    Refusals of the gates in `override` do not count. The release's record and the journal report them with the reason.
     Refusals that were overridden when this same release shipped before do not count either. Kinds that were not built
     because of a canonical gate in `override` are built and judged first. A day whose refusal was overridden counts as
     an ordinary day from then on, even if it is older than the live release and does not ship.

@@ -37,7 +37,7 @@ class SignalsWritten:
 
 
 def write_signals(context: DayContext, *, by: Actor) -> SignalsWritten:
-    """Write the artifacts of a target's day to the database, in one transaction; a second call changes nothing.
+    """Write the artifacts of a target's day to the database, in one transaction. A second call changes nothing.
 
     The kinds' descriptions define the tables. A table without a day column is not changed if the day is older than the
     live release, and no table is changed whose kind is not built. While the target is held, nothing is written.
@@ -116,7 +116,7 @@ def _extras(settings: Settings, columns: Sequence[str]) -> Mapping[str, Row]:
 
 
 def _parse_timestamp(text: str | None) -> datetime | None:
-    """Parse an RFC 3339 timestamp; None for any other text: catalogs often have some, and the database refuses it."""
+    """Parse an RFC 3339 timestamp. None for any other text: catalogs often have some, and the database refuses it."""
     try:
         return None if text is None else _EPOCH + timedelta(microseconds=read_instant(text) * 10**6 // NANOSECONDS)
     except (ValueError, OverflowError):

@@ -137,7 +137,7 @@ def artifact_step(kind: str) -> Step:
 
 
 def import_step(kind: str) -> Step:
-    """Return the step that imports the file of one kind; a new file is written to the journal.
+    """Return the step that imports the file of one kind. A new file is written to the journal.
 
     Refusals are journaled when its gates are evaluated, results when the day ships.
     """
@@ -237,7 +237,7 @@ def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
 def journal_error(
     store: ObjectStore, targets: Sequence[Target], day: date, error: Exception, *, step: str, by: Actor
 ) -> list[str]:
-    """Write the failure of a step to the journals of these targets; errors of the write are returned as messages.
+    """Write the failure of a step to the journals of these targets. Errors of the write are returned as messages.
 
     Unexpected exceptions are journaled too, with class and message. Failures that are journaled already are skipped.
     """

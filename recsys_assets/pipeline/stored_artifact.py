@@ -89,7 +89,7 @@ def keep_artifact(
 ) -> StoredArtifact:
     """Write an artifact's objects in the layout that its parameters require, and return the reference to them.
 
-    `pieces` are its rows, which may be iterated more than once; None for a kind without rows, which is one object.
+    `pieces` are its rows, which may be iterated more than once, or None for a kind without rows, which is one object.
     Shards are written one by one, the index last. Raises `LimitExceededError` for an object over `max_bytes`.
     """
     params, target = spec.params, spec.row.target
@@ -108,7 +108,7 @@ def keep_artifact(
 
 
 def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
-    """Write a blob unless an intact one exists, and return whether it existed; a damaged one is replaced."""
+    """Write a blob unless an intact one exists, and return whether it existed. A damaged one is replaced."""
     key = blob_key(target, blob.ref.kind, blob.ref.version)
     try:
         store.create(key, blob.data)
@@ -195,7 +195,10 @@ def read_staged(
 
 
 def parse_vectors(data: bytes, version: str, shape: VectorShape, *, name: str) -> tuple[Envelope, Vectors]:
-    """Return the envelope and the vectors of a blob; `CorruptObjectError` if it does not match its kind's shape."""
+    """Return the envelope and the vectors of a blob.
+
+    Raises `CorruptObjectError` if it does not match its kind's shape.
+    """
     if form_of(version) != FORM:
         raise CorruptObjectError(f"{name} is {form_of(version)}, its kind is {FORM}: build it again")
     try:

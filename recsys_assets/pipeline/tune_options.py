@@ -59,7 +59,7 @@ class Option:
         return {name: values[name] for name in _varied() if name in values}
 
     def changes(self, other: "Option") -> int:
-        """Return the number of settings that differ; another kind counts more than all of them."""
+        """Return the number of settings that differ. Another kind counts more than all of them."""
         mine, others, varied = self.varied, other.varied, _varied()
         return sum(mine.get(name) != others.get(name) for name in varied) + len(varied) * (self.kind != other.kind)
 
@@ -100,7 +100,7 @@ def scores(settings: Settings, row: TargetSettings) -> Iterator[Option]:
 
 
 def vary(option: Option, setting: str) -> list[Option]:
-    """Return the option once with each value of one setting; empty if its kind does not vary that setting."""
+    """Return the option once with each value of one setting, empty if its kind does not vary that setting."""
     return [_with(option, {setting: value}) for value in tuned_kinds()[option.kind].steps.get(setting, ())]
 
 

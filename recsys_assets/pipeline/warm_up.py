@@ -2,7 +2,7 @@
 
     python -m recsys_assets.pipeline.warm_up
 
-Compiled code is cached next to the sources; a later call finds it there and takes a second or two. The package's
+Compiled code is cached next to the sources. A later call finds it there and takes a second or two. The package's
 bytecode is written as well. Otherwise an interpreter that does not write any (PYTHONDONTWRITEBYTECODE, as in many
 images) would parse all modules at every start.
 """
@@ -97,7 +97,7 @@ def _events(day: date) -> str:
 
 
 def _windows(days: int) -> str:
-    """Return the settings of all kinds; the longer window also sets the parameters that need other compiled code."""
+    """Return the settings of all kinds. The longer window also sets the parameters that need other compiled code."""
     tables = "".join(f"[artifacts.{kind}]\n{_lines(KINDS[kind].compiles)}" for kind in OF_ROWS) if days > 1 else ""
     return f"[artifacts]\nwindow_days = {days}\nkinds = {[*OF_ROWS]}\n{tables}"
 

@@ -17,7 +17,7 @@ from recsys_assets.storage.store import ObjectStore, overlapped
 def read_tallies(
     store: ObjectStore, target: Target, kind: Kind, records: Mapping[date, CanonicalRecord]
 ) -> list[Events]:
-    """Return the tally of each day, oldest first; a missing one is made of the day's events and stored.
+    """Return the tally of each day, oldest first. A missing one is made of the day's events and stored.
 
     The key of a tally contains the digest of its canonical day, its columns and the version of its code, so a tally of
     other events or older code is never read. A damaged tally is rebuilt. The kind's tallies of the same days under
@@ -52,7 +52,7 @@ def _make_tally(store: ObjectStore, target: Target, kind: Kind, day: date, recor
 
 
 def _delete_unused(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
-    """Delete tallies that this window does not use; those of later days belong to windows that were built already."""
+    """Delete tallies that this window does not use. Those of later days belong to windows that were built already."""
     prefix, last, kept = tally_prefix(target, kind.name), max(keys), set(keys.values())
     for item in store.list(prefix):
         if item.key not in kept and item.key < f"{prefix}{last}/~":

@@ -55,8 +55,8 @@ def connected(variable: str, *, what: str) -> Generator[Any]:
     """Yield a psycopg connection to the database whose URL is in the environment variable `variable`.
 
     psycopg's errors become the package's, with `what` in front: `StoreUnavailableError` if the server is down, does not
-    answer in time, or disconnects; `ConfigurationError` for a wrong URL, name or right; `InputError` for data that the
-    database itself cannot read. Timestamps are in UTC once `begin_transaction` is called.
+    answer in time, or disconnects. Raises `ConfigurationError` for a wrong URL, name or right. Raises `InputError` for
+    data that the database itself cannot read. Timestamps are in UTC once `begin_transaction` is called.
     """
     psycopg = require_driver(what)
     url = os.environ.get(variable)
@@ -142,7 +142,10 @@ def table_name(name: str) -> "sql.Identifier":
 
 
 def tenant_id(connection: Any, table: str, tenant: str) -> Any:
-    """Return the `id` of the one row whose external_id or id is `tenant`; `InputError` if there are none or several."""
+    """Return the `id` of the one row whose external_id or id is `tenant`.
+
+    Raises `InputError` if there are none or several.
+    """
     from psycopg import sql  # noqa: PLC0415 - see `require_driver`
 
     query = sql.SQL("SELECT id FROM {} WHERE external_id::text = {} OR id::text = {}")

@@ -31,7 +31,7 @@ def replace_rows(
 ) -> ReplaceOutcome:
     """Replace the rows of `table` that have the values of `scope` by exactly `rows`, in the current transaction.
 
-    `rows` holds the columns that are not in `scope`, keys first, in the table's order; they are sent by COPY. Equal
+    `rows` holds the columns that are not in `scope`, keys first, in the table's order. They are sent by COPY. Equal
     rows are not written, so that a repetition writes nothing.
     """
     columns = [*table.keys, *table.values]

@@ -58,7 +58,7 @@ class EraseOutcome:
 def erase_from_raw(
     store: ObjectStore, target: Target, day: date, names: Collection[str], *, dry_run: bool, pause: Pause = wait
 ) -> EraseOutcome:
-    """Erase a user, under any of these names, from a target's parts and the quarantine of a day; return the counts.
+    """Erase a user, under any of these names, from a target's parts and the quarantine of a day. Returns the counts.
 
     The remaining rows are written under new keys, then the record is swapped, then the old objects are deleted: after
     an interruption the record refers to complete objects, and a rerun continues. Raises `ConflictError` if other

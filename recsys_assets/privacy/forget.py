@@ -164,7 +164,7 @@ def forget_user(task: ForgetRequest, *, dry_run: bool = False) -> ForgetOutcome:
 
 
 def _note(task: ForgetRequest, today: date) -> list[str]:
-    """Write the notes and fence off every ship that has not seen them; return the intents that cannot be fenced off.
+    """Write the notes and fence off every ship that has not seen them. Returns the intents that cannot be fenced off.
 
     Without a pointer there is nothing to swap: a change under way may still ship what it checked before.
     """
@@ -192,7 +192,7 @@ def _unread(raw: dict[date, EraseOutcome], canonical: dict[date, int | None]) ->
 
 
 def _rebuild(task: ForgetRequest, days: Sequence[date]) -> str:
-    """Run the gates of changed days, rebuild and ship the live day's artifacts; return a message on the result."""
+    """Run the gates of changed days, rebuild and ship the live day's artifacts. Returns a message on the result."""
     store, row = task.store, task.row
     for item in store.list(f"{TALLIES}{row.tenant}/{row.surface}/"):
         store.delete(item.key)  # rebuilt when a window needs them
@@ -247,7 +247,7 @@ def _judge_changed(task: ForgetRequest, days: Collection[date]) -> None:
 
 
 def _digests(task: ForgetRequest, days: Collection[date]) -> list[str | None]:
-    """Return the digests of canonical days; None for a missing day."""
+    """Return the digests of canonical days, or None for a missing day."""
     records = (
         find_document(task.store, canonical_record_key(task.target, day), CanonicalRecord) for day in sorted(days)
     )
@@ -255,9 +255,9 @@ def _digests(task: ForgetRequest, days: Collection[date]) -> list[str | None]:
 
 
 def _withdraw_staged(task: ForgetRequest) -> set[date]:
-    """Delete staged references to artifacts that contain the user, e.g. of failed days; return their days.
+    """Delete staged references to artifacts that contain the user, e.g. of failed days. Returns their days.
 
-    The artifacts are collected later, because nothing refers to them; the final search lists them until then.
+    The artifacts are collected later, because nothing refers to them. The final search lists them until then.
     """
     store, prefix = task.store, staged_prefix(task.target)
     withdrawn: set[date] = set()

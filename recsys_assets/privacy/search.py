@@ -75,7 +75,7 @@ def places_that_hold(store: ObjectStore, target: Target, names: Collection[str])
 def contains_user(data: bytes, names: Collection[str], *, is_quarantine: bool = False) -> bool:
     """Return True if an object contains one of these users: in a user field, or in a text equal to the id.
 
-    Parquet, Arrow, JSON, JSON lines, safetensors, npz, gzip and Zstandard are decoded; other data is searched for the
+    Parquet, Arrow, JSON, JSON lines, safetensors, npz, gzip and Zstandard are decoded. Other data is searched for the
     bytes of the ids.
     """
     search = next((find for magic, find in _SEARCHES if data.startswith(magic)), None)
@@ -125,7 +125,7 @@ def _in_table(table: Any, names: Collection[str]) -> bool:
 
 
 def _in_column(column: Any, names: Collection[str], *, is_user: bool) -> bool:
-    """Search every value of a column; numbers and times are skipped except in user columns."""
+    """Search every value of a column. Numbers and times are skipped except in user columns."""
     kind = column.type
     if not is_user and (pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)):
         return False
@@ -195,7 +195,7 @@ def line_names(reject: dict[str, Any], names: Collection[str]) -> bool:
 
 
 def _in_value(value: Any, names: Collection[str], *, field: str = "") -> bool:
-    """Search a decoded value; a number is an id only in a user field, other id fields are skipped."""
+    """Search a decoded value. A number is an id only in a user field, other id fields are skipped."""
     if isinstance(value, dict):
         entries: dict[Any, Any] = value
         return any(
@@ -236,7 +236,7 @@ _SEARCHES: Final = (
 def releases_that_hold(
     store: ObjectStore, target: Target, names: Collection[str], releases: Sequence[Release]
 ) -> list[str]:
-    """Return the ids of the releases with an artifact that contains the user; each artifact is read once."""
+    """Return the ids of the releases with an artifact that contains the user. Each artifact is read once."""
     contains: dict[tuple[str, str], bool] = {}
     found: list[str] = []
     for release in releases:

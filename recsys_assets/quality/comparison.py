@@ -96,7 +96,7 @@ class _RankedAnswer:
     """Answer of a recommender to one task: weights of candidate items, and ranks of targets.
 
     In a session with a single timestamp, every item is a target with the others as context. The weights are summed once
-    over all items; the contribution of a target to others is subtracted when that target is ranked.
+    over all items. The contribution of a target to others is subtracted when that target is ranked.
     """
 
     def __init__(self, recommender: Recommender, popular: _Popular, task: Task) -> None:

@@ -26,7 +26,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 
 
 def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, seed: int = 1) -> LiveScore | None:
-    """Score a kind's rows on a day's events; None for shapes that do not rank items.
+    """Score a kind's rows on a day's events, or None for shapes that do not rank items.
 
     A single list is scored on every visit, lists per item on pairs of items at most `DISTANCE` apart in a session, and
     lists per user on the user's visits. A visit is the first event of a session on an item.

@@ -85,18 +85,18 @@ class _ListWrite:
 
 
 def parse_blocked(target: Target, data: bytes) -> BlockedItems:
-    """Decode the list of a target; raise `CorruptObjectError` for invalid bytes."""
+    """Decode the list of a target. Raises `CorruptObjectError` for invalid bytes."""
     return decode(data, BlockedItems, name=blocked_key(target))
 
 
 def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
-    """Return the list of a target, None if there is none; `CorruptObjectError` if it cannot be read."""
+    """Return the list of a target, None if there is none. Raises `CorruptObjectError` if it cannot be read."""
     stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
     return None if stored is None else parse_blocked(target, stored.data)
 
 
 def blocked_ids(store: ObjectStore, target: Target, *, now: datetime) -> frozenset[str]:
-    """Return the ids blocked at `now`; raise `CorruptObjectError` if the list cannot be read."""
+    """Return the ids blocked at `now`. Raises `CorruptObjectError` if the list cannot be read."""
     found = find_blocked(store, target)
     return found.ids(now) if found else frozenset()
 
@@ -142,9 +142,9 @@ def block_item(
 def unblock_item(
     store: ObjectStore, target: Target, item: str, *, by: Actor, now: Clock, dry_run: bool = False
 ) -> BlockOutcome:
-    """Unblock an item; the outcome is `unchanged` if it is not blocked.
+    """Unblock an item. The outcome is `unchanged` if it is not blocked.
 
-    Readers show it again from their next poll on if the live release contains it; builds include it again.
+    Readers show it again from their next poll on if the live release contains it. Builds include it again.
     """
     return _change(
         store,
@@ -272,7 +272,7 @@ def _is_white(character: str) -> bool:
 
 
 def blocked_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
-    """Return the fault of the list as a sentence with the remedy; empty if it is readable or does not exist."""
+    """Return the fault of the list as a sentence with the remedy, empty if it is readable or does not exist."""
     try:
         find_blocked(store, target)
     except CorruptObjectError as error:

@@ -165,7 +165,7 @@ class _CandidateReading:
     def members(self, kind: str) -> tuple[Member, ...] | None:
         """Return the members of one kind with their evidence, or None after noting a fault.
 
-        Empty for a kind without rows that may be empty; its report is added to `left_out`.
+        Empty for a kind without rows that may be empty. Its report is added to `left_out`.
         """
         try:
             staged = read_staged_location(self.store, self.target, self.day, kind).artifact
@@ -319,7 +319,7 @@ def without_overridden(report: GateReport, overridden: Mapping[str, str]) -> Gat
 
 
 def _shortcomings(report: GateReport, requirement: Requirement, judged: tuple[str, str]) -> list[str]:
-    """Return the faults of a report as evidence for `judged`, one sentence per gate; empty if it suffices."""
+    """Return the faults of a report as evidence for `judged`, one sentence per gate, empty if it suffices."""
     subject, version = judged
     if report.subject != subject or report.version != version:
         return [f"its gates evaluated {report.subject} {report.version[:12]}, not {version[:12]}: run the check"]

@@ -108,7 +108,7 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | 
     The first attempt uses the pointer in `seen`, if given, and does not read the store again.
 
     Raises what `judge` raises, `ConflictError` if other writers won every attempt, and `OutcomeUnknownError` or
-    `StoreUnavailableError` if the store did not reply. An entry with sequence 0 could not be written; its message says
+    `StoreUnavailableError` if the store did not reply. An entry with sequence 0 could not be written. Its message says
     why. The swap is in effect then, and the next command records it with the cause from the intent.
     """
     sent: dict[str, _UnansweredSwap] = {}  # swaps without a reply, by the pointer's time
@@ -195,7 +195,7 @@ def _note(change: PointerChange, *, unrecorded: bool) -> None:
 
 
 def look(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
-    """Check that every blob exists and no collection may take it; raise `RefusedError` or `ConflictError` if not."""
+    """Check that every blob exists and no collection may take it. Raises `RefusedError` or `ConflictError` if not."""
     claim_from_collections(change, refs)
     missing = restore_from_trash(change.store, change.target, missing_blobs(change.store, change.target, refs))
     if missing:
@@ -204,11 +204,7 @@ def look(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
 
 
 def claim_from_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> None:
-    """Claim these blobs from a collection under way; raise `ConflictError` if it takes one, or took one lately.
-
-    A collection records what it may take, then swaps the pointer to itself, then deletes. So either this check sees
-    the record, or our swap loses to the collection's swap: no blob is deleted between this check and a won swap.
-    """
+    """Claim these blobs from a collection under way. Raises `ConflictError` if it takes one, or took one lately."""
     _claim(change, {(ref.kind, ref.version) for ref in refs})
     # Finished collections are checked last: one that ends in between was seen as under way, or is seen here.
     late = lately_taken(change.store, change.target, refs)  # a failed listing ends the attempt: never swap unchecked
@@ -260,7 +256,7 @@ def replace_damaged_sweep(change: PointerChange, *, expected: str) -> Sweep:
 
 
 def is_clear_of_collections(change: PointerChange, refs: tuple[ArtifactRef, ...]) -> bool:
-    """Return whether no collection may take one of these blobs; if one may, each attempt to swap checks again."""
+    """Return whether no collection may take one of these blobs. If one may, each attempt to swap checks again."""
     try:
         claim_from_collections(change, refs)
     except (ConflictError, StoreUnavailableError):

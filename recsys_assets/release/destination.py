@@ -71,10 +71,7 @@ def choose_destination(
 
 
 def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
-    """Return the id of the recorded release with this tag or id prefix, or None; raise `RefusedError` if ambiguous.
-
-    A full id of 64 digits is returned unchecked.
-    """
+    """Return the id of the recorded release with this tag or id prefix, or None. Raises `RefusedError` if ambiguous."""
     if len(short) == 64:  # noqa: PLR2004 - a whole SHA-256
         return short
     tag = find_tag(store, target, short) if is_tag(short) else None

@@ -83,7 +83,7 @@ def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
 
 
 def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Document:
-    """Read and decode one document, at most `MAX_DOCUMENT_BYTES`; `NotFoundError` if there is none."""
+    """Read and decode one document, at most `MAX_DOCUMENT_BYTES`. Raises `NotFoundError` if there is none."""
     return decode(store.get(key, max_bytes=MAX_DOCUMENT_BYTES).data, kind, name=key)
 
 

@@ -94,7 +94,7 @@ class StagedArtifact(Record, frozen=True):
 
     @property
     def shard_refs(self) -> tuple[ArtifactRef, ...]:
-        """Its shards by number; empty for an artifact that is one object."""
+        """Its shards by number, empty for an artifact that is one object."""
         return () if isinstance(self.shards, msgspec.UnsetType) else self.shards.refs
 
     @property
@@ -135,7 +135,7 @@ class Member(Record, frozen=True):
 
     @property
     def shard_refs(self) -> tuple[ArtifactRef, ...]:
-        """Shards of an index by number; empty for other artifacts."""
+        """Shards of an index by number, empty for other artifacts."""
         return () if isinstance(self.shards, msgspec.UnsetType) else self.shards
 
     @property
@@ -159,7 +159,7 @@ class CanonicalDay(Record, frozen=True):
 
 
 class Release(Record, frozen=True):
-    """Set of artifacts that passed the gates together, with the evidence; the id can be computed from the pointer."""
+    """Set of artifacts that passed the gates together, with the evidence. The id can be computed from the pointer."""
 
     id: str
     tenant: str
@@ -167,11 +167,11 @@ class Release(Record, frozen=True):
     data_through: str  # last day of every window; defines the age of the data
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    build: Build  # provenance of the record; each member has its own
+    build: Build  # Provenance of the record. Each member has its own.
     recorded_at: str
     parent: str | None
     segment: str | None = None
-    gates: tuple[GateReport, ...] = ()  # on the artifacts together; each member has its own report
+    gates: tuple[GateReport, ...] = ()  # On the artifacts together. Each member has its own report.
     v: int = RELEASE_FORMAT
     digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field; absent in format 1
 
@@ -216,12 +216,12 @@ class Hold(Record, frozen=True):
     reason: str
     until: str | None = None  # timestamp
     after_data: str | None = None  # day: good data newer than this ends the hold
-    lifted: str | None = None  # time at which it was lifted; the document stays for compare-and-swap
+    lifted: str | None = None  # Time at which it was lifted. The document stays for compare-and-swap.
     v: int = FORMAT
 
 
 class Label(Record, frozen=True):
-    """Label `bad` or `pinned` on a release; it applies while the document exists."""
+    """Label `bad` or `pinned` on a release. It applies while the document exists."""
 
     release: str
     at: str

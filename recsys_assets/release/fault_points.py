@@ -7,7 +7,7 @@ VARIABLE = "RECSYS_FAULT"
 
 
 def reach(point: str) -> None:
-    """Send this process a signal if the environment variable `RECSYS_FAULT` contains this point; no-op otherwise.
+    """Send this process a signal if the environment variable `RECSYS_FAULT` contains this point. No-op otherwise.
 
     `RECSYS_FAULT=publish.before_swap` sends SIGKILL, like a power loss. `RECSYS_FAULT=publish.before_swap:STOP` sends
     SIGSTOP, like a suspended laptop; other signals work the same way.

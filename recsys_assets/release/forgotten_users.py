@@ -49,7 +49,7 @@ class ForgottenUsers:
     def mark(self, day: date) -> str | None:
         """Return a hash of the set of users hidden on a day, or None if there are none.
 
-        A canonical record stores this hash; a record with another hash may contain a user forgotten since.
+        A canonical record stores this hash. A record with another hash may contain a user forgotten since.
         """
         names = sorted(name for name, last in self.through.items() if day <= last)
         return hashlib.sha256("\n".join(names).encode()).hexdigest()[:_MARK_DIGITS] if names else None
@@ -58,14 +58,14 @@ class ForgottenUsers:
 def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], ForgottenUsers]:
     """Return the users to forget by (tenant, surface); costs one listing if there are none.
 
-    An unreadable note hides its user on every day; an unreadable secret is the `fault` of its target. Other objects are
+    An unreadable note hides its user on every day. An unreadable secret is the `fault` of its target. Other objects are
     ignored here; `verify` lists them as strays.
     """
     return _read(store, FORGOTTEN)
 
 
 def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
-    """Return the users of one target to forget; raise `CorruptObjectError` if the target's secret cannot be read."""
+    """Return the users of one target to forget. Raises `CorruptObjectError` if the target's secret cannot be read."""
     found = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
     forgotten = found.get((target.tenant, target.surface), ForgottenUsers())
     if forgotten.fault is not None:
@@ -123,7 +123,7 @@ def add_forgotten_user(
 ) -> str:
     """Note that a user's events up to a day are dropped, and return the name of the note; idempotent.
 
-    Only a keyed hash of the id is stored; the secret is in the same store. The hash hides an id that cannot be guessed
+    Only a keyed hash of the id is stored. The secret is in the same store. The hash hides an id that cannot be guessed
     from readers of the note, not from readers of the store. `pseudonym`: `user` is the pseudonym of another note's id.
     Raises `ConflictError` if other writers kept changing the note, `CorruptObjectError` for an unreadable secret.
     """

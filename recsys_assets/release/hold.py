@@ -68,7 +68,7 @@ def place_hold(
 
 
 def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> HoldOutcome:
-    """Lift the hold; the outcome is `unchanged` if there is none."""
+    """Lift the hold. The outcome is `unchanged` if there is none."""
     held = _find_hold(store, target)
     message = f"the hold of {held.at} by {held.actor} is lifted" if held else "there is no hold"
     if dry_run:
@@ -86,7 +86,7 @@ def release_hold(store: ObjectStore, target: Target, *, by: Actor, now: Clock, d
 
 
 def _find_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold to lift; an unreadable hold is in force too, so it can be lifted."""
+    """Return the hold to lift. An unreadable hold is in force too, so it can be lifted."""
     try:
         return read_hold(store, target)
     except CorruptObjectError as error:

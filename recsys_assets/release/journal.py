@@ -89,8 +89,8 @@ def changed(entry: JournalEntry, *, to: LivePointer) -> JournalEntry:
 def append(store: ObjectStore, target: Target, entry: JournalEntry, *, after: JournalEntry | None) -> JournalEntry:
     """Write the entry under the next free number and return it as written.
 
-    `after` is the newest entry (None: none) that the caller has taken into account; every later one is read here.
-    So a swap is recorded once: if another process recorded this swap (as `recovered`) in the meantime, that entry is
+    `after` is the newest entry (None: none) that the caller has taken into account. Every later one is read here. So a
+    swap is recorded once: if another process recorded this swap (as `recovered`) in the meantime, that entry is
     returned and nothing is written.
     """
     last = after
@@ -111,7 +111,7 @@ def tail(
 ) -> JournalEntry | None:
     """Return the newest entry, or None. A missing older entry does not hide newer ones.
 
-    The numbers are listed; numbers after the last listed one are then probed, because a listing may end early. With
+    The numbers are listed. Numbers after the last listed one are then probed, because a listing may end early. With
     `since`, the newest entry that the caller knows, nothing is listed. If the listing fails, all numbers are probed,
     because a ship must not depend on listings. With `live_at`, the time of the live pointer, nothing is probed after a
     listed entry of that pointer: later entries changed nothing, and `append` reads them.
@@ -141,7 +141,7 @@ def _listed_newest(store: ObjectStore, target: Target) -> int:
 
 
 def listed_sequences(store: ObjectStore, target: Target) -> set[int]:
-    """Return the numbers of the entries in a listing; other objects are ignored."""
+    """Return the numbers of the entries in a listing. Other objects are ignored."""
     prefix = journal_prefix(target)
     found = (_NUMBERED.fullmatch(item.key[len(prefix) :]) for item in store.list(prefix))
     return {int(match[1]) for match in found if match is not None}
@@ -187,7 +187,7 @@ def newest_first(store: ObjectStore, target: Target) -> Iterator[JournalEntry]:
 
 
 def changes(store: ObjectStore, target: Target, *, newest: JournalEntry | None = None) -> Iterator[JournalEntry]:
-    """Yield the entries that record a swap of the pointer, newest first; the entries between them are not read.
+    """Yield the entries that record a swap of the pointer, newest first. The entries between them are not read.
 
     `newest` is the newest entry, if the caller has read it: it is not searched again.
     """
@@ -221,7 +221,7 @@ def _last_change(entry: JournalEntry | None) -> int:
 
 
 def this_account() -> str:
-    """Return `account@host`; the account is `unknown` for a user id without a name, as in a container."""
+    """Return `account@host`. The account is `unknown` for a user id without a name, as in a container."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):

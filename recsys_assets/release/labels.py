@@ -55,7 +55,7 @@ def put_label(
     now: datetime,
     until: datetime | None = None,
 ) -> bool:
-    """Label a release and return whether the label is new; the first reason stays until that label has ended."""
+    """Label a release and return whether the label is new. The first reason stays until that label has ended."""
     end = rfc3339(until) if until else msgspec.UNSET
     document = Label(release=release_id, at=rfc3339(now), actor=by.name, reason=by.reason, until=end)
     key = label_key(target, label, release_id)
@@ -75,12 +75,12 @@ def is_over(label: Label, now: datetime) -> bool:
 
 
 def lift_label(store: ObjectStore, target: Target, label: Labelled, release_id: str) -> None:
-    """Remove a label; no-op if the release does not have it."""
+    """Remove a label. No-op if the release does not have it."""
     store.delete(label_key(target, label, release_id))
 
 
 def labelled(store: ObjectStore, target: Target, label: Labelled, *, now: datetime | None = None) -> Iterator[str]:
-    """Yield the ids of the releases with a label; other objects are strays, which `verify` lists.
+    """Yield the ids of the releases with a label. Other objects are strays, which `verify` lists.
 
     With `now`, expired labels are excluded. An unreadable label counts as not expired.
     """
@@ -97,7 +97,7 @@ def _is_over(store: ObjectStore, key: str, now: datetime) -> bool:
 
 
 def check_tag(name: str) -> str:
-    """Return the name if it is a valid tag; raise `ConfigurationError` for one that is invalid or ambiguous."""
+    """Return the name if it is a valid tag. Raises `ConfigurationError` for one that is invalid or ambiguous."""
     if not _TAG.fullmatch(name) or _LIKE_AN_ID.fullmatch(name) or name in _RESERVED:
         raise ConfigurationError(
             f"{name!r} is not a valid name of a release: expected a lowercase letter, then lowercase letters, "
@@ -113,12 +113,12 @@ def is_tag(name: str) -> bool:
 
 
 def find_tag(store: ObjectStore, target: Target, name: str) -> Tag | None:
-    """Return the tag with a name, or None; raise `CorruptObjectError` if it cannot be read."""
+    """Return the tag with a name, or None. Raises `CorruptObjectError` if it cannot be read."""
     return find_document(store, tag_key(target, name), Tag)
 
 
 def list_tags(store: ObjectStore, target: Target) -> Iterator[Tag]:
-    """Yield the tags of a target's releases, sorted by name; raise `CorruptObjectError` for an unreadable one."""
+    """Yield the tags of a target's releases, sorted by name. Raises `CorruptObjectError` for an unreadable one."""
     prefix = tag_prefix(target)
     for item in store.list(prefix):
         if _TAG.fullmatch(item.key.removeprefix(prefix).removesuffix(".json")):
@@ -126,7 +126,7 @@ def list_tags(store: ObjectStore, target: Target) -> Iterator[Tag]:
 
 
 def put_tag(store: ObjectStore, target: Target, tag: Tag) -> str | None:
-    """Give a name to a release, return the release that had it; raise `ConflictError` if it is moved concurrently."""
+    """Give a name to a release, return the release that had it. Raises `ConflictError` if it is moved concurrently."""
     key = tag_key(target, tag.name)
     stored = find_stored(store, key)
     if stored is None:
@@ -138,5 +138,5 @@ def put_tag(store: ObjectStore, target: Target, tag: Tag) -> str | None:
 
 
 def remove_tag(store: ObjectStore, target: Target, name: str) -> None:
-    """Remove a tag; no-op if it does not exist."""
+    """Remove a tag. No-op if it does not exist."""
     store.delete(tag_key(target, name))

@@ -168,7 +168,7 @@ def signature_prefix(target: Target) -> str:
 
 
 def signature_key(target: Target, version: int, digest: str) -> str:
-    """Return the key of a pointer's signature, by its version and the SHA-256 of its bytes; keys sort by version."""
+    """Return the key of a pointer's signature, by its version and the SHA-256 of its bytes. Keys sort by version."""
     return f"{signature_prefix(target)}{version:020d}-{digest}.json"
 
 
@@ -193,7 +193,7 @@ def blocked_key(target: Target) -> str:
 
 
 def label_key(target: Target, label: str, release_id: str) -> str:
-    """Return the key of one label on a release; the label applies while the object exists."""
+    """Return the key of one label on a release. The label applies while the object exists."""
     return f"registry/{label}/{target.tenant}/{target.surface}/{release_id}.json"
 
 
@@ -228,7 +228,7 @@ def journal_prefix(target: Target) -> str:
 
 
 def journal_key(target: Target, sequence: int) -> str:
-    """Return the key of one create-only journal entry; keys sort by sequence."""
+    """Return the key of one create-only journal entry. Keys sort by sequence."""
     return f"{journal_prefix(target)}{sequence:012d}.json"
 
 
@@ -258,7 +258,7 @@ def is_intent_key(target: Target, key: str) -> bool:
 
 
 def sweep_key(target: Target) -> str:
-    """Return the key of a collection under way; it sorts after every intent, so a listing that ends early lacks it."""
+    """Return the key of a collection under way. It sorts after every intent, so a listing that ends early lacks it."""
     return f"{intent_prefix(target)}sweep.json"
 
 
@@ -308,7 +308,7 @@ def uri_of_key(root_uri: str, key: str) -> str:
 
 
 def key_of_uri(root_uri: str, uri: str) -> str:
-    """Return the key of a URI below the root; raise `CorruptObjectError` for a URI that could lead elsewhere."""
+    """Return the key of a URI below the root. Raises `CorruptObjectError` for a URI that could lead elsewhere."""
     if not uri.startswith(f"{root_uri}/"):
         raise CorruptObjectError(
             f"URI {uri[:500]!r} is not below {root_uri}, the root of this store. "

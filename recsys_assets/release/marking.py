@@ -1,4 +1,4 @@
-"""Manual labels: mark a release bad or pinned, tag it, or undo that; each action is journaled."""
+"""Manual labels: mark a release bad or pinned, tag it, or undo that. Each action is journaled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def mark(
 ) -> MarkOutcome:
     """Label a release, given by its id, at least 8 digits of it, its tag, or `live`; with `until` the label expires.
 
-    The outcome is `unchanged` if the release has the label; its first reason and end stay. Raises `NotFoundError` for
+    The outcome is `unchanged` if the release has the label. Its first reason and end stay. Raises `NotFoundError` for
     an unrecorded release, `RefusedError` for a pin on a collected one, `ConfigurationError` for an `until` in the past.
     """
     release_id, at = _find(store, target, release), now()
@@ -107,7 +107,7 @@ def unmark(
     now: Clock,
     dry_run: bool = False,
 ) -> MarkOutcome:
-    """Remove a label from a release; the outcome is `unchanged` if it has none. Raises as `mark` does."""
+    """Remove a label from a release. The outcome is `unchanged` if it has none. Raises as `mark` does."""
     release_id = _find(store, target, release)
     was_on = find_label(store, target, label, release_id) is not None
     state = (
@@ -152,7 +152,7 @@ def tag(
 
 
 def _find(store: ObjectStore, target: Target, release: str) -> str:
-    """Return the id of a recorded release; raise `NotFoundError` or `CorruptObjectError` without a readable record."""
+    """Return the id of a recorded release. Raises `NotFoundError` or `CorruptObjectError` without a readable record."""
     if release == LIVE:
         current = read_current(store, target)
         release_id = current.release_id if current else None

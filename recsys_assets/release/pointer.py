@@ -61,7 +61,10 @@ def release_id_of(target: Target, versions: Mapping[str, str]) -> str:
 
 
 def read_current(store: ObjectStore, target: Target) -> LivePointer | None:
-    """Return the live pointer, or None if nothing was ever shipped; `CorruptObjectError` if it cannot be trusted."""
+    """Return the live pointer, or None if nothing was ever shipped.
+
+    Raises `CorruptObjectError` if it cannot be trusted.
+    """
     stored = find_stored(store, pointer_key(target))
     if stored is None:
         return None
@@ -159,7 +162,7 @@ def swap_pointer(store: ObjectStore, target: Target, pointer: Pointer, *, expect
 def _read_back(
     store: ObjectStore, key: str, data: bytes, *, expected: str | None, error: ConflictError | StoreUnavailableError
 ) -> str:
-    """Return the etag if our bytes are stored after all; otherwise raise the error for what is stored."""
+    """Return the etag if our bytes are stored after all. Otherwise raise the error for what is stored."""
     try:
         found = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
     except NotFoundError:

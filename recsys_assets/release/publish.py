@@ -83,7 +83,7 @@ def publish(  # noqa: PLR0913 - independent inputs of a publish
     pause: Pause = wait,
     plan: Plan | None = None,
 ) -> PublishOutcome:
-    """Ship the staged artifacts of a day if the ship rules allow it; otherwise the live release stays live.
+    """Ship the staged artifacts of a day if the ship rules allow it. Otherwise the live release stays live.
 
     `evidence` contains staged artifacts, canonical records, gate reports and the record of the live release; by default
     it is the store itself. Blobs, pointer, hold, labels and journal are always read from the store.
@@ -197,7 +197,7 @@ def _judgement(request: _Publish, release: Release, current: LivePointer | None,
 
 
 def _live(request: _Publish, current: LivePointer | None, head: JournalHead) -> LiveBaseline | None:
-    """Return the live release to compare with; if the pointer was deleted by hand, the last release in the journal."""
+    """Return the live release to compare with. If the pointer was deleted by hand, the last release in the journal."""
     store, target = request.change.store, request.change.target
     if current is None:
         last = head.change.after if head.change else None
@@ -219,7 +219,7 @@ def _live(request: _Publish, current: LivePointer | None, head: JournalHead) -> 
 
 
 def _live_by_artifacts(request: _Publish, current: LivePointer, error: CorruptObjectError) -> LiveBaseline:
-    """Return the live release with the data day that its artifacts prove; its record is damaged."""
+    """Return the live release with the data day that its artifacts prove. Its record is damaged."""
     data_through = data_through_of(request.change.store, request.change.target, current)
     if data_through is None and not request.allow_older:
         raise RefusedError(
@@ -243,7 +243,7 @@ def _rehearse(request: _Publish) -> PublishOutcome:
 
 
 def _record_refusal(change: PointerChange, day: date, refusal: RecsysAssetsError) -> None:
-    """Journal a refusal; an error in doing so is added to the refusal as a note and does not hide it."""
+    """Journal a refusal. An error in doing so is added to the refusal as a note and does not hide it."""
     store, target = change.store, change.target
     try:
         current = read_current(store, target)

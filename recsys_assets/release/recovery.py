@@ -90,7 +90,7 @@ def recover(
     if current is None or not is_unrecorded(head, current):
         return head
     if read_current(store, target) != current:
-        return head  # recorded and moved on in the meantime; its writer records that swap
+        return head  # Recorded and moved on in the meantime. Its writer records that swap.
     cause = None if is_replay(head, current) else _announced(store, target, current.release_id, exclude=own_intent)
     entry = changed(_entry(head, current, cause, by=by, now=now), to=current)
     written = append(store, target, entry, after=head.last)
@@ -109,7 +109,7 @@ def record_unmoved(  # noqa: PLR0913 - independent fields of the entry
     message: str,
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
-    """Journal an action that did not move the pointer, after recording any unrecorded swap; return the entry."""
+    """Journal an action that did not move the pointer, after recording any unrecorded swap. Returns the entry."""
     last = recover(store, target, current, by=by, now=now()).last
     entry = entry_of(action=action, outcome=outcome, by=by, now=now(), live=current, message=message, details=details)
     return append(store, target, entry, after=last)
@@ -133,7 +133,7 @@ def _entry(head: JournalHead, current: LivePointer, cause: Intent | None, *, by:
 
 
 def _announced(store: ObjectStore, target: Target, release_id: str, *, exclude: str | None) -> Intent | None:
-    """Return the latest intent of a change to this release; None if there is none or the listing fails."""
+    """Return the latest intent of a change to this release, or None if there is none or the listing fails."""
     found: list[Intent] = []
     try:
         for item in store.list(intent_prefix(target)):

@@ -27,7 +27,7 @@ _MAX_BYTES: Final = 1 << 31
 
 
 def release_of(target: Target, candidate: Candidate, *, build: Build, now: datetime, parent: str | None) -> Release:
-    """Return the record of a candidate; its id depends only on target, kinds and versions."""
+    """Return the record of a candidate. Its id depends only on target, kinds and versions."""
     release = Release(
         id=release_id_of(target, candidate.versions),
         tenant=target.tenant,
@@ -183,13 +183,13 @@ def known_releases(store: ObjectStore, target: Target) -> Iterator[str]:
 
 
 def data_through_of(store: ObjectStore, target: Target, live: LivePointer) -> str | None:
-    """Return the last day in the windows of the live artifacts that match their version; None if none has a window."""
+    """Return the last day in the windows of the live artifacts that match their version. None if none has a window."""
     ends = [end for kind, version in live.versions.items() if (end := _end(store, target, kind, version)) is not None]
     return (max(ends) - timedelta(days=1)).isoformat() if ends else None
 
 
 def _end(store: ObjectStore, target: Target, kind: str, version: str) -> date | None:
-    """Return the first day after an artifact's window; None if it is damaged, or its format has no window."""
+    """Return the first day after an artifact's window, or None if it is damaged, or its format has no window."""
     key = blob_key(target, kind, version)
     try:
         data = store.get(key, max_bytes=_MAX_BYTES).data

@@ -162,7 +162,7 @@ def _check(target: Target, unless: Unless) -> None:
 
 
 def _verify(plan: _RollbackPlan) -> None:
-    """Verify every blob of the destination; raise `RefusedError` with alternatives if one cannot be served."""
+    """Verify every blob of the destination. Raises `RefusedError` with alternatives if one cannot be served."""
     if plan.to.id == plan.left.release_id:
         return
     store, target = plan.change.store, plan.change.target
@@ -183,7 +183,7 @@ def _hold(request: _RollbackRequest) -> Hold:
 
 
 def _data_through(request: _RollbackRequest) -> str | None:
-    """Return the last data day of the replaced release, from its journal entry or its record; None if unknown."""
+    """Return the last data day of the replaced release, from its journal entry or its record, or None if unknown."""
     entry = request.head.change if request.head else None
     if entry is not None and entry.after == request.left.release_id:
         with suppress(ValueError):
@@ -196,7 +196,7 @@ def _data_through(request: _RollbackRequest) -> str | None:
 
 
 def _roll_back(plan: _RollbackPlan, head: JournalHead) -> RollbackOutcome:
-    """Verify, mark, hold, then swap; a crash in between leaves the old release live and held, and a rerun goes on."""
+    """Verify, mark, hold, then swap. A crash in between leaves the old release live and held, and a rerun goes on."""
     change = plan.change
     with announced(change, release_id=plan.to.id, refs=refs_of(plan.to)) as change:
         is_clear = False
@@ -212,7 +212,7 @@ def _roll_back(plan: _RollbackPlan, head: JournalHead) -> RollbackOutcome:
 
 
 def _lift_bad(plan: _RollbackPlan) -> None:
-    """Remove the bad mark from the release that is now live; a failure is logged and does not undo the rollback."""
+    """Remove the bad mark from the release that is now live. A failure is logged and does not undo the rollback."""
     try:
         lift_label(plan.change.store, plan.change.target, Labelled.BAD, plan.to.id)
     except RecsysAssetsError as error:

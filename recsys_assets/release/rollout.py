@@ -54,7 +54,7 @@ class Rollout(Record, frozen=True):
     started_at: str
     step_at: str
     updated_at: str  # never repeats
-    action: str  # the last action; its journal entry contains `updated_at`
+    action: str  # The last action. Its journal entry contains `updated_at`
     actor: str
     reason: str
     why: str = ""
@@ -99,7 +99,7 @@ class Plan:
 
 
 def parse_rollout(target: Target, data: bytes) -> Rollout:
-    """Decode the rollout of a target; raise `CorruptObjectError` for invalid bytes."""
+    """Decode the rollout of a target. Raises `CorruptObjectError` for invalid bytes."""
     return decode(data, Rollout, name=rollout_key(target))
 
 
@@ -118,7 +118,7 @@ def rolling_release(store: ObjectStore, target: Target, *, live: str) -> str | N
 def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now: Clock, of: str | None = None) -> None:
     """End the rollout under way (`of`: only if it is of this release), without marking the release bad.
 
-    Called by actions that exclude a rollout, such as a hold; a concurrent step loses. Readers ignore an unreadable
+    Called by actions that exclude a rollout, such as a hold. A concurrent step loses. Readers ignore an unreadable
     document, so there is nothing to end then. Raises `ConflictError` if other writers kept changing the rollout.
     """
     for _ in attempts(_TRIES):
@@ -164,7 +164,7 @@ def finish(
     now: Clock,
     of: Rollout,
 ) -> Rollout:
-    """Write the final state of a rollout, unless it is final; raise `ConflictError` if it was replaced or promoted."""
+    """Write the final state of a rollout, unless it is final. Raises `ConflictError` if it was replaced or promoted."""
     found = read_rollout(store, target)
     if found is None or (found[0].release, found[0].started_at) != (of.release, of.started_at):
         raise ConflictError(f"{target}: another rollout replaced the one of {of.release[:12]}: see `rollout status`")
@@ -192,7 +192,7 @@ def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
 def write_rollout(
     store: ObjectStore, target: Target, rollout: Rollout, before: tuple[Rollout, StoredObject] | None, *, now: datetime
 ) -> Rollout:
-    """Replace the rollout `before` (None: create it); a lost reply is resolved by reading back.
+    """Replace the rollout `before` (None: create it). A lost reply is resolved by reading back.
 
     Raises `ConflictError` if the rollout was changed concurrently.
     """

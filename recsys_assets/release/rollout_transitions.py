@@ -107,11 +107,11 @@ def advance(
     why: str = "",
     dry_run: bool = False,
 ) -> TransitionOutcome:
-    """Move a rollout to its next step; the last step makes the candidate live.
+    """Move a rollout to its next step. The last step makes the candidate live.
 
     `from_step` is the step that the decision was based on: no-op if the rollout has moved on. A promotion verifies
     every blob again and swaps the pointer. Raises `RefusedError` if no rollout is in force, or if the release must not
-    ship (a hold, a bad mark, a user forgotten since); the rollout is then aborted.
+    ship (a hold, a bad mark, a user forgotten since). The rollout is then aborted.
     """
     rollout, stored = _require(store, target)
     following = rollout.step + 1
@@ -191,7 +191,7 @@ def abort(
     mark_bad: bool = True,
     dry_run: bool = False,
 ) -> TransitionOutcome:
-    """Abort a rollout: readers serve only the live release from their next poll on; the candidate is marked bad.
+    """Abort a rollout: readers serve only the live release from their next poll on. The candidate is marked bad.
 
     Raises `RefusedError` if no rollout is in force, or if it is being promoted: roll back then.
     """

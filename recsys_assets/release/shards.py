@@ -31,7 +31,7 @@ def read_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
 
 
 def fetch_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
-    """Return the bytes at a blob's key, unverified; raise `NotFoundError` if there are none."""
+    """Return the bytes at a blob's key, unverified. Raises `NotFoundError` if there are none."""
     return store.get(blob_key(target, ref.kind, ref.version), max_bytes=ref.size).data
 
 
@@ -98,7 +98,7 @@ def check_window(ref: ArtifactRef, recorded: Window, *, start: str, end: str) ->
 
 
 def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef]) -> tuple[ArtifactRef, ...]:
-    """Return the references whose blob is missing or has another size; many are checked in parallel."""
+    """Return the references whose blob is missing or has another size. Many are checked in parallel."""
     unique = tuple(dict.fromkeys(refs))
 
     def stat(ref: ArtifactRef) -> Listed | None:
@@ -199,7 +199,7 @@ def parse_index(data: bytes, target: Target, kind: str, *, name: str) -> ShardIn
 
 
 def read_index(store: ObjectStore, target: Target, ref: ArtifactRef) -> ShardIndex:
-    """Return the index of a reference, its bytes verified; raise as `read_blob` and `parse_index` do."""
+    """Return the index of a reference, its bytes verified. Raises as `read_blob` and `parse_index` do."""
     return parse_index(read_blob(store, target, ref), target, ref.kind, name=f"{ref.kind} {ref.version[:12]}")
 
 

@@ -44,7 +44,7 @@ class Statement(Record, frozen=True):
     version: int  # microseconds of the pointer's `updated_at`, which grows with every move
     pointer: str  # SHA-256 of the pointer's bytes, which contain the content hash of every artifact
     release: str
-    record: str | None  # SHA-256 of the release record; None if there was none
+    record: str | None  # SHA-256 of the release record, None if there was none
     signed_at: str
     expires: str
     v: int = FORMAT
@@ -118,7 +118,7 @@ class Trust:
         return cls({key_id(key): key for key in found}, threshold)
 
     def check(self, store: ObjectStore, target: Target, pointer: bytes, *, now: datetime) -> Statement:
-        """Return the statement of a pointer; raise `UntrustedError` if it is unsigned, of other bytes, or expired."""
+        """Return the statement of a pointer. Raises `UntrustedError` if it is unsigned, of other bytes, or expired."""
         statement = self.prove(store, target, pointer)
         if now >= parse_rfc3339(statement.expires):
             raise UntrustedError(
@@ -128,7 +128,7 @@ class Trust:
         return statement
 
     def prove(self, store: ObjectStore, target: Target, pointer: bytes) -> Statement:
-        """Return the statement of a pointer, even if expired; raise `UntrustedError` without a valid signature."""
+        """Return the statement of a pointer, even if expired. Raises `UntrustedError` without a valid signature."""
         current = parse_stored_pointer(store, target, pointer, etag="")
         version, digest = version_of(current.updated_at), sha256(pointer)
         key = signature_key(target, version, digest)
@@ -203,7 +203,7 @@ def _read_public(place: str | Path) -> "Ed25519PublicKey":
 
 
 def _text_at(place: str) -> bytes:
-    """Return the content of `env:NAME`, `file:PATH` or a path; raise `ConfigurationError` if it is missing."""
+    """Return the content of `env:NAME`, `file:PATH` or a path. Raises `ConfigurationError` if it is missing."""
     if place.startswith(_ENVIRONMENT):
         name = place.removeprefix(_ENVIRONMENT)
         if name not in os.environ:

@@ -20,7 +20,7 @@ def renew(
 ) -> Statement | None:
     """Sign the live pointer again and return its statement (dry run: the current one), or None if nothing is live.
 
-    The pointer must carry a signature by one of the signer's keys; otherwise anyone with write access to the store
+    The pointer must carry a signature by one of the signer's keys. Otherwise anyone with write access to the store
     could get their pointer signed. `unsigned` also signs a pointer without one. Raises `UntrustedError` without it.
     """
     current = find_stored(store, pointer_key(target))
@@ -35,7 +35,7 @@ def renew(
 
 
 def keep_signed(store: ObjectStore, target: Target) -> None:
-    """Renew the live pointer's signature after half of its validity; no-op for a store that does not sign.
+    """Renew the live pointer's signature after half of its validity. No-op for a store that does not sign.
 
     An unsigned pointer stays unsigned: the first signature must come from a ship or a person.
     """
@@ -127,12 +127,12 @@ class SigningStore(_DelegatingStore):
         self.signer = signer
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object; a pointer is signed first."""
+        """Write a new object. A pointer is signed first."""
         self._sign(key, data)
         return self.inner.create(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object whose etag is `expected`; a pointer is signed first, expired signatures are removed."""
+        """Replace the object whose etag is `expected`. A pointer is signed first, expired signatures are removed."""
         target = self._sign(key, data)
         etag = self.inner.swap(key, data, expected=expected)
         if target is not None:
@@ -170,7 +170,7 @@ class TrustingStore(_DelegatingStore):
         ] = {}  # by key: etag and bytes of a valid pointer, expiry of its signature
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object; raise `UntrustedError` for a pointer without a valid signature."""
+        """Return the object. Raises `UntrustedError` for a pointer without a valid signature."""
         return self._check(key, self.inner.get(key, max_bytes=max_bytes))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:

@@ -24,7 +24,7 @@ from recsys_assets.storage.store import ObjectStore
 
 
 def find_canonical_report(store: ObjectStore, target: Target, day: date, record: CanonicalRecord) -> GateReport | None:
-    """Return the gate report of a canonical day, or None if no gates ran; its `version` is the evaluated digest.
+    """Return the gate report of a canonical day, or None if no gates ran. Its `version` is the evaluated digest.
 
     Format 1 stored it in a separate document. Raises `CorruptObjectError` if that is damaged.
     """
@@ -50,7 +50,7 @@ class StagedLocation:
 
 
 def find_staged_location(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation | None:
-    """Return the staged artifact of a kind and day, or None; the run's document takes precedence over its own.
+    """Return the staged artifact of a kind and day, or None. The run's document takes precedence over its own.
 
     Raises `CorruptObjectError` if the document cannot be read.
     """
@@ -65,7 +65,7 @@ def find_staged_location(store: ObjectStore, target: Target, day: date, kind: st
 
 
 def find_staged_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
-    """Return the staged artifact of a kind and day, or None; raise `CorruptObjectError` if it cannot be read."""
+    """Return the staged artifact of a kind and day, or None. Raises `CorruptObjectError` if it cannot be read."""
     found = find_staged_location(store, target, day, kind)
     return None if found is None else found.artifact
 
@@ -76,7 +76,7 @@ def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: 
 
 
 def read_staged_location(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation:
-    """Return the staged artifact of a kind and day with its location; raise `NotFoundError` if there is none."""
+    """Return the staged artifact of a kind and day with its location. Raises `NotFoundError` if there is none."""
     found = find_staged_location(store, target, day, kind)
     if found is None:
         raise NotFoundError(f"{staged_key(target, day, kind)} is not in the store")
@@ -106,7 +106,7 @@ def stage_in_run(reads: RunCache, target: Target, day: date, staged: StagedArtif
 
 
 def remove_staged(store: ObjectStore, target: Target, day: date, kind: str) -> None:
-    """Remove the staged artifact of a kind and day; no-op if there is none."""
+    """Remove the staged artifact of a kind and day. No-op if there is none."""
     store.delete(staged_key(target, day, kind))
     _remove_from_run(store, target, day, kind)
 
@@ -179,7 +179,7 @@ def find_report_of_kind(store: ObjectStore, target: Target, day: date, kind: str
 
 
 def is_left_out(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> bool:
-    """Return whether the gates excluded an artifact of a day from its release; False for a damaged report."""
+    """Return whether the gates excluded an artifact of a day from its release, False for a damaged report."""
     if staged.facts.get("rows") != 0:
         return False
     report = if_readable(lambda: find_report(store, target, day, staged))

@@ -32,7 +32,7 @@ DELETE_LIFETIME = timedelta(minutes=15)  # a delayed or repeated delete may take
 def move_to_trash(
     store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob, *, may_delete: Callable[[], bool]
 ) -> bytes | None:
-    """Copy one blob into the trash, then delete it; return its bytes, or None if it was already missing.
+    """Copy one blob into the trash, then delete it. Returns its bytes, or None if it was already missing.
 
     A blob larger than its recorded size stays for the next collection: the record is damaged, or the object was
     replaced. `may_delete` is called right before the delete: a collection paused past its lease must not delete. The
@@ -62,7 +62,7 @@ def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
 
 
 def put_back(store: ObjectStore, target: Target, taken: CollectedBlob, data: bytes) -> None:
-    """Write a blob back that a late delete removed; no-op if it exists."""
+    """Write a blob back that a late delete removed. No-op if it exists."""
     with suppress(ConflictError):
         store.create(blob_key(target, taken.kind, taken.version), data)
 
@@ -102,7 +102,7 @@ def is_trashed(store: ObjectStore, target: Target, sweep_id: str, taken: Collect
 
 
 def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: CollectedBlob) -> bool:
-    """Copy one blob from the trash back to its key; return False if the trash does not contain it."""
+    """Copy one blob from the trash back to its key. Returns False if the trash does not contain it."""
     try:
         data = store.get(trashed_key(target, sweep_id, taken.kind, taken.version), max_bytes=taken.size).data
     except NotFoundError:
@@ -113,7 +113,7 @@ def take_back(store: ObjectStore, target: Target, sweep_id: str, taken: Collecte
 
 
 def restore_from_trash(store: ObjectStore, target: Target, missing: tuple[ArtifactRef, ...]) -> tuple[ArtifactRef, ...]:
-    """Restore blobs from the trash if their digest matches; return the refs that could not be restored."""
+    """Restore blobs from the trash if their digest matches. Returns the refs that could not be restored."""
     if not missing:
         return ()
     sweeps = [sweep.id for sweep in trashed(store, target)]
@@ -188,7 +188,7 @@ def _read_record(store: ObjectStore, target: Target, sweep_id: str) -> Sweep:
 
 
 def decode_sweep(data: bytes, *, name: str) -> Sweep:
-    """Decode the record of a collection; raise `CorruptObjectError` also for an invalid timestamp or artifact."""
+    """Decode the record of a collection. Raises `CorruptObjectError` also for an invalid timestamp or artifact."""
     sweep = decode(data, Sweep, name=name)
     try:
         parse_rfc3339(sweep.at)

@@ -125,7 +125,7 @@ def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
 
 @dataclass(slots=True)
 class BlockedFollower:
-    """The blocked items of one target as last read from the store; after a failed read the previous list applies.
+    """The blocked items of one target as last read from the store. After a failed read the previous list applies.
 
     `copy` is a store on this machine's disk with a copy of the list, for starts without the other store.
     """
@@ -134,7 +134,7 @@ class BlockedFollower:
     target: Target
     now: Clock
     copy: ObjectStore | None = None
-    fault: str = ""  # error of the last read of the list; empty if it succeeded
+    fault: str = ""  # error of the last read of the list, empty if it succeeded
     _list: BlockedItems | None = None
     _etag: str | None = None
     _is_first: bool = field(default=True)
@@ -146,7 +146,7 @@ class BlockedFollower:
 
     @property
     def updated_at(self) -> str | None:
-        """Time of the last change of the list in force; None if there is no list."""
+        """Time of the last change of the list in force, or None if there is no list."""
         return None if self._list is None else self._list.updated_at
 
     def poll(self) -> None:

@@ -58,7 +58,7 @@ class AnswerCounts:
 
 
 class KindCounter:
-    """Counts of one kind of one release; a forked child starts at zero, so that no lookup counts twice."""
+    """Counts of one kind of one release. A forked child starts at zero, so that no lookup counts twice."""
 
     def __init__(self) -> None:
         self.short_below = 1
@@ -72,7 +72,7 @@ class KindCounter:
     def ask(self, find: Callable[[str], Any], key: str) -> Any:
         """Return the result of `find` and count it; None, for an id that is not in the artifact, counts as unknown.
 
-        Raises whatever `find` raises; the package's errors count as failed.
+        Raises whatever `find` raises. The package's errors count as failed.
         """
         if next(self.asked.up) & SAMPLED:
             try:
@@ -87,7 +87,7 @@ class KindCounter:
         return row
 
     def time(self, find: Callable[[str], Any], key: str) -> Any:
-        """Return the result of `find` and record its duration; an error counts as failed and has no duration."""
+        """Return the result of `find` and record its duration. An error counts as failed and has no duration."""
         begin = perf_counter()
         try:
             row = find(key)

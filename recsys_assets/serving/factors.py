@@ -23,7 +23,7 @@ class Ids:
 
     @classmethod
     def of(cls, arrays: "Mapping[str, NDArray[Any]]", column: str) -> "Ids":
-        """Return the ids of `column`; `CorruptObjectError` if the arrays have none."""
+        """Return the ids of `column`. Raises `CorruptObjectError` if the arrays have none."""
         if not {f"{column}.text", f"{column}.ends"} <= arrays.keys():
             raise CorruptObjectError(
                 f"no {column}.text and {column}.ends among {sorted(arrays)}: not a kind of vectors"
@@ -66,7 +66,7 @@ class Factors:
 
     @classmethod
     def of(cls, arrays: "Mapping[str, NDArray[Any]]", *, blocked: frozenset[str] = frozenset()) -> "Factors":
-        """Return the factors that an artifact's arrays hold; `CorruptObjectError` if they hold none."""
+        """Return the factors that an artifact's arrays hold. Raises `CorruptObjectError` if they hold none."""
         import numpy as np  # noqa: PLC0415 - slow to import, and needed only here
 
         users, items = (Ids.of(arrays, column) for column in ("user_id", "item_id"))
@@ -76,7 +76,7 @@ class Factors:
     def for_user(
         self, user_id: str, limit: int = 10, *, without: Collection[str] = ()
     ) -> tuple[ScoredItem, ...] | None:
-        """Return the items with the highest scores for a user, except `without`, ties by id; None for an unknown user.
+        """Return the items with the highest scores for a user, except `without`, ties by id. None for an unknown user.
 
         The score is the dot product of both vectors: around 1 for likely items, around 0 for others.
         """

@@ -127,7 +127,7 @@ class Follower:
         return refresh or self._fail(Problem.OUTAGE, "the pointer moved during each load of its release")
 
     def _poll_once(self, accept_older: bool) -> Refresh | None:  # noqa: FBT001 - passed on
-        """Poll once and return the outcome; None if the pointer moved away from a release that could not be loaded."""
+        """Poll once and return the outcome. None if the pointer moved away from a release that could not be loaded."""
         try:
             pointer = self._read()
         except RecsysAssetsError as error:
@@ -162,7 +162,7 @@ class Follower:
         return read_pointer_unless(self._store, self._target, etag=etag, limits=self._limits)
 
     def _reject_older(self, pointer: PointerRead) -> str:
-        """Return the message that refuses a pointer older than one served before; empty if it is not older."""
+        """Return the message that refuses a pointer older than one served before, empty if it is not older."""
         newest, current = self.view.newest, pointer.current
         if newest is None or current.updated_at > newest or newest - self._now() > MAX_AHEAD:
             return ""  # the last condition: a time far ahead, from a wrong clock, does not make later pointers old
@@ -184,7 +184,7 @@ class Follower:
     def _switch(self, pointer: PointerRead, snapshot: Snapshot) -> Refresh:
         """Serve a verified release by one assignment, so that every request sees the old one or the new one.
 
-        A release without a record is served only if no other is, with a problem; its record is read at each poll.
+        A release without a record is served only if no other is, with a problem. Its record is read at each poll.
         """
         old, record = self.view.snapshot, check_record(self._store, self._target, pointer, strict=self._strict)
         is_another = old is not None and old.release_id != snapshot.release_id
@@ -261,7 +261,7 @@ class Follower:
         log_switch(None, restored, source="disk", listener=self._listener)
 
     def _keep_copy(self, pointer: PointerRead, snapshot: Snapshot) -> None:
-        """Copy the served release to disk; an error is reported and does not stop serving."""
+        """Copy the served release to disk. An error is reported and does not stop serving."""
         if self._copy is None:
             return
         try:

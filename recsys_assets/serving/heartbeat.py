@@ -85,7 +85,7 @@ class HeartbeatWriter:
             last.join(wait_seconds)
 
     def beat(self, *, left: bool = False) -> bool:
-        """Write the heartbeat now and return whether it was written; the package's errors are logged, not raised."""
+        """Write the heartbeat now and return whether it was written. The package's errors are logged, not raised."""
         with self._lock:
             beat = self._tried = self._heartbeat_of_now(left=left)
             try:

@@ -64,7 +64,7 @@ class LastKnownGood:
         )
 
     def keep(self, pointer: PointerRead, snapshot: Snapshot) -> None:
-        """Copy a verified release: blobs first, the pointer last; a newer copy is not replaced.
+        """Copy a verified release: blobs first, the pointer last. A newer copy is not replaced.
 
         If two processes copy concurrently, the copy with the newer pointer stays. Raises `StoreUnavailableError` (disk
         full) or `ConfigurationError` (permission).

@@ -85,7 +85,7 @@ def load_release(
 ) -> Snapshot:
     """Return the release of a pointer; artifacts in `proven` are not read again, and newly verified ones are added.
 
-    For a kind in shards only the index is read, and each shard through `shards` when it is needed; a single object of
+    For a kind in shards only the index is read, and each shard through `shards` when it is needed. A single object of
     the same kind is not read. With `mapped`, blobs are stored in its folder and mapped from there.
 
     Raises `NotFoundError` if a blob is missing, `CorruptObjectError` if one is too large or not the version in its
@@ -207,7 +207,7 @@ def load_previous(store: ObjectStore, target: Target, *, exclude: str, limits: L
 
 
 def _load(store: ObjectStore, target: Target, record: Release, *, since: datetime, limits: Limits) -> Snapshot:
-    """Load the artifacts of a record; their sizes are in the record, so that limits are checked before any read."""
+    """Load the artifacts of a record. Their sizes are in the record, so that limits are checked before any read."""
     shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
     refs = record.artifacts
     size = sum(ref.size for ref in refs.values())

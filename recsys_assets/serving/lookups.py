@@ -87,7 +87,7 @@ def _form_of(shape: Shape) -> RowForm[Any] | None:
 
 @cache
 def form_of_kind(kind: str) -> RowForm[Any] | None:
-    """Return the layout of the rows of a kind from its description; None if it has no description."""
+    """Return the layout of the rows of a kind from its description, or None if it has no description."""
     description = describe(kind)
     return _form_of(description.shape) if description and isinstance(description.shape, Shape) else None
 

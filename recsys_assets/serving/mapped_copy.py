@@ -25,7 +25,7 @@ from recsys_assets.storage.store import ObjectStore, check_key
 class MappedCopy:
     """The blobs of one target below `folder`, with the layout of a store, and an index of the rows of each.
 
-    Of several processes one fetches a blob and indexes its rows; the others wait for it, map what it wrote, and verify
+    Of several processes one fetches a blob and indexes its rows. The others wait for it, map what it wrote, and verify
     the bytes again. Files are replaced and removed by name, never written in place, so that mapped bytes do not change
     after they were verified. If the disk cannot store a copy, the blob is kept in memory instead.
     """
@@ -35,7 +35,7 @@ class MappedCopy:
     wait_seconds: float  # for another process that fetches the same blob
 
     def load(self, store: ObjectStore, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:
-        """Return the artifact; a missing or damaged copy is fetched from `store` again.
+        """Return the artifact. A missing or damaged copy is fetched from `store` again.
 
         Raises what `store` raises, and `CorruptObjectError` if its blob is not this version.
         """
@@ -81,7 +81,7 @@ class MappedCopy:
     def _index(
         self, kind: str, version: str, form: RowForm[Row], data: bytes | mmap.mmap, start: int, stop: int
     ) -> SortedRows[Row] | None:
-        """Return the rows by their stored index; None if there is no index that can be verified."""
+        """Return the rows by their stored index, or None if there is no index that can be verified."""
         key = index_key(self.target, kind, version)
         try:
             return decode_index(self._map(key, len(data) + stop), form, data, start=start, stop=stop, version=version)

@@ -17,9 +17,9 @@ _BOUNDS = (*map(str, BUCKETS), "+Inf")
 class ReaderCollector(Collector):
     """The readers of this process: `REGISTRY.register(ReaderCollector(reader))`.
 
-    Every sample has the process id as a label, so that the metrics of workers that are scraped in turn through one
-    port do not mix; a forked worker starts at zero. There are samples of the served release of each reader, of the
-    previous one, and of the candidate of a rollout.
+    Every sample has the process id as a label, so that the metrics of workers that are scraped in turn through one port
+    do not mix. A forked worker starts at zero. There are samples of the served release of each reader, of the previous
+    one, and of the candidate of a rollout.
     """
 
     def __init__(self, *readers: Reader) -> None:

@@ -145,7 +145,7 @@ class Reader:
         return first
 
     def close(self, *, wait_seconds: float = 5.0) -> bool:
-        """Stop polling, and return whether the thread ended in time; the loaded release can still be used."""
+        """Stop polling, and return whether the thread ended in time. The loaded release can still be used."""
         ended = self._poller.stop(wait_seconds=wait_seconds)
         if self._heartbeat:
             self._heartbeat.stop(wait_seconds=wait_seconds)
@@ -165,7 +165,7 @@ class Reader:
         return self._heartbeat.beat()
 
     def refresh(self, *, accept_older: bool = False) -> Refresh:
-        """Poll the store once and switch if there is a new release; errors are returned, not raised.
+        """Poll the store once and switch if there is a new release. Errors are returned, not raised.
 
         A call during another refresh waits for it and returns its result. `accept_older` accepts a pointer older than
         the last one, for example after a bucket was restored from a backup on purpose.
@@ -206,13 +206,13 @@ class Reader:
 
     @property
     def all_counters(self) -> tuple[ReleaseCounter, ...]:
-        """All counters, each lookup counted once; a release that takes part in a rollout has more than one counter."""
+        """All counters, each lookup counted once. A release that takes part in a rollout has more than one counter."""
         of_candidate = (self.trial.candidate.snapshot.counter,) if self.trial is not None else ()
         return (*self.counters, *self._follower.controls, *of_candidate)
 
     @property
     def blocked_fault(self) -> str:
-        """Error of the last read of the blocked items; empty if it succeeded.
+        """Error of the last read of the blocked items, empty if it succeeded.
 
         The list that was read last stays in force; `snapshot().blocked` contains its items.
         """
@@ -241,7 +241,7 @@ class Reader:
         )
 
     def at(self, instant: datetime) -> Snapshot:
-        """Load the release that was live at a timestamp; the served release stays. Raises like `loading.load_at`.
+        """Load the release that was live at a timestamp. The served release stays. Raises like `loading.load_at`.
 
         Raises `ConfigurationError` with `trust`: only the live pointer is signed.
         """

@@ -22,7 +22,7 @@ Weights: TypeAlias = Mapping[str, int]
 Steps: TypeAlias = Sequence[
     Sequence[str]
 ]  # items of a session by timestamp, oldest first; without order within one timestamp
-_FILLS: Final = "popularity"  # the preferred list without a key; otherwise the first by name
+_FILLS: Final = "popularity"  # The preferred list without a key. Otherwise the first by name.
 _NOTHING: Final[Weights] = {}
 
 

@@ -125,7 +125,7 @@ class RowIndex(ABC, Generic[Row]):
 
 
 def let_others_run() -> None:
-    """Yield the interpreter to other threads, if there are any; this does not wait for a condition.
+    """Yield the interpreter to other threads, if there are any. This does not wait for a condition.
 
     A thread that releases the interpreter's lock and requests it at once gets it back: only a sleep lets others run.
     """

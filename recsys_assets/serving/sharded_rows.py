@@ -23,7 +23,7 @@ from recsys_assets.storage.store import ObjectStore
 class ShardCache:
     """The most recently used shards of one target, of any release, with at most `max_bytes` in memory.
 
-    Successive releases share the shards that did not change. If several threads need the same shard, one reads it; the
+    Successive releases share the shards that did not change. If several threads need the same shard, one reads it. The
     others wait and get its result or its error. Errors are not cached: the next call reads again.
     """
 
@@ -80,7 +80,7 @@ class ShardCache:
         return rows
 
     def _keep(self, ref: ArtifactRef, rows: Lookup[Any]) -> None:
-        """Cache a shard, evicting others; a shard larger than the whole cache is not cached."""
+        """Cache a shard, evicting others. A shard larger than the whole cache is not cached."""
         with self._lock, suppress(ValueError):
             self._flying.pop(ref, None)
             self._kept[ref] = rows  # ValueError: larger than the whole cache
@@ -96,7 +96,7 @@ def _held_bytes(rows: Lookup[Any]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardedRows(Generic[Row]):
-    """All rows of an index of shards, with the lookups of a single object; each shard is read when it is needed."""
+    """All rows of an index of shards, with the lookups of a single object. Each shard is read when it is needed."""
 
     form: RowForm[Row]
     index: ShardIndex

@@ -35,7 +35,7 @@ class Snapshot:
     release_id: str
     updated_at: datetime
     artifacts: Mapping[str, ServedArtifact]
-    pointer_digest: str | None = None  # SHA-256 of the pointer's bytes; None for a past release
+    pointer_digest: str | None = None  # SHA-256 of the pointer's bytes, None for a past release
     blocked: frozenset[str] = NOTHING  # items that lookups never return, even if they are in the release
     counted_by: InitVar[ReleaseCounter | None] = None
     counter: ReleaseCounter = field(init=False)
@@ -158,9 +158,9 @@ class Snapshot:
         return counter.ask(find, key)
 
     def content(self, kind: str) -> bytes:
-        """Return the verified bytes of any kind, as they were built or imported; their format is `form_of(version)`.
+        """Return the verified bytes of any kind, as they were built or imported. Their format is `form_of(version)`.
 
-        For a kind in shards these are the bytes of its index; its rows are in `rows(kind)`.
+        For a kind in shards these are the bytes of its index. Its rows are in `rows(kind)`.
 
         Raises `NotFoundError` if the release has no such kind.
         """

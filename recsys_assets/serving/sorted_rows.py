@@ -28,7 +28,7 @@ class SortedRows(RowIndex[Row]):
 
     `heads` are the ids of every `GROUP`-th row: a binary search in them finds the group. `marks` holds one byte of the
     CRC of each id, so that within a group almost only the requested row is decoded. `id_offset` is the offset of the id
-    in its row; None if some id contains escapes.
+    in its row, or None if some id contains escapes.
     """
 
     heads: Sequence[str]
@@ -69,7 +69,7 @@ def index_rows(form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int,
 
 
 def _sorted_rows(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> SortedRows[Row] | None:
-    """Return the rows if they are well formed and in order, else None; the caller then checks each row by itself.
+    """Return the rows if they are well formed and in order, else None. The caller then checks each row by itself.
 
     Each call handles many rows; handling single rows in Python takes ten times as long.
     """

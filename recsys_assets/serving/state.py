@@ -19,7 +19,7 @@ from recsys_assets.serving.snapshot import Snapshot
 
 
 class State(StrEnum):
-    """State of the served release; every state is distinct from the others and from an empty list."""
+    """State of the served release. Every state is distinct from the others and from an empty list."""
 
     FRESH = "fresh"  # the release of the store's pointer at the last poll
     STALE = "stale"  # the last known good release: the store did not reply, or its reply was refused
@@ -96,7 +96,7 @@ Listener = Callable[[Snapshot | None, Snapshot], None]
 
 
 def log_switch(old: Snapshot | None, new: Snapshot, *, source: str, listener: Listener | None) -> None:
-    """Log the switch to a release and call the listener; an error of the listener is logged and does not undo it."""
+    """Log the switch to a release and call the listener. An error of the listener is logged and does not undo it."""
     _log.info(
         "artifact manifest loaded tenant=%s surface=%s release=%s hash=%s updated_at=%s old=%s source=%s",
         new.target.tenant,
@@ -147,7 +147,7 @@ class ReaderView:
 
     target: Target
     snapshot: Snapshot | None = None
-    etag: str | None = None  # of the store's pointer to it; None if it came from elsewhere
+    etag: str | None = None  # of the store's pointer to it, None if it came from elsewhere
     source: str | None = None
     newest: datetime | None = None  # time of the newest pointer ever accepted
     loaded_at: datetime | None = None

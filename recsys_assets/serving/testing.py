@@ -52,14 +52,13 @@ def publish_fixture(
     now: Clock = lambda: datetime.now(UTC),
     plan: Plan | None = None,
 ) -> PublishOutcome:
-    """Ship a release with these artifacts and return the outcome; readers of the store then serve it.
+    """Ship a release with these artifacts and return the outcome. Readers of the store then serve it.
 
     `artifacts` maps kinds to rows: `popularity` to `{item: count}`, `cooc` and `item_seq` to `{item: {item: count}}`,
     `implicit` and `session_seq` to `{user: {item: score}}`, `content_sim` to `{item: [tag, ...]}`. Rows are sorted as
-    the pipeline sorts them. A kind in `shards` is split into that number of shards, without a single object.
-    As in production, a day before that of the live release does not ship. With a `plan` the release is rolled out as a
-    candidate.
-    Raises `ConfigurationError` for an unknown kind.
+    the pipeline sorts them. A kind in `shards` is split into that number of shards, without a single object. As in
+    production, a day before that of the live release does not ship. With a `plan` the release is rolled out as a
+    candidate. Raises `ConfigurationError` for an unknown kind.
     """
     target = Target(tenant, surface)
     used = _put_canonical_day(store, target, day, content=json.dumps(artifacts, sort_keys=True))

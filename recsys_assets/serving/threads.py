@@ -18,7 +18,7 @@ class OutlivesFork(Protocol):
     """Object with locks or threads of its own."""
 
     def after_fork(self) -> None:
-        """Replace its locks and threads; the child has only the thread that runs this."""
+        """Replace its locks and threads. The child has only the thread that runs this."""
         ...
 
 
@@ -39,10 +39,10 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 class Poller:
-    """Calls `work` every `seconds`, plus or minus `JITTER`, until it is stopped; errors of `work` do not end it.
+    """Calls `work` every `seconds`, plus or minus `JITTER`, until it is stopped. Errors of `work` do not end it.
 
-    After a fork the child polls in a thread of its own: servers that load first and then fork would otherwise serve
-    the first release forever.
+    After a fork the child polls in a thread of its own: servers that load first and then fork would otherwise serve the
+    first release forever.
     """
 
     def __init__(self, work: Callable[[], object], *, seconds: float, name: str) -> None:
@@ -54,7 +54,7 @@ class Poller:
         renew_after_fork(self)
 
     def start(self) -> None:
-        """Start polling; no-op if already started."""
+        """Start polling. No-op if already started."""
         if self._thread is None:
             self._stopped = threading.Event()
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -86,7 +86,7 @@ class Poller:
 
 
 class SingleFlight(Generic[Result]):
-    """Runs one call at a time; a call from within the work (e.g. a listener) gets the previous result at once."""
+    """Runs one call at a time. A call from within the work (e.g. a listener) gets the previous result at once."""
 
     def __init__(self, before: Result) -> None:
         self._last = before

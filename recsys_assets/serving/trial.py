@@ -89,7 +89,7 @@ class TrialFollower:
     limits: Limits
     shards: ShardCache
     trial: Trial | None = None  # the trial that splits requests now
-    fault: str = ""  # error that keeps a candidate from being served; empty if it is served, or there is none
+    fault: str = ""  # error that keeps a candidate from being served, empty if it is served, or there is none
     _known: Trial | None = None  # the last trial: its counts continue while the same rollout continues
     _rollout: Rollout | None = None
     _etag: str | None = None
@@ -111,7 +111,7 @@ class TrialFollower:
             self.fault = ""
 
     def continued(self, snapshot: Snapshot) -> Snapshot:
-        """Return a release that is about to serve; the candidate of the trial keeps its counts."""
+        """Return a release that is about to serve. The candidate of the trial keeps its counts."""
         known = self._known
         if known is None or known.candidate.snapshot.release_id != snapshot.release_id:
             return snapshot
@@ -133,7 +133,10 @@ class TrialFollower:
         )
 
     def _load(self, rollout: Rollout, proven: Proven) -> Snapshot:
-        """Return the candidate after verifying every byte; `CorruptObjectError` if its pointer has another release."""
+        """Return the candidate after verifying every byte.
+
+        Raises `CorruptObjectError` if its pointer has another release.
+        """
         key = candidate_key(self.target)
         stored = self.store.get(key, max_bytes=self.limits.pointer_bytes)
         current = parse_pointer(self.store.uri_roots, self.target, stored.data, etag=stored.etag)

@@ -45,7 +45,7 @@ def _target(document: Any, target_settings: TargetSettings) -> Any:
 
 
 def _table_of(parent: Any, name: str, *, is_super: bool = False) -> Any:
-    """Return a table of a table, created if missing; a super table has no header of its own."""
+    """Return a table of a table, created if missing. A super table has no header of its own."""
     if name in parent:
         return parent[name]
     if isinstance(parent, InlineTable):

@@ -52,7 +52,7 @@ class DayGate(StrEnum):
 
 
 class DaySettings(ClosedModel):
-    """Limits on how far a day deviates from the target's past; each is widened by the spread of ordinary days."""
+    """Limits on how far a day deviates from the target's past. Each is widened by the spread of ordinary days."""
 
     mode: Mode = Field(default=Mode.REQUIRED, description="off, advisory or required, for all gates of a day")
     history_days: int = Field(default=28, ge=1, le=366, description="earlier ordinary days to compare with")
@@ -171,7 +171,7 @@ class AnswerLimits(ClosedModel):
 
 
 class RehearsalSettings(AnswerLimits):
-    """Rehearsal of a candidate before the swap; the default limits pass every ordinary day."""
+    """Rehearsal of a candidate before the swap. The default limits pass every ordinary day."""
 
     mode: Mode = Field(
         default=Mode.ADVISORY, description="off, advisory or required; a candidate that does not load is always refused"
@@ -272,7 +272,7 @@ def is_quality_gate(name: str) -> bool:
 
 
 def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
-    """Return the modes; `ValueError` for the first name that is not a quality gate, with the names that are."""
+    """Return the modes. Raises `ValueError` for the first name that is not a quality gate, with the names that are."""
     for name in modes:
         if not is_quality_gate(name):
             raise ValueError(
@@ -284,7 +284,7 @@ def check_modes(modes: dict[str, Mode]) -> dict[str, Mode]:
 
 
 def check_names(gates: Mapping[str, CustomGate]) -> Mapping[str, CustomGate]:
-    """Return the gates; `ValueError` for the first name that commands and reports cannot carry."""
+    """Return the gates. Raises `ValueError` for the first name that commands and reports cannot carry."""
     for name in gates:
         if not is_slug(name):
             raise ValueError(f"{name!r}: choose a name of letters, digits and _")

@@ -197,7 +197,7 @@ class RawSettings(ClosedModel):
 
     @property
     def table_form(self) -> str | None:
-        """Kind of table that events are read from: postgresql, delta, iceberg, duckdb or adbc; None for files."""
+        """Kind of table that events are read from: postgresql, delta, iceberg, duckdb or adbc, or None for files."""
         return next((scheme.rstrip(":") for scheme in TABLES if self.exposures.startswith(scheme)), None)
 
     @property

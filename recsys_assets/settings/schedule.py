@@ -100,7 +100,7 @@ def _check_cron_field(text: str, name: str, least: int, largest: int, names: Map
 
 
 def next_tick(cron: str, timezone: str, now: datetime) -> datetime | None:
-    """Return the next time after `now`, in UTC, of a checked cron expression; None if there is none in four years.
+    """Return the next time after `now`, in UTC, of a checked cron expression, or None if there is none in four years.
 
     As in cron, either day matches if both day of month and weekday are restricted. Local times that a clock change
     skips are ignored.

@@ -244,7 +244,7 @@ class Settings(ClosedModel):
     def text_at(self, place: str, *, what: str) -> str:
         """Return the value of `env:NAME` or `file:PATH`, or the text itself without such a prefix.
 
-        Raises `ConfigurationError` if the variable is not set or the file cannot be read; it never contains the value.
+        Raises `ConfigurationError` if the variable is not set or the file cannot be read. It never contains the value.
         """
         form, _, where = place.partition(":")
         if form == "env":

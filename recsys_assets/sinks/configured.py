@@ -119,7 +119,10 @@ def look_at_sinks(
 
 
 def choose_sinks(settings: Settings, target: Target, *, only: Sequence[str]) -> dict[str, SinkSettings]:
-    """Return the sinks of a target by name, all or only those in `only`; `ConfigurationError` for unknown names."""
+    """Return the sinks of a target by name, all or only those in `only`.
+
+    Raises `ConfigurationError` for unknown names.
+    """
     for name in only:
         if name not in settings.sinks:
             raise ConfigurationError(f"no sink {name} in the configuration: {name_known(name, settings.sinks)}")

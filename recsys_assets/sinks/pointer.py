@@ -33,7 +33,7 @@ class Space(Record, frozen=True):
 
 
 class SinkPointer(Record, frozen=True):
-    """Spaces that a sink serves of a target, and all others that it stores; services read `kinds` and `blocked`.
+    """Spaces that a sink serves of a target, and all others that it stores. Services read `kinds` and `blocked`.
 
     `updated_at` is the time of the store's pointer that it follows. Spaces in `kept` were served and wait for their
     removal. Those in `writing` are not served yet. Those in `removing` are being deleted and never served again.
@@ -95,7 +95,7 @@ def switch(
     blocked: tuple[str, ...],
     now: datetime,
 ) -> SinkPointer:
-    """Return the pointer that serves other spaces; the spaces served before move to `kept`, from `now` on."""
+    """Return the pointer that serves other spaces. The spaces served before move to `kept`, from `now` on."""
     at = rfc3339(now)
     served = {space.name for space in kinds.values()}
     replaced = tuple(msgspec.structs.replace(old, at=at) for old in pointer.kinds.values() if old.name not in served)

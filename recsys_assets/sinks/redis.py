@@ -43,7 +43,7 @@ class RedisSink:
     """
 
     def __init__(self, url: str, *, what: str, cluster: bool = False) -> None:
-        """Make the client; it does not connect yet. `what` names the sink in messages, which never contain the URL."""
+        """Make the client. It does not connect yet. `what` names the sink in messages, which never contain the URL."""
         self._what = what
         self._may_evict: bool | None = None
         options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _REQUEST_SECONDS}

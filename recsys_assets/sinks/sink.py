@@ -13,7 +13,7 @@ REDIS: Final = "redis"
 
 
 class Sink(Protocol):
-    """A database that services read, as the few operations that a sync needs; every one may be repeated.
+    """A database that services read, as the few operations that a sync needs. Every one may be repeated.
 
     Errors of every operation: `StoreUnavailableError` (no reply; a write may have been applied), `ConfigurationError`
     (address, credentials, permission, table), `InputError` (a row that the database cannot hold).
@@ -63,7 +63,7 @@ def _of_target(prefix: str, target: Target) -> str:
 
 
 def open_sink(settings: Settings, name: str, chosen: SinkSettings) -> Sink:
-    """Return a configured sink; `ConfigurationError` with the extra to install if its library is missing."""
+    """Return a configured sink. Raises `ConfigurationError` with the extra to install if its library is missing."""
     where = f"sinks.{name}"
     try:
         if chosen.type == REDIS:

@@ -40,7 +40,7 @@ class Condition(NamedTuple):
 
 
 class BucketStore(ABC):
-    """Objects in a bucket below a prefix; the abstract methods call the client of one cloud.
+    """Objects in a bucket below a prefix. The abstract methods call the client of one cloud.
 
     Conditional writes are single requests that the client does not retry by itself: after a timeout, a broken
     connection or a 5xx the object is read back. If it holds our bytes, the write succeeded. If it holds other bytes,
@@ -97,11 +97,11 @@ class BucketStore(ABC):
         return Listed(key, entry.size, entry.modified)
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object; `ConflictError` if the key exists."""
+        """Write a new object. Raises `ConflictError` if the key exists."""
         return self._write(key, data, Condition(None))
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object that was read with etag `expected`; `ConflictError` if it has changed."""
+        """Replace the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         return self._write(key, data, Condition(expected))
 
     def put(self, key: str, data: bytes) -> str:
@@ -112,7 +112,7 @@ class BucketStore(ABC):
             raise self._error(key, error) from error
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield the objects below `prefix`, by key; every page is fetched before the first object is yielded."""
+        """Yield the objects below `prefix`, by key. Every page is fetched before the first object is yielded."""
         try:
             entries = list(self._entries(self._prefix + check_prefix(prefix)))
         except self.cloud.errors as error:
@@ -130,7 +130,7 @@ class BucketStore(ABC):
                 raise self._error(key, error) from error
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object that was read with etag `expected`; `ConflictError` if it has changed."""
+        """Remove the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         try:
             self._remove(self._name(key), Condition(expected))
         except self.cloud.errors as error:
@@ -209,7 +209,10 @@ class BucketStore(ABC):
         raise OutcomeUnknownError(f"{key}: {silent}: it may have been written; read it before anything else")
 
     def _read_back(self, key: str, data: bytes, *, expected: str | None) -> str | None:
-        """Return the etag if our bytes are stored, None if that is unknown; `ConflictError` if other bytes are."""
+        """Return the etag if our bytes are stored, None if that is unknown.
+
+        Raises `ConflictError` if other bytes are.
+        """
         size = len(data)
         try:
             # The old object is recognised by its etag only: it may be larger than its replacement.
@@ -230,7 +233,9 @@ class BucketStore(ABC):
 def read_body(
     read: Callable[[int], bytes], size: int, *, key: str, max_bytes: int, broken: tuple[type[Exception], ...]
 ) -> bytes:
-    """Return a body of an announced size; `CorruptObjectError` if that is too large, `BrokenOffError` if it ends early.
+    """Return a body of an announced size.
+
+    Raises `CorruptObjectError` if that is too large, `BrokenOffError` if it ends early.
 
     `read` returns at most the given number of bytes; `broken` are the errors that it raises if the connection breaks.
     """

@@ -36,7 +36,10 @@ _STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_00
 
 @contextmanager
 def locked(root: str, key: str, *, seconds: float, pause: Pause = wait) -> Generator[None]:
-    """Hold the exclusive lock of a key among all threads and processes; `StoreUnavailableError` after `seconds`."""
+    """Hold the exclusive lock of a key among all threads and processes.
+
+    Raises `StoreUnavailableError` after `seconds`.
+    """
     name = hashlib.sha256(key.encode()).hexdigest()
     with opened_folder(root, [LOCKS], make=True) as folder:
         fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666, dir_fd=folder)
@@ -156,7 +159,7 @@ class FilesystemStore:
         return (self._public_root,) if self._public_root == self.root_uri else (self._public_root, self.root_uri)
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object; `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
+        """Return the object. Raises `NotFoundError` if absent, `CorruptObjectError` if larger than `max_bytes`."""
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
             data = read_at_most(fd, key=key, max_bytes=max_bytes)
@@ -219,7 +222,7 @@ class FilesystemStore:
             return self._replace(key, data, after_ns=found.st_mtime_ns)
 
     def put(self, key: str, data: bytes) -> str:
-        """Write the object unconditionally; readers see the old bytes or the new."""
+        """Write the object unconditionally. Readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key):
             found, _ = self._found(folder, name)
@@ -260,7 +263,7 @@ class FilesystemStore:
     def _found(
         self, folder: Sequence[str], name: str, key: str | None = None
     ) -> tuple[os.stat_result | None, str | None]:
-        """Return the `stat` result of a file and, if `key` is given, its etag; None for each if the file is absent."""
+        """Return a file's `stat` result and, if `key` is given, its etag, or None for each if the file is absent."""
         with (
             suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self._root, folder) as parent,

@@ -58,7 +58,10 @@ def opened_file(folder: int, name: str) -> Generator[int]:
 
 
 def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
-    """Return the file's bytes; `CorruptObjectError` if there are more than `max_bytes`, whatever size it reports."""
+    """Return the file's bytes.
+
+    Raises `CorruptObjectError` if there are more than `max_bytes`, whatever size it reports.
+    """
     size = os.fstat(fd).st_size
     if size > max_bytes:
         raise CorruptObjectError(f"{key} has {size} bytes, expected at most {max_bytes}")
@@ -95,7 +98,7 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
 
 @contextmanager
 def translate_read_errors(key: str) -> Generator[None]:
-    """Turn operating system errors into the package's; a missing file is a missing object."""
+    """Turn operating system errors into the package's. A missing file is a missing object."""
     with translate_os_errors(key):
         try:
             yield

@@ -56,7 +56,7 @@ class _Armed:
 
 @dataclass(slots=True)
 class MemoryStore:
-    """Objects in a dictionary; the etag is a hash of the content, as on S3, so that equal bytes have equal etags.
+    """Objects in a dictionary. The etag is a hash of the content, as on S3, so that equal bytes have equal etags.
 
     `on_call(verb, key)` runs before every call and may use the store itself, so that tests can interleave two writers.
     """
@@ -89,7 +89,7 @@ class MemoryStore:
         self._armed.clear()
 
     def deliver(self) -> tuple[str, ...]:
-        """Apply every held delete, as a network eventually does; return their keys."""
+        """Apply every held delete, as a network eventually does. Returns their keys."""
         delivered, self._held = tuple(self._held), []
         for key in delivered:
             self.objects.pop(key, None)
@@ -112,7 +112,7 @@ class MemoryStore:
             return Listed(key, len(found[0]), found[1]) if found else None
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object; `ConflictError` if the key exists."""
+        """Write a new object. Raises `ConflictError` if the key exists."""
         with self._call("create", key) as ignore:
             if key in self.objects and not ignore:
                 raise ConflictError(f"{key} exists already")

@@ -43,7 +43,7 @@ def _open(root: str, s3_client: Callable[[], Any] | None, public_root: str | Non
 
 
 def _open_bucket(root: str, s3_client: Callable[[], Any] | None, public_root: str | None) -> ObjectStore:
-    """Return the store of a cloud; its client is imported only here, so that others need not install or import it."""
+    """Return the store of a cloud. Its client is imported only here, so that others need not install or import it."""
     scheme, bucket, prefix = split_uri(root.rstrip("/"))
     if not bucket:
         raise ConfigurationError(f"storage root {root!r} has no bucket: expected {scheme}://bucket/prefix")

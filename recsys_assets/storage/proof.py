@@ -52,7 +52,7 @@ def _utc_now() -> datetime:
 
 
 def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now) -> None:
-    """Probe this store and record the result in it; return at once, after one read, if it was probed within a day.
+    """Probe this store and record the result in it. Returns at once, after one read, if it was probed within a day.
 
     The probe is repeated each day, because a server that is reconfigured, or a new proxy in front of it, may stop
     honouring conditions. Raises `UnsafeStoreError` if the store ignores conditions, `ConfigurationError` if a newer
@@ -119,13 +119,13 @@ def require_begun(store: ObjectStore) -> None:
 
 
 def check_format(store: ObjectStore) -> bool:
-    """Return whether this store was initialized; `ConfigurationError` if this package cannot read its format."""
+    """Return whether this store was initialized. Raises `ConfigurationError` if this package cannot read its format."""
     proof = _read_proof(store)
     return proof is not None and proof.root == store.root_uri
 
 
 def _read_proof(store: ObjectStore) -> _Proof | None:
-    """Return the stored proof, which may be that of another store; None if there is none.
+    """Return the stored proof, which may be that of another store, or None if there is none.
 
     Raises `CorruptObjectError` if it cannot be decoded, `ConfigurationError` if it has another format.
     """

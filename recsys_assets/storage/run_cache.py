@@ -11,7 +11,7 @@ from typing import Final, TypeVar, cast
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.storage.store import Listed, ObjectStore, StoredObject, fan_out, is_remote
 
-MAX_BYTES: Final = 64_000_000  # of all cached objects together; those of a larger day are read again
+MAX_BYTES: Final = 64_000_000  # Of all cached objects together. Those of a larger day are read again.
 MAX_OBJECT_BYTES: Final = 16_000_000
 _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
@@ -214,7 +214,7 @@ _last: tuple[str, RunCache] | None = None
 
 
 def reads_of_run(store: ObjectStore, run: str) -> RunCache:
-    """Return the cache of a run over a store; a process keeps only the cache of its last run."""
+    """Return the cache of a run over a store. A process keeps only the cache of its last run."""
     global _last  # noqa: PLW0603 - the steps of a run share nothing else
     last = _last
     if last is None or last[0] != run or last[1].origin is not store:

@@ -108,7 +108,7 @@ def _leave_conditions_alone(request_dict: Mapping[str, Any], **_: Any) -> bool |
 
 
 def _touches(rule: Mapping[str, Any], prefix: str) -> bool:
-    """Return whether a lifecycle rule may apply to objects below a prefix; its filters by tag and size are ignored."""
+    """Return whether a lifecycle rule may apply to objects below a prefix. Its filters by tag and size are ignored."""
     conditions = rule.get("Filter") or {}
     under = str(conditions.get("Prefix") or conditions.get("And", {}).get("Prefix") or rule.get("Prefix") or "")
     return under.startswith(prefix) or prefix.startswith(under)

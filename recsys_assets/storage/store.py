@@ -57,7 +57,10 @@ class ObjectStore(Protocol):
         ...
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object, reading at most `max_bytes`; `NotFoundError` if absent, `CorruptObjectError` if larger."""
+        """Return the object, reading at most `max_bytes`.
+
+        Raises `NotFoundError` if absent, `CorruptObjectError` if larger.
+        """
         ...
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
@@ -71,14 +74,14 @@ class ObjectStore(Protocol):
     def create(self, key: str, data: bytes) -> str:
         """Write a new object and return its etag.
 
-        `ConflictError` if the key exists; `OutcomeUnknownError` if the reply was lost.
+        `ConflictError` if the key exists. Raises `OutcomeUnknownError` if the reply was lost.
         """
         ...
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected` and return the new etag.
 
-        `ConflictError` if the object was changed or removed; `OutcomeUnknownError` if the reply was lost.
+        `ConflictError` if the object was changed or removed. Raises `OutcomeUnknownError` if the reply was lost.
 
         After a lost reply a store may take equal bytes for its own, and it may give equal bytes an equal etag: `data`
         must contain a value that no other writer writes and that never recurs, such as the pointer's `updated_at`.
@@ -100,14 +103,14 @@ class ObjectStore(Protocol):
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object that was read with etag `expected`.
 
-        `ConflictError` if the object was changed or removed; `OutcomeUnknownError` if the reply was lost;
+        `ConflictError` if the object was changed or removed. Raises `OutcomeUnknownError` if the reply was lost. Raises
         `UnsafeStoreError` if the store does not honour the condition: then nothing was removed.
         """
         ...
 
 
 def check_key(key: str) -> str:
-    """Return `key` if each of its segments is plain; raise `UnsafeNameError` before any I/O otherwise."""
+    """Return `key` if each of its segments is plain. Raises `UnsafeNameError` before any I/O otherwise."""
     for segment in key.split("/"):
         check_segment(segment, what=f"segment of key {key[:200]!r}")
     if key.startswith("."):
@@ -129,7 +132,7 @@ def is_key(name: str) -> bool:
 
 
 def check_prefix(prefix: str) -> str:
-    """Return `prefix` if it is empty, or plain segments with a slash at the end; raise `UnsafeNameError` otherwise."""
+    """Return `prefix` if it is empty, or plain segments with a slash at the end. Raises `UnsafeNameError` otherwise."""
     if prefix and not prefix.endswith("/"):
         raise UnsafeNameError(f"prefix {prefix!r} does not end with a slash: it would match half a name")
     if prefix:
@@ -138,7 +141,7 @@ def check_prefix(prefix: str) -> str:
 
 
 def check_bucket_prefix(prefix: str) -> str:
-    """Return `prefix` if every key fits below it in a bucket; raise `UnsafeNameError` otherwise."""
+    """Return `prefix` if every key fits below it in a bucket. Raises `UnsafeNameError` otherwise."""
     check_key(prefix)
     size = len(prefix.encode())
     if size > MAX_PREFIX_BYTES:
@@ -147,7 +150,7 @@ def check_bucket_prefix(prefix: str) -> str:
 
 
 def check_root(root: str) -> str:
-    """Return `root` if it can be part of a URI; raise `UnsafeNameError` otherwise."""
+    """Return `root` if it can be part of a URI. Raises `UnsafeNameError` otherwise."""
     bad = sorted({c for c in root if c in "?#%" or not c.isprintable()})
     if bad:
         raise UnsafeNameError(

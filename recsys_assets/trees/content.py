@@ -31,7 +31,7 @@ _MEDIA_CHARACTERS: Final = frozenset('abcdefghijklmnopqrstuvwxyz0123456789!#$&^_
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes stored next to a node's data, with their content type; `InvalidNodeError` for invalid ones."""
+    """Bytes stored next to a node's data, with their content type. Raises `InvalidNodeError` for invalid ones."""
 
     data: bytes
     content_type: str
@@ -56,7 +56,7 @@ class Content:
 
 
 def json_content(value: Any) -> Content:
-    """Return a JSON document as content; `InvalidNodeError` for other values."""
+    """Return a JSON document as content. Raises `InvalidNodeError` for other values."""
     try:
         return Content(msgspec.json.encode(value), JSON)
     except (TypeError, ValueError, OverflowError) as error:
@@ -64,7 +64,10 @@ def json_content(value: Any) -> Content:
 
 
 def table_content(table: Any) -> Content:
-    """Return a table (Arrow, Polars, or any with an Arrow interface) as Parquet; `InvalidNodeError` for others."""
+    """Return a table (Arrow, Polars, or any with an Arrow interface) as Parquet.
+
+    Raises `InvalidNodeError` for others.
+    """
     import pyarrow as pa  # noqa: PLC0415 - needed only for tables
     import pyarrow.parquet as pq  # noqa: PLC0415
 

@@ -49,7 +49,7 @@ class NodeChange(StrEnum):
     REVISE = "revise"
     DELETE = "delete"  # to the trash: its bytes stay for the grace period
     RESTORE = "restore"
-    PURGE = "purge"  # permanent deletion of bytes; the ids are never reused
+    PURGE = "purge"  # Permanent deletion of bytes. The ids are never reused.
 
 
 class StoredContent(Record, frozen=True):
@@ -58,7 +58,7 @@ class StoredContent(Record, frozen=True):
     digest: str
     size: int
     content_type: str
-    artifact: str | None = None  # key of a registered artifact; None for the node's own bytes
+    artifact: str | None = None  # key of a registered artifact, None for the node's own bytes
 
 
 class NodeDocument(Record, frozen=True):

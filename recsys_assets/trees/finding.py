@@ -21,7 +21,7 @@ def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactT
 
 
 def tree_of_node(trees: Mapping[str, ArtifactTree], node: str, *, deleted: bool = False) -> ArtifactTree:
-    """Return the tree of a node, with `deleted` also of one in the trash; `NoSuchNodeError` if there is none."""
+    """Return the tree of a node, with `deleted` also of one in the trash. Raises `NoSuchNodeError` if there is none."""
     why = f"node {node[:100]} is not in any tree"
     for tree in trees.values():
         found = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))

@@ -37,7 +37,7 @@ class TreeLog:
     _unsealed: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
 
     def new_entries(self) -> Iterator[TreeEntry]:
-        """Yield every entry after the last one read; `CorruptObjectError` if the chain is broken."""
+        """Yield every entry after the last one read. Raises `CorruptObjectError` if the chain is broken."""
         while True:
             key = tree_log_key(self.hierarchy, self.sequence + 1)
             single = find_stored(self.store, key)
@@ -49,7 +49,7 @@ class TreeLog:
             self._note_unsealed(level)
 
     def read(self, sequence: int) -> TreeEntry:
-        """Return one entry by its number; `CorruptObjectError` if it is lost."""
+        """Return one entry by its number. Raises `CorruptObjectError` if it is lost."""
         key = tree_log_key(self.hierarchy, sequence)
         line = self._line(sequence)
         if line is None:
@@ -64,7 +64,7 @@ class TreeLog:
         return last is not None and hashlib.sha256(last).hexdigest() == self._digest
 
     def append(self, entry: TreeEntry) -> bool:
-        """Write an entry with the next number; return False if another writer was first.
+        """Write an entry with the next number. Returns False if another writer was first.
 
         Raises `CorruptObjectError` if the following entry already exists: then an entry was lost, and its number is not
         reused.

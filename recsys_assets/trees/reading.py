@@ -43,7 +43,7 @@ class Branch:
 
 
 class TreeReader:
-    """Read access to one hierarchy, with its state in memory; each call reads the new log entries first."""
+    """Read access to one hierarchy, with its state in memory. Each call reads the new log entries first."""
 
     def __init__(self, store: ObjectStore, hierarchy: Hierarchy) -> None:
         self.store, self.hierarchy = store, hierarchy
@@ -51,7 +51,7 @@ class TreeReader:
         self._log, self._state = TreeLog(store, hierarchy.name), TreeState()
 
     def find(self, node: str, *, revision: int | None = None) -> NodeRevision:
-        """Return a node in its newest revision, or in an older one; `NoSuchNodeError` if it does not exist."""
+        """Return a node in its newest revision, or in an older one. Raises `NoSuchNodeError` if it does not exist."""
         if revision is None:
             return self._node(self.look(lambda state: state.find(node)))
         found = self.revisions(node)
@@ -98,7 +98,7 @@ class TreeReader:
         return fan_out(self._log.read, range(last, max(last - limit, 0), -1))
 
     def read_content(self, node: NodeRevision) -> bytes:
-        """Return the verified bytes of a node's content; `NoSuchNodeError` if it has none, or it was deleted."""
+        """Return the verified bytes of a node's content. Raises `NoSuchNodeError` if it has none, or it was deleted."""
         content = node.document.content
         if content is None:
             raise NoSuchNodeError(f"node {node.id} has no content, only data")

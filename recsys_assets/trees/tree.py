@@ -75,7 +75,7 @@ class ArtifactTree(TreeReader):
         origin: str | None = None,
         by: Actor | None = None,
     ) -> NodeRevision:
-        """Save a new node below a parent, or as a root, and return it; its id is a new ULID unless one is given.
+        """Save a new node below a parent, or as a root, and return it. Its id is a new ULID unless one is given.
 
         Returns the existing node if `origin` is already registered. Raises `InvalidNodeError` for invalid data,
         content, parent or level, and `StaleRevisionError` if the id is taken.
@@ -167,7 +167,10 @@ class ArtifactTree(TreeReader):
         self._commit(judge)
 
     def restore(self, node: str, *, by: Actor | None = None) -> NodeRevision:
-        """Restore a node from the trash below its former parent, and return it; `InvalidNodeError` if impossible."""
+        """Restore a node from the trash below its former parent, and return it.
+
+        Raises `InvalidNodeError` if impossible.
+        """
         at = self._now()
 
         def judge(state: TreeState) -> PlannedChange:
@@ -184,7 +187,7 @@ class ArtifactTree(TreeReader):
         return self.find(node)
 
     def purge(self, nodes: Sequence[str], *, by: Actor | None = None) -> None:
-        """Record that nodes are permanently deleted; `ConflictError` if one of them exists."""
+        """Record that nodes are permanently deleted. Raises `ConflictError` if one of them exists."""
         at = self._now()
 
         def judge(state: TreeState) -> PlannedChange:

@@ -87,7 +87,7 @@ def find_expired_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock
 def delete_expired(
     store: ObjectStore, target: Target, old: Sequence[ExpiredObject], *, by: Actor, now: Clock
 ) -> tuple[ExpiredObject, ...]:
-    """Delete objects past their limits and return the deleted ones; a canonical day rebuilt concurrently stays.
+    """Delete objects past their limits and return the deleted ones. A canonical day rebuilt concurrently stays.
 
     A day's record is deleted first, only if it is unchanged since it was read: a day without a record counts as never
     built, whatever else is left of it.
@@ -108,7 +108,7 @@ def delete_expired(
 def explain_age(
     store: ObjectStore, target: Target, key: str, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> str | None:
-    """Explain why an object with an age limit is kept or deleted; None for keys without an age limit."""
+    """Explain why an object with an age limit is kept or deleted, or None for keys without an age limit."""
     setting, prefix = next(((name, p) for name, p in _prefixes(target, key).items() if key.startswith(p)), (None, ""))
     match = _DAY.match(key.removeprefix(prefix)) if setting else None
     if setting is None or match is None:
@@ -168,7 +168,7 @@ def _kept_days(
 
 
 def _drop_record(store: ObjectStore, target: Target, day: date) -> bool:
-    """Delete a day's record if it is unchanged since it was read; return whether the day may be deleted.
+    """Delete a day's record if it is unchanged since it was read. Returns whether the day may be deleted.
 
     The quarantined rows of its catalog are deleted first: a rebuild of the day assumes that there are none.
     """

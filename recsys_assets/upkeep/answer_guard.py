@@ -51,7 +51,7 @@ class LiveVerdict(StrEnum):
 
     NOTHING = "nothing"  # outside the guarded hours, or nothing to compare with
     WAIT = "wait"  # no problem so far
-    ADVISE = "advise"  # far worse; a person has to decide
+    ADVISE = "advise"  # Far worse. A person has to decide.
     ROLL_BACK = "roll_back"
 
 
@@ -242,7 +242,7 @@ class Answers:
 
     @property
     def without_items_share(self) -> float:
-        """Share of lookups with no items to show: empty, unknown or failed; 0 without lookups."""
+        """Share of lookups with no items to show: empty, unknown or failed, 0 without lookups."""
         return (self.empty + self.unknown + self.failed) / self.asked if self.asked else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Collection: moves unneeded artifacts to the trash and deletes them after the grace period; a dry run by default."""
+"""Collection: moves unneeded artifacts to the trash and deletes them after the grace period. A dry run by default."""
 
 import re
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ _BLOB = re.compile(r"([^/]+)/([0-9a-f]{64}\.[a-z0-9]{1,20})")
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Result of a collection or its dry run; the tuples contain keys with sizes in bytes."""
+    """Result of a collection or its dry run. The tuples contain keys with sizes in bytes."""
 
     applied: bool
     taken: tuple[Listed, ...]  # artifacts moved to the trash
@@ -120,7 +120,7 @@ def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retenti
 def restore(
     store: ObjectStore, target: Target, *, by: Actor, now: Clock, key: str | None = None, dry_run: bool = False
 ) -> tuple[str, ...]:
-    """Restore every artifact in the trash, or only the one with this key; return the restored keys."""
+    """Restore every artifact in the trash, or only the one with this key. Returns the restored keys."""
     restored: list[str] = []
     for sweep in trashed(store, target):
         for taken in sweep.taken:

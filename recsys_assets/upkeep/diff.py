@@ -26,7 +26,7 @@ LIVE = "live"
 
 @dataclass(frozen=True, slots=True)
 class KindDiff:
-    """Difference of one kind; a row is an item, a list of neighbours, or a user.
+    """Difference of one kind. A row is an item, a list of neighbours, or a user.
 
     A row of a ranking moved if its rank changed; a row of any other kind if its content changed, because its position
     follows from the ids. `moved` contains (id, rank before, rank after), from 1, in the order of the later release.
@@ -40,9 +40,9 @@ class KindDiff:
     entered: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     moved: tuple[tuple[str, int, int], ...] = ()
-    counts: Mapping[str, int] | None = None  # exact numbers of entered, left and moved rows; the tuples are samples
+    counts: Mapping[str, int] | None = None  # Exact numbers of entered, left and moved rows. The tuples are samples.
     message: str = ""
-    is_ranking: bool = False  # whether ranks matter; rows of other kinds are ordered by id
+    is_ranking: bool = False  # Whether ranks matter. Rows of other kinds are ordered by id.
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class ReleaseDiff:
 
 
 def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: int = SHOWN) -> ReleaseDiff:
-    """Return the difference of release `after` from `before`; each is an id, at least 8 digits of one, or `live`.
+    """Return the difference of release `after` from `before`. Each is an id, at least 8 digits of one, or `live`.
 
     Raises `NotFoundError` if a release or one of its blobs is missing (if collected, restore it from the trash).
     """
@@ -67,7 +67,7 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
 
 
 def read_named(store: ObjectStore, target: Target, named: str) -> Release:
-    """Return the record of a release by id, at least 8 digits of it, or `live`; raise `NotFoundError` if missing."""
+    """Return the record of a release by id, at least 8 digits of it, or `live`. Raises `NotFoundError` if missing."""
     if named == LIVE:
         current = read_current(store, target)
         release_id = current.release_id if current else None
@@ -149,7 +149,7 @@ class _KeyOfRow(msgspec.Struct):
 
 
 def read_rows(data: bytes, *, name: str) -> dict[str, bytes]:
-    """Return the bytes of each row by id, in the artifact's order; the first of several rows with one id counts.
+    """Return the bytes of each row by id, in the artifact's order. The first of several rows with one id counts.
 
     Raises `CorruptObjectError` unless there is exactly one list of rows with ids.
     """

@@ -33,7 +33,7 @@ class BuildFailure:
 def journal_failure(
     store: ObjectStore, target: Target, failure: BuildFailure, *, by: Actor, now: datetime
 ) -> JournalEntry:
-    """Journal that a day failed before its swap, and return the entry; the live release is not touched.
+    """Journal that a day failed before its swap, and return the entry. The live release is not touched.
 
     A refusal at the swap is journaled by `publish`. Raises what the store raises.
     """

@@ -144,7 +144,7 @@ def format_with(failures: Mapping[str, int] | msgspec.UnsetType) -> int:
 def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expected: str | None) -> str:
     """Create the consumer's object, or swap the one with etag `expected`, and return the new etag.
 
-    If another process of the same name wrote it, or collection deleted it, it is read again; the last writer wins.
+    If another process of the same name wrote it, or collection deleted it, it is read again. The last writer wins.
     Raises `ConflictError` if others keep writing, and other errors of the store (outage, missing permission).
     """
     key, data = heartbeat_key(target, beat.consumer), encode(beat)

@@ -128,7 +128,7 @@ def restore_pointer(
 
 
 def _is_replayed(head: JournalHead) -> bool:
-    """Return whether the newest swap is a replay of old bytes; every pointer read so far is recorded."""
+    """Return whether the newest swap is a replay of old bytes. Every pointer read so far is recorded."""
     return head.change is not None and head.change.action == "replay"
 
 
@@ -171,7 +171,7 @@ def live_targets(store: ObjectStore) -> tuple[Target, ...]:
 def relocate(
     store: ObjectStore, targets: Iterable[Target], *, by: Actor, now: Clock, dry_run: bool = True
 ) -> tuple[RelocateOutcome, ...]:
-    """Rewrite the pointers of these targets for the store's first URI root; the same releases stay live.
+    """Rewrite the pointers of these targets for the store's first URI root. The same releases stay live.
 
     Pointers that use this root, and targets without a pointer, are unchanged. Each rewrite is a compare-and-swap with a
     journal entry. Raises `RefusedError`, before anything is written, if a live release lacks a blob: the copy is

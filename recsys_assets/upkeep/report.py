@@ -26,7 +26,7 @@ SHORT = 12  # digits of a hash as displayed
 def section_of_candidate(report: GateReport) -> Section:
     """Return the section of a gate report on all artifacts together: one sentence per gate, and a table of its numbers.
 
-    A number is named `name`, or `name/kind` if it belongs to one kind; the table has a column per kind.
+    A number is named `name`, or `name/kind` if it belongs to one kind. The table has a column per kind.
     """
     found = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
     kinds = dict.fromkeys(kind for _, kind, _ in found if kind)
@@ -196,7 +196,7 @@ def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
 
 
 def _movers(found: KindDiff) -> str:
-    """Return text on the rows that rose and fell most; empty unless the kind is a ranking."""
+    """Return text on the rows that rose and fell most, empty unless the kind is a ranking."""
     if not found.is_ranking:
         return ""
     by_rise = sorted(found.moved, key=lambda row: (row[2] - row[1], row[0]))

@@ -26,7 +26,7 @@ class RetireOutcome:
 
 
 def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run: bool = False) -> RetireOutcome:
-    """Hold a target without end, journal the retirement, and delete its pointer; every release stays in the store.
+    """Hold a target without end, journal the retirement, and delete its pointer. Every release stays in the store.
 
     The hold comes first, so that automation with an old configuration cannot ship again. An interrupted retirement is
     completed by a rerun. Running consumers keep their last good release and report that the pointer is missing; new

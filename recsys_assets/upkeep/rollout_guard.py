@@ -45,7 +45,7 @@ class RolloutVerdict(StrEnum):
 class RolloutLimits:
     """Minimum requests that the candidate must serve before a step ends.
 
-    `advance_unasked`: a step that has lasted `bake_minutes` advances without them; otherwise it waits.
+    `advance_unasked`: a step that has lasted `bake_minutes` advances without them. Otherwise it waits.
     """
 
     min_requests: int = 1000
@@ -236,7 +236,7 @@ def _after_baking(
 
 
 def worse_rates(rates: tuple[Rate, ...]) -> list[Rate]:
-    """Return up to three significantly worse rates; the allowed false aborts are shared among all rates."""
+    """Return up to three significantly worse rates. The allowed false aborts are shared among all rates."""
     limit = log(max(len(rates), 1) / FALSE_ABORTS)
     found = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]
     return sorted(found, key=lambda rate: -rate.evidence)[:3]
@@ -252,9 +252,9 @@ def _broken(beats: Iterable[Heartbeat], now: datetime) -> str | None:
 def carry_out(
     store: ObjectStore, target: Target, decision: Decision, *, by: Actor, now: Clock
 ) -> TransitionOutcome | None:
-    """Carry out a decision; no-op if the rollout has moved on. Returns None if there is nothing to do.
+    """Carry out a decision. No-op if the rollout has moved on. Returns None if there is nothing to do.
 
-    Raises `RefusedError` if a promotion is refused; the rollout is then aborted.
+    Raises `RefusedError` if a promotion is refused. The rollout is then aborted.
     """
     rollout = decision.rollout
     if rollout is None or decision.verdict in {RolloutVerdict.WAIT, RolloutVerdict.NOTHING}:

@@ -54,10 +54,9 @@ class Roots:
 def read_roots(
     store: ObjectStore, target: Target, retention: Retention, *, now: datetime, sweeping: bool = False
 ) -> Roots:
-    """Return everything that collection must keep; raise `RefusedError` if that cannot be determined with certainty.
+    """Return everything that collection must keep.
 
-    With `sweeping`, a collection has announced itself, so the listing of intents must contain it: a listing that ends
-    early lacks its last key.
+    Raises `RefusedError` if that cannot be determined with certainty.
     """
     _refuse_gaps(store, target)
     intents = _intents(store, target, sweeping=sweeping)  # read before the pointer: a change writes its intent first
@@ -180,7 +179,7 @@ def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
 
 
 def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
-    """Return the number of the oldest journal entry that keeps a release; older releases may be collected."""
+    """Return the number of the oldest journal entry that keeps a release. Older releases may be collected."""
     bad = set(labelled(store, target, Labelled.BAD))
     kept = _last_live(store, target, bad, keep=keep, left_since=left_since, lost=[])
     return min((entry.sequence for _, entry in kept), default=0)
@@ -193,7 +192,7 @@ def _last_live(
 
     It ends when `keep` of them are good and the next one was last live before `left_since`. Releases marked bad do not
     count, so that a series of bad nights never displaces the last good one. It also ends at the horizon of an earlier
-    collection; otherwise a later bad mark would require releases that were already collected. The numbers of lost
+    collection. Otherwise a later bad mark would require releases that were already collected. The numbers of lost
     entries that a repair replaced are added to `lost`: releases only in those entries are not yielded.
     """
     seen: set[str] = set()
@@ -242,7 +241,7 @@ def _must_read(store: ObjectStore, target: Target, release_id: str) -> Release:
 
 
 def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str, Intent]:
-    """Return every intent; raise `RefusedError` for an unreadable one, because it may refer to any blob."""
+    """Return every intent. Raises `RefusedError` for an unreadable one, because it may refer to any blob."""
     listed = [item.key for item in store.list(intent_prefix(target))]
     if sweeping and sweep_key(target) not in listed:
         raise RefusedError(f"{target}: the listing of intents is incomplete: retry; nothing is collected")
@@ -253,7 +252,7 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
         try:
             found[key] = read_document(store, key, Intent)
         except NotFoundError:
-            continue  # finished since the listing; its release is in the pointer, which is read later
+            continue  # Finished since the listing. Its release is in the pointer, which is read later.
         except CorruptObjectError as error:
             raise RefusedError(
                 f"{target}: {error}; remove {key} if no change is under way; nothing is collected"

@@ -50,7 +50,7 @@ class BlockedStatus:
 
 
 def read_blocked_status(store: ObjectStore, target: Target, *, now: datetime) -> BlockedStatus:
-    """Return the blocked items of a target; an unreadable list or heartbeat sets `fault` and raises nothing."""
+    """Return the blocked items of a target. An unreadable list or heartbeat sets `fault` and raises nothing."""
     try:
         found = find_blocked(store, target)
         items = found.in_force(now) if found else ()
@@ -94,7 +94,7 @@ def served_targets(store: ObjectStore) -> tuple[Target, ...]:
 
 
 def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:
-    """Return the status of one target; errors of the store become its `problems`."""
+    """Return the status of one target. Errors of the store become its `problems`."""
     problems: list[str] = []
     current = _or_note(problems, lambda: read_current(store, target))
     is_read = not problems

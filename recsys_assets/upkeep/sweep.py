@@ -37,7 +37,7 @@ FENCES = 3  # attempts to swap the pointer to itself until the journal records t
 def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Sweep:
     """Record the blobs that may be taken before any is: from then on no change that needs one of them can win.
 
-    If a collection is already announced, return that one; it must be finished first.
+    If a collection is already announced, return that one. It must be finished first.
     """
     sweep = Sweep(
         id=token_hex(16),
@@ -56,7 +56,7 @@ def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Swe
 
 
 def find_sweep(change: PointerChange) -> Sweep | None:
-    """Return the announced collection, or None; an unreadable record is replaced by an empty collection."""
+    """Return the announced collection, or None. An unreadable record is replaced by an empty collection."""
     key = sweep_key(change.target)
     stored = find_stored(change.store, key)
     if stored is None:
@@ -68,7 +68,7 @@ def find_sweep(change: PointerChange) -> Sweep | None:
 
 
 def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tuple[CollectedBlob, ...]:
-    """Decide which blobs to take, move them to the trash, and return them; an interrupted collection is continued.
+    """Decide which blobs to take, move them to the trash, and return them. An interrupted collection is continued.
 
     The pointer is swapped to itself between announcement and decision. So a change either won before, and its pointer
     is among the roots, or it loses its compare-and-swap, reads again, and finds the announcement. Only blobs that no
@@ -95,7 +95,7 @@ def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class _Lease:
-    """Period in which a collection may delete its blobs; after it, other processes may rely on the keys again."""
+    """Period in which a collection may delete its blobs. After it, other processes may rely on the keys again."""
 
     start: datetime
     now: Clock
@@ -164,7 +164,7 @@ def _record_end(change: PointerChange) -> None:
 
 
 def _record(change: PointerChange, sweep: Sweep) -> _Lease:
-    """Record the blobs and the start time in the trash before anything is moved; return the lease from then on."""
+    """Record the blobs and the start time in the trash before anything is moved. Returns the lease from then on."""
     store, key = change.store, trash_record_key(change.target, sweep.id)
     start = change.now()
     record = encode(msgspec.structs.replace(sweep, at=rfc3339(start)))
@@ -179,7 +179,7 @@ def _record(change: PointerChange, sweep: Sweep) -> _Lease:
 
 
 def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
-    """Decide that the listed blobs, except claimed ones, will be taken; a decision by another process counts."""
+    """Decide that the listed blobs, except claimed ones, will be taken. A decision by another process counts."""
     key = sweep_key(change.target)
     for intent in roots.stale_intents:  # a paused writer has lost its compare-and-swap
         change.store.delete(intent)

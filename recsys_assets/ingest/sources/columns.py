@@ -24,10 +24,10 @@ def map_columns(
 ) -> ColumnMapping:
     """Return the mapping for a table or file called `name` with the columns `found`.
 
-    `known` holds the values that its path gives: the keys of a hive path. A column takes precedence over such a key,
-    an entry of `raw.columns` over a column with the field's own name, and `raw.constants` over all.
+    `known` holds the values that its path gives: the keys of a hive path. A column takes precedence over such a key, an
+    entry of `raw.columns` over a column with the field's own name, and `raw.constants` over all.
 
-    Raises `InputError` naming the field if a column is missing that is configured or that every event needs;
+    Raises `InputError` naming the field if a column is missing that is configured or that every event needs. Raises
     `ConfigurationError` for a field with both a column and a constant.
     """
     both = sorted(set(raw.columns) & set(raw.constants))

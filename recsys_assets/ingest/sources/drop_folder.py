@@ -43,7 +43,7 @@ def find_dropped(settings: Settings, row: TargetSettings, day: date, *, template
 
 
 def named_file(path_or_uri: str) -> "Seekable":
-    """Return one file by its path, or one object by its URI; `InputError` if it is missing."""
+    """Return one file by its path, or one object by its URI. Raises `InputError` if it is missing."""
     if is_in_cloud(path_or_uri):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 
@@ -57,8 +57,8 @@ def named_file(path_or_uri: str) -> "Seekable":
 def read_whole(file: "Seekable", *, max_bytes: int, key: str) -> tuple[bytes, str]:
     """Return a file's bytes as stored, and the digest that its source gives.
 
-    Raises `LimitExceededError`, before anything is read, if it is larger than `max_bytes`; `InputError` if it changes
-    while it is read. `key` is the configuration section that the message names.
+    Raises `LimitExceededError`, before anything is read, if it is larger than `max_bytes`. Raises `InputError` if it
+    changes while it is read. `key` is the configuration section that the message names.
     """
     stored = file.open_seekable()
     try:

@@ -19,7 +19,7 @@ _BATCH_ROWS = 1 << 14
 
 
 def find_query(settings: Settings, day: date) -> "list[DuckDbInput]":
-    """Return one input with the rows of the query of `raw.exposures` for a day; an empty list if there are no rows.
+    """Return one input with the rows of the query of `raw.exposures` for a day. An empty list if there are no rows.
 
     Raises `ConfigurationError` for anything but one SELECT with `{day}` in it, `InputError` for one that fails,
     `StoreUnavailableError` for one that takes too long or cannot reach its data.
@@ -29,7 +29,7 @@ def find_query(settings: Settings, day: date) -> "list[DuckDbInput]":
 
 
 class QueryInput(ABC):
-    """The rows of a query for one day, of all targets; row N, from 1, is line N."""
+    """The rows of a query for one day, of all targets. Row N, from 1, is line N."""
 
     def __init__(self, settings: Settings, day: date, *, scheme: str) -> None:
         self.name = f"{scheme}query/{day}"
@@ -48,10 +48,10 @@ class QueryInput(ABC):
 
     @abstractmethod
     def open(self) -> RowStream:
-        """Return the rows as lines; the query runs when they are read."""
+        """Return the rows as lines. The query runs when they are read."""
 
     def digest(self) -> str:
-        """Return a digest of the rows' content, independent of their order; the first call runs the query."""
+        """Return a digest of the rows' content, independent of their order. The first call runs the query."""
         return f"rows:{self._state[0]}:{self._state[1]}"
 
     def appearance(self) -> str:
@@ -78,7 +78,7 @@ class DuckDbInput(QueryInput):
     """The rows that DuckDB returns; it also computes their digest."""
 
     def open(self) -> RowStream:
-        """Return the rows as lines; the query runs when they are read."""
+        """Return the rows as lines. The query runs when they are read."""
         raw = self._settings.raw
         with self._connected() as connection:
             schema = connection.sql(self._query).limit(0).to_arrow_table().schema
@@ -111,7 +111,7 @@ class DuckDbInput(QueryInput):
 
     @contextmanager
     def _connected(self) -> Generator[Any]:
-        """Yield an in-memory database, after checking that the query is one SELECT; its errors become the package's."""
+        """Yield an in-memory database, after checking that the query is one SELECT. Its errors become the package's."""
         library = _library(self.name)
         try:
             with library.connect(":memory:") as connection:

@@ -27,10 +27,10 @@ class Entry:
 
 
 def walk(pattern: str, *, folder: Path) -> Iterator[Entry]:
-    """Yield the names that match a glob, spelled as in the pattern; a missing fixed part yields nothing.
+    """Yield the names that match a glob, spelled as in the pattern. A missing fixed part yields nothing.
 
-    `*`, `?` and `[...]` match within a segment, `**` matches any number of folders. A folder that may not be listed,
-    a dangling link and a name that is not UTF-8 are entries with a fault.
+    `*`, `?` and `[...]` match within a segment, `**` matches any number of folders. A folder that may not be listed, a
+    dangling link and a name that is not UTF-8 are entries with a fault.
     """
     first, *rest = pattern.split("/")
     walker = _GlobWalk(pattern, folder)
@@ -154,7 +154,7 @@ class RawFile:
     targets: tuple[Target, ...]
 
     def open(self) -> FileStream:
-        """Return the file's decompressed bytes as a stream; the compression is detected from the first bytes."""
+        """Return the file's decompressed bytes as a stream. The compression is detected from the first bytes."""
         return FileStream(self.path, name=self.name)
 
     def open_seekable(self) -> SeekableFile:
@@ -162,7 +162,7 @@ class RawFile:
         return SeekableFile(self.path, name=self.name)
 
     def digest(self) -> str:
-        """Return the lower-case hex SHA-256 of the stored bytes, which are read again; empty if they cannot be read."""
+        """Return the lower-case hex SHA-256 of the stored bytes, which are read again, empty if they cannot be read."""
         try:
             with self.path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -86,7 +86,7 @@ def _refused(file: "Seekable", message: str) -> BrokenInput:
 
 
 def _folders(name: str) -> list[str]:
-    """Return the folders above a file, innermost first, each with a slash at its end; the outermost is ""."""
+    """Return the folders above a file, innermost first, each with a slash at its end. The outermost is ""."""
     start = len(name) - len(split_uri(name)[2]) if is_in_cloud(name) else 0
     head, path = name[:start], name[start:]
     parts = path.split("/")[:-1]
@@ -94,7 +94,7 @@ def _folders(name: str) -> list[str]:
 
 
 def _lister(settings: Settings) -> Callable[[str], Sequence[str]]:
-    """Return a function that lists the names in a folder; a missing folder has none."""
+    """Return a function that lists the names in a folder. A missing folder has none."""
 
     def of_folder(folder: str) -> Sequence[str]:
         path = Path(settings.base / folder)
@@ -168,7 +168,7 @@ def _find_stored(settings: Settings, day: date, skipped: list[str] | None) -> "S
 
 
 def _by_format(settings: Settings, file: "Seekable") -> FoundInput:
-    """Return the input in the form that its name says; line-only callers do not import Arrow or Polars."""
+    """Return the input in the form that its name says. Line-only callers do not import Arrow or Polars."""
     if not file.name.lower().endswith(_PARQUET):
         return file
     from recsys_assets.ingest.sources.parquet import ParquetInput  # noqa: PLC0415
@@ -177,7 +177,7 @@ def _by_format(settings: Settings, file: "Seekable") -> FoundInput:
 
 
 def open_stream(path_or_uri: str) -> RawStream:
-    """Return the decompressed bytes of one file, or of one object by its URI; `InputError` if it is missing."""
+    """Return the decompressed bytes of one file, or of one object by its URI. Raises `InputError` if it is missing."""
     if is_in_cloud(path_or_uri):
         from recsys_assets.ingest.sources.objects import find_object  # noqa: PLC0415
 

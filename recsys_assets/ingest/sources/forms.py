@@ -9,12 +9,12 @@ from typing import Protocol
 from recsys_assets.errors import InputError
 
 HEAD_BYTES = 512  # the first bytes that recognition uses
-_XZ_MEMORY = 256_000_000  # bytes; the largest preset of xz needs 65 MB
+_XZ_MEMORY = 256_000_000  # bytes. The largest preset of xz needs 65 MB.
 _PIECE = 1 << 18
 _MARK = b"\xef\xbb\xbf"
 _SPACE = _MARK + b" \t\r\n"
 _TAR, _TAR_PLACE = b"ustar", 257
-_SHORT = 3  # bytes; an ordinary bad line may begin with a signature of this length or less
+_SHORT = 3  # bytes. An ordinary bad line may begin with a signature of this length or less.
 
 _COMPRESSED: Mapping[bytes, str] = {
     b"\x1f\x8b": "gzip",
@@ -66,7 +66,7 @@ _MARKUP = "HTML or XML: check if an error page was saved in place of the file"
 
 
 def codec_of(head: bytes, *, name: str) -> str | None:
-    """Return the compression of bytes that begin with `head`, by the bytes, else by the name; None if uncompressed."""
+    """Return the compression of bytes that begin with `head`, by the bytes, else by the name. None if uncompressed."""
     for magic, codec in _COMPRESSED.items():
         if head.startswith(magic):
             return codec
@@ -152,7 +152,10 @@ class Readable(Protocol):
 
 @dataclass(slots=True)
 class XzPieces:
-    """Decompressed pieces of an xz file, also of several streams; `OSError` if damaged, or with too large a window."""
+    """Decompressed pieces of an xz file, also of several streams.
+
+    Raises `OSError` if damaged, or with too large a window.
+    """
 
     stored: Readable
 

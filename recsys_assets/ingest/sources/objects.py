@@ -15,7 +15,7 @@ from recsys_assets.ingest.sources.templates import check_template, expand, fixed
 from recsys_assets.retry import attempts
 from recsys_assets.settings.settings import Settings
 
-_TRIES: Final = 4  # in a row without a single byte; the client waits between its own retries
+_TRIES: Final = 4  # In a row without a single byte. The client waits between its own retries.
 
 
 class SeekableObject(io.RawIOBase):
@@ -49,7 +49,7 @@ class SeekableObject(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Fill `buffer`, or its front at the end of the object; return the number of bytes."""
+        """Fill `buffer`, or its front at the end of the object. Returns the number of bytes."""
         start, end = self._position, min(self._position + len(buffer), self.size)
         if start >= end:
             return 0
@@ -140,7 +140,7 @@ class RawObject:
     def open(self) -> DecodedStream:
         """Return the decompressed bytes of exactly the object that was listed.
 
-        Raises `InputError` if it was replaced or deleted since, is in cold storage, or may not be read;
+        Raises `InputError` if it was replaced or deleted since, is in cold storage, or may not be read. Raises
         `StoreUnavailableError` if its server does not answer.
         """
         return DecodedStream(_ObjectBytes(self.bucket, self.entry, start=0, end=self.entry.size), name=self.name)
@@ -198,7 +198,7 @@ def find_objects(
 
 
 def find_object(uri: str) -> RawObject:
-    """Return one object by its URI; `InputError` if it is missing."""
+    """Return one object by its URI. Raises `InputError` if it is missing."""
     key = _checked_key(uri)
     bucket = open_bucket(uri)
     return RawObject(bucket, bucket.find(key), targets=())

@@ -65,7 +65,7 @@ class ParquetInput:
         return tuple(self.file.targets)
 
     def open(self) -> "ParquetStream":
-        """Return the rows as lines; row N, from 1, is line N."""
+        """Return the rows as lines. Row N, from 1, is line N."""
         return ParquetStream(self.file.open_seekable(), name=self.name, settings=self.settings)
 
     def digest(self) -> str:

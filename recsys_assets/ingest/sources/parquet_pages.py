@@ -102,7 +102,7 @@ def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
 
 
 def _header(stored: BufferedIOBase, position: int, end: int) -> tuple[_Page, int] | None:
-    """Return a page from its header, and the header's size in bytes; None if the header is invalid."""
+    """Return a page from its header, and the header's size in bytes, or None if the header is invalid."""
     for most in _HEADER_BYTES:
         stored.seek(position)
         compact = _CompactReader(stored.read(min(most, end - position)))

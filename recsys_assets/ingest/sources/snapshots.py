@@ -75,7 +75,7 @@ SnapshotOpener = Callable[[str, int | None], TableSnapshot]
 
 
 class SnapshotInput:
-    """The rows of one day in a snapshot, of all targets; row N, from 1, is line N.
+    """The rows of one day in a snapshot, of all targets. Row N, from 1, is line N.
 
     Later commits do not change the snapshot that is read. `digest` identifies the files and deletes of the table that
     hold the day: commits to other days do not change it.
@@ -127,7 +127,7 @@ class SnapshotInput:
 
 
 def find_day(settings: Settings, day: date, *, scheme: str, opened: SnapshotOpener) -> list[SnapshotInput]:
-    """Return one input with a day's rows of the newest or pinned (`...@version`) snapshot; empty if no file has any.
+    """Return one input with a day's rows of the newest or pinned (`...@version`) snapshot, empty if no file has any.
 
     Raises `InputError` for a table that is missing or lacks a column, `StoreUnavailableError` if its store does not
     answer, `ConfigurationError` for a wrong `raw.day_column`.

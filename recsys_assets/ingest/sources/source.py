@@ -29,8 +29,8 @@ class RawStream(Protocol):
     def readinto(self, buffer: memoryview) -> int:
         """Fill the front of `buffer` and return the number of bytes; 0 at the end.
 
-        Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read;
-        `StoreUnavailableError` if its store no longer answers.
+        Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read.
+        Raises `StoreUnavailableError` if its store no longer answers.
         """
         ...
 
@@ -51,7 +51,7 @@ class RawInput(Protocol):
 
     @property
     def targets(self) -> Sequence[Target]:
-        """The targets that it serves; its events of all other targets are foreign."""
+        """The targets that it serves. Its events of all other targets are foreign."""
         ...
 
     def open(self) -> RawStream:
@@ -63,7 +63,7 @@ class FoundInput(RawInput, Protocol):
     """A raw input that a source has found, with marks that show whether it changed since it was read."""
 
     def digest(self) -> str:
-        """Return the value that `RawStream.digest` has at the end; a source reads no more for it than necessary."""
+        """Return the value that `RawStream.digest` has at the end. A source reads no more for it than necessary."""
         ...
 
     def appearance(self) -> str:

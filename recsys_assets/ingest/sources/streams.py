@@ -21,7 +21,7 @@ _REMEDIES = {
 
 
 class PieceStream:
-    """Stream over pieces of bytes; the next piece is read when the one before is used up."""
+    """Stream over pieces of bytes. The next piece is read when the one before is used up."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -88,7 +88,7 @@ class StoredBytes(Protocol):
 class DecodedStream:
     """The `RawStream` of stored bytes: plain, gzip, zstd, bz2 or xz (each also of several members), whatever the name.
 
-    The first bytes decide the format (`forms`); the name counts only where they do not. `readinto` raises `InputError`
+    The first bytes decide the format (`forms`). The name counts only where they do not. `readinto` raises `InputError`
     naming the input and the format for zip archives, Parquet, UTF-16 and other formats without lines. It also raises it
     for truncated and corrupt compressed data, trailing garbage, and bytes that changed while they were read. An input
     without bytes is an empty stream.

@@ -211,7 +211,7 @@ class TableInput:
         self.targets: Sequence[Target] = (target,)
 
     def open(self) -> "TableStream":
-        """Return the rows as lines; the query runs when they are read."""
+        """Return the rows as lines. The query runs when they are read."""
         return TableStream(self._raw, self._target, self._day, name=self.name)
 
     def digest(self) -> str:
@@ -282,7 +282,7 @@ def find_tables(settings: Settings, day: date) -> list[TableInput]:
 
 
 def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tuple[EventQuery, _State]:
-    """Begin a read-only snapshot; return the queries, and the state of the day's rows."""
+    """Begin a read-only snapshot. Returns the queries, and the state of the day's rows."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     begin_transaction(connection, statement_timeout_seconds=raw.statement_timeout_seconds)
