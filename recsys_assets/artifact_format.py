@@ -66,7 +66,7 @@ class Document(NamedTuple):
 
 
 class Hashes(NamedTuple):
-    """SHA-256 of all bytes, and of the content with `build` zeroed, which is None if they are not an artifact."""
+    """SHA-256 of all bytes, and of the content with `build` zeroed. The latter is None if they are not an artifact."""
 
     digest: str
     version: str | None

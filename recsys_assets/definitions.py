@@ -11,7 +11,7 @@ _OURS = {"__init__.py", "queue.py", "slices.py", "__pycache__"}
 
 
 def _load() -> dg.Definitions:
-    """Return the definitions; `defs/` is read only if files were added, because only `dg` projects can read it."""
+    """Return the definitions. `defs/` is read only if files were added, because only `dg` projects can read it."""
     ours = build_definitions()
     if all(entry.name in _OURS for entry in _FOLDER.iterdir()):
         return ours

@@ -6,7 +6,7 @@ from typing import Final
 
 
 class RecsysAssetsError(Exception):
-    """Base of all errors; messages name the subject, the expected and found values, and the next step."""
+    """Base of all errors. Messages name the subject, the expected and found values, and the next step."""
 
     journaled: bool = False  # whether the target's journal already has it
 
@@ -15,15 +15,15 @@ class RecsysAssetsError(Exception):
 
 
 class InputError(RecsysAssetsError):
-    """Input data cannot be used; fix the data, then run the day again."""
+    """Input data cannot be used. Fix the data, then run the day again."""
 
 
 class MissingInputError(InputError):
-    """A named file or object is missing; provide it, or name another location."""
+    """A named file or object is missing. Provide it, or name another location."""
 
 
 class NoInputError(InputError):
-    """A day has nothing to build from; `outcome` is one of no_input, empty_input and no_events."""
+    """A day has nothing to build from. `outcome` is one of no_input, empty_input and no_events."""
 
     def __init__(self, message: str, *, outcome: str) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class LimitExceededError(InputError):
 
 
 class CorruptObjectError(InputError):
-    """Stored bytes do not match their name or their record; rebuild them or restore them from a backup."""
+    """Stored bytes do not match their name or their record. Rebuild them or restore them from a backup."""
 
 
 class UntrustedError(CorruptObjectError):
@@ -50,23 +50,23 @@ class InvalidNodeError(InputError):
 
 
 class ConflictError(RecsysAssetsError):
-    """The data that was read changed concurrently; read and evaluate it again."""
+    """The data that was read changed concurrently. Read and evaluate it again."""
 
 
 class StaleRevisionError(ConflictError):
-    """A node has another revision than the one that was read, or already exists; read it again."""
+    """A node has another revision than the one that was read, or already exists. Read it again."""
 
 
 class StoreUnavailableError(RecsysAssetsError):
-    """The store did not answer, or is temporarily unable to; nothing is known to have changed; retry later."""
+    """The store did not answer, or is temporarily unable to. Nothing is known to have changed. Retry later."""
 
 
 class OutcomeUnknownError(StoreUnavailableError):
-    """A conditional write got no reply and could not be read back: it may have succeeded; read before retrying."""
+    """A conditional write got no reply and could not be read back. It may have succeeded: read before retrying."""
 
 
 class EngineUnavailableError(RecsysAssetsError):
-    """The engine is unreachable or aborted a job; nothing that it wrote is used: check it, then run again."""
+    """The engine is unreachable or aborted a job. Nothing that it wrote is used. Check it, then run again."""
 
 
 # --- restore or roll back --------------------------------------------------------------------------------------------
@@ -107,11 +107,11 @@ class UnsafeNameError(ConfigurationError):
 
 
 class UnsafeStoreError(ConfigurationError):
-    """The store does not honour conditional writes, so two publishers could both succeed; use another store."""
+    """The store does not honour conditional writes, so two publishers could both succeed. Use another store."""
 
 
 class EngineRefusedError(ConfigurationError):
-    """The engine computed wrong rows on the canary day; use another engine."""
+    """The engine computed wrong rows on the canary day. Use another engine."""
 
 
 # --- ask differently -------------------------------------------------------------------------------------------------

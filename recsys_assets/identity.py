@@ -19,9 +19,9 @@ REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
 
 
 def check_segment(name: str, *, what: str) -> str:
-    """Return `name` if it can be one path segment, one object-key segment and one URI segment; raise otherwise.
+    """Return `name` if it can be one path segment, one object-key segment and one URI segment.
 
-    Raises `UnsafeNameError` with the reason. The remedy is another name.
+    Raises `UnsafeNameError` with the reason otherwise. The remedy is another name.
     """
     fault = _fault_of(name)
     if fault is not None:
@@ -31,7 +31,7 @@ def check_segment(name: str, *, what: str) -> str:
 
 @lru_cache(maxsize=4096)  # a run has few names, which are part of all its keys
 def _fault_of(name: str) -> str | None:
-    """Return why a name cannot be a segment, or None if it can."""
+    """Return the reason why a name cannot be a segment, or None if it can."""
     if not name:
         return "is empty: expected a name"
     if name in {".", ".."}:
@@ -59,7 +59,7 @@ def check_distinct(names: Iterable[str], *, what: str) -> None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Target:
-    """One (tenant, surface), built, gated and shipped on its own; `segment` is a label in its artifacts.
+    """One (tenant, surface), built, gated and shipped on its own. `segment` is a label in its artifacts.
 
     Raises `UnsafeNameError` for a name that cannot be a segment.
     """
@@ -78,7 +78,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """Range of whole UTC days, half-open: `[first, last + 1 day)`; `ConfigurationError` if it ends before its start."""
+    """Range of whole UTC days, half-open: `[first, last + 1 day)`.
+
+    Raises `ConfigurationError` if it ends before its start.
+    """
 
     first: date
     last: date
@@ -172,7 +175,10 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def tag_request(release_id: str, kind: str, own: str) -> str:
-    """Return a request id tagged with the release and the kind that answered: `r1.<16 digits>.<kind>.<own>`."""
+    """Return a request id tagged with the release and the kind that answered: `r1.<16 digits>.<kind>.<own>`.
+
+    Raises `UnsafeNameError` for a kind or an own id that the tag cannot hold.
+    """
     if kind and _SLUG.fullmatch(kind) is None:
         raise UnsafeNameError(f"kind {kind!r} is not a name of letters, digits and _")
     return f"r1.{release_id[:16]}.{kind}.{own}"

@@ -1,8 +1,8 @@
 """Descriptions of the kinds of artifacts: names, shapes of rows and texts, without dataframe libraries.
 
-Each `kinds.kind.Kind` has its description; serving, diff and reports, which do not import kernels, call `describe`. A
-package that adds a kind may also add its description, as an entry point of `DESCRIPTIONS_GROUP` named like the kind;
-without one, only the structure of the stored rows is known.
+Each `kinds.kind.Kind` has its description. Serving, diff and reports, which do not import kernels, call `describe`. A
+package that adds a kind may also add its description, as an entry point of `DESCRIPTIONS_GROUP` named like the kind.
+Without one, only the structure of the stored rows is known.
 """
 
 from collections.abc import Mapping
@@ -185,9 +185,9 @@ def describe(kind: str) -> KindDescription | None:
 
 @cache
 def installed_descriptions() -> Mapping[str, KindDescription]:
-    """Return the descriptions that other packages add, by kind; searched once per process.
+    """Return the descriptions that other packages add, by kind. The packages are searched once per process.
 
-    A description that cannot be loaded is skipped, so that services keep reading; `kinds.registry` reports it.
+    A description that cannot be loaded is skipped, so that services keep reading. `kinds.registry` reports it.
     """
     found: dict[str, KindDescription] = {}
     for point in entry_points(group=DESCRIPTIONS_GROUP):

@@ -42,7 +42,7 @@ def retry_conflicts(
     pause: Pause = wait,
     lost: tuple[type[Exception], ...] = (ConflictError, OutcomeUnknownError),
 ) -> Written:
-    """Return the result of `once`, a read followed by a conditional write; repeat it after an error in `lost`.
+    """Return the result of `once`, a read followed by a conditional write. Repeats it after an error in `lost`.
 
     These errors mean that another writer was first, or that the outcome is unknown, which the next read shows. Raises
     `ConflictError` with `name` after `tries` lost writes.

@@ -37,7 +37,7 @@ _STATE: Final = "recsys_assets.access"  # key in the request's state
 class TokenCheck:
     """ASGI middleware that admits requests with a known token, and stores the token for `require`.
 
-    Without configured tokens every request is admitted. Reading needs the scope `read`; routes that do more check their
+    Without configured tokens every request is admitted. Reading needs the scope `read`. Routes that do more check their
     scope by `require`. Only pages accept the token as a Basic password: browsers resend that automatically, even for a
     request that a page of another origin caused. `page` renders a refusal as HTML.
     """
@@ -106,7 +106,7 @@ def require(request: Request, scope: Scope) -> TokenSettings | None:
 def find_token(
     tokens: Sequence[TokenSettings], authorization: str, *, as_password: bool = False
 ) -> TokenSettings | None:
-    """Return the token of an Authorization header, or None; hashes are compared in constant time.
+    """Return the token of an Authorization header, or None. Hashes are compared in constant time.
 
     With `as_password` it may be the password of Basic authentication, with any user name.
     """

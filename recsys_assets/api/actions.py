@@ -72,14 +72,14 @@ class Action(Endpoint):
     """One method of one path: required scope, types of parameters, body and response value, and the handler.
 
     The handler takes the context and the request, and returns a value of the type `answer`, an `ActionResponse` or a
-    `Response`. It is called only for a token with the scope; `read` needs a token only if tokens are configured.
+    `Response`. It is called only for a token with the scope. `read` needs a token only if tokens are configured.
     """
 
     method: Method
     path: str
     scope: Scope
     query: type[NoQuery]
-    body: Any  # type of the JSON body, for the OpenAPI description, None without a body
+    body: Any  # Type of the JSON body, for the OpenAPI description. None without a body.
     answer: Any
     handle: Callable[[ApiContext, ActionRequest], Any]
     status: int = 200
@@ -95,7 +95,7 @@ def allow(request: Request, action: Action) -> str | None:
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body of a request; `BadRequestError` as soon as more than `max_bytes` arrived."""
+    """Return the body of a request. Raises `BadRequestError` as soon as more than `max_bytes` arrived."""
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():

@@ -68,10 +68,10 @@ _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "
 def make_application(
     context: ApiContext, *, hosts: Sequence[str] = ("*",), actions: Sequence[Action] = ACTIONS
 ) -> Starlette:
-    """Return the ASGI application of a context; endpoints other than actions accept only GET and HEAD.
+    """Return the ASGI application of a context. Endpoints other than actions accept only GET and HEAD.
 
     `hosts` are the accepted names in the Host header. With `[api] tokens` every request except health checks needs a
-    token; without them, actions that change something are refused.
+    token. Without tokens, actions that change something are refused.
     """
     return Starlette(
         routes=_addresses(context, actions),
@@ -243,7 +243,7 @@ def _answer_status(request: Request, error: Exception) -> Response:
 
 
 def _answer_unexpected(request: Request, _: Exception) -> Response:
-    """Answer 500 for an unexpected error; only the server's log has the traceback.
+    """Answer 500 for an unexpected error. Only the server's log has the traceback.
 
     Starlette builds this response outside of all middleware, so the security headers are added here.
     """

@@ -76,7 +76,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """A page of an artifact's decoded rows, in stored order or by support; or the row of one id, if it exists.
+    """A page of an artifact's decoded rows, in stored order or by support. Or the row of one id, if it exists.
 
     `total` counts the rows that match the prefix.
     """
@@ -103,7 +103,10 @@ def show_expanded(context: ApiContext, query: ArtifactQuery) -> Expanded:
 
 
 def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
-    """Return the inputs of an artifact, down to raw files, by the last recorded release that contains it."""
+    """Return the inputs of an artifact, down to raw files, by the last recorded release that contains it.
+
+    Raises `UnknownAddressError` if no recorded release contains it.
+    """
     found = locate(context, query)
     for release, member in _holding(context, found):
         return artifact_tree(release, member, depth=query.depth)
@@ -133,7 +136,7 @@ def list_day_users(context: ApiContext, query: DayQuery) -> Page[Holder]:
 
 
 def list_rows(context: ApiContext, query: RowsQuery) -> RowsPage:
-    """Return a page of an artifact's rows, or the row of one id; imported tables have no ids to look up."""
+    """Return a page of an artifact's rows, or the row of one id. Imported tables have no ids to look up."""
     found = locate(context, query)
     rows = _rows(context, found, query)
     if query.id is not None:
@@ -245,5 +248,5 @@ def _page(
 
 
 def _find(context: ApiContext, target: Target, item: Recorded) -> Release | None:
-    """Return a release's record, or None if it cannot be read; `verify` reports such records."""
+    """Return a release's record, or None if it cannot be read. `verify` reports such records."""
     return find_readable_release(context.store, target, item.id)

@@ -13,9 +13,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from recsys_assets.errors import StoreUnavailableError
 
-HEAD_SECONDS: Final = 10.0  # from the connection or the previous response to the end of the request headers
-MAX_WAITING: Final = 100  # connections without a running request; beyond it, the longest waiting one is closed
-_PATIENCE_SECONDS: Final = 10.0  # for which a request waits for a thread
+HEAD_SECONDS: Final = 10.0  # time from the connection or the previous response to the end of the request headers
+MAX_WAITING: Final = 100  # Connections without a running request. Beyond it, the longest waiting one is closed.
+_PATIENCE_SECONDS: Final = 10.0  # time for which a request waits for a thread
 
 
 class BoundedConnection(H11Protocol):
@@ -38,7 +38,7 @@ class BoundedConnection(H11Protocol):
         self._note_waiting()
 
     def data_received(self, data: bytes) -> None:
-        """Process bytes; complete headers end the deadline."""
+        """Process bytes. Complete headers end the deadline."""
         super().data_received(data)
         self._note_waiting()
 
@@ -84,7 +84,7 @@ class BoundedConnection(H11Protocol):
         return _WAITING.setdefault(self.server_state, {})
 
 
-# By the state that all connections of a server share; entries are dropped with the server.
+# Keyed by the state that all connections of a server share. Entries are dropped with the server.
 _WAITING: "WeakKeyDictionary[Any, dict[BoundedConnection, None]]" = WeakKeyDictionary()
 
 
@@ -104,7 +104,7 @@ THREADS: Final = {RequestClass.HEALTH: 4, RequestClass.LIGHT: 24, RequestClass.H
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Thread limits per request class; a request without a free thread in time gets 503 to retry."""
+    """Thread limits per request class. A request without a free thread in time gets 503, which clients retry."""
 
     patience_seconds: float = _PATIENCE_SECONDS
     _limiters: dict[RequestClass, CapacityLimiter] = field(

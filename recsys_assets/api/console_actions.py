@@ -1,4 +1,7 @@
-"""Actions of the console: hold, release a hold, roll back, pin, unpin, mark bad; confirmed, with reason and token."""
+"""Actions of the console: hold, release a hold, roll back, pin, unpin, mark bad.
+
+Each needs confirmation, reason and token.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

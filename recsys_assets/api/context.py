@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 MAX_BYTES = 128_000_000
 _CATALOG_SECONDS = 600.0
 AT_ONCE = 2  # concurrent requests that read whole artifacts
-PATIENCE_SECONDS = 10.0  # for which a request waits for its turn
+PATIENCE_SECONDS = 10.0  # time for which a request waits for its turn
 
 
 class ArtifactCache:
@@ -44,7 +44,7 @@ class ArtifactCache:
         self._lock = threading.Lock()
 
     def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
-        """Return the artifact of a version, loaded if not cached; artifacts larger than the cache are not stored."""
+        """Return the artifact of a version, loaded if not cached. Artifacts larger than the cache are not stored."""
         with self._lock:
             known = self._kept.get(version)
         artifact = known if known is not None else load()

@@ -11,7 +11,7 @@ from recsys_assets.messages import plural
 from recsys_assets.release.documents import CanonicalDay, Member, Release
 from recsys_assets.sharding import sharded_kind
 
-_DAYS: Final = 14  # last days shown in a graph; one box stands for the earlier ones
+_DAYS: Final = 14  # Last days shown in a graph. One box represents the earlier ones.
 _COLUMNS: Final = (0.0, 250.0, 500.0, 730.0)  # left edges of days, windows, artifacts and the release
 _WIDE: Final = 190.0
 _TALL: Final = 40.0
@@ -43,7 +43,7 @@ class Graph:
 
 
 def draw_lineage(release: Release) -> Graph:
-    """Return days, windows, artifacts and the release as boxes; artifacts of the same inputs share a window's box."""
+    """Return days, windows, artifacts and the release as boxes. Artifacts of the same inputs share a window's box."""
     target = Target(release.tenant, release.surface)
     members = [one for one in release.members if sharded_kind(one.ref.kind) == one.ref.kind or one.shard_refs]
     windows = dict.fromkeys(_inputs(one, target) for one in members)
@@ -107,7 +107,7 @@ def _span(member: Member) -> str:
 
 
 def _day_boxes(days: Sequence[CanonicalDay], places: Sequence[tuple[float, float]]) -> Iterator[tuple[str, Box]]:
-    """Yield the box of each day; days before the last `_DAYS` share the first box."""
+    """Yield the box of each day. Days before the last `_DAYS` share the first box."""
     earlier, shown = days[:-_DAYS], days[-_DAYS:]
     if earlier:
         text = f"{earlier[0].day} to {earlier[-1].day[5:]}"

@@ -25,7 +25,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """The process answers; restart it if this response is missing."""
+    """The process answers. Restart it if this response is missing."""
 
     live: bool
 
@@ -36,7 +36,7 @@ def show_liveness(context: ApiContext, query: NoQuery) -> Liveness:  # noqa: ARG
 
 
 def show_health(context: ApiContext, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
-    """Return whether the store answers a stat of the first target's pointer; 503 if it does not."""
+    """Return whether the store answers a stat of the first target's pointer, with status 503 if it does not."""
     try:
         if context.targets:
             context.store.stat(pointer_key(context.targets[0]))

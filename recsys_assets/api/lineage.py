@@ -16,7 +16,7 @@ MAX_CHILDREN: Final = 400  # per node: more than the days of a year
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of the tree with its inputs; `left_out` counts children beyond the depth or `MAX_CHILDREN`."""
+    """One node of the tree with its inputs. `left_out` counts children beyond the depth or `MAX_CHILDREN`."""
 
     level: int
     label: str

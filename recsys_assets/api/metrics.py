@@ -52,12 +52,12 @@ HELP: Final = {
 
 @dataclass(slots=True)
 class RecentEntries:
-    """Cache of the journal entries from which tests are counted; entries never change, so each is read once."""
+    """Cache of the journal entries from which tests are counted. Entries never change, so each is read once."""
 
     _known: dict[Target, tuple[JournalEntry, ...]] = field(default_factory=dict[Target, tuple[JournalEntry, ...]])
 
     def of(self, store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
-        """Return the recent entries of a target, newest first; the cached ones if the journal cannot be read."""
+        """Return the recent entries of a target, newest first, or the cached ones if the journal cannot be read."""
         known = self._known.get(target, ())
         read_to = known[0].sequence if known else 0
         try:
@@ -81,7 +81,7 @@ class Scrapes:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def text(self, context: ApiContext) -> str:
-        """Return the metrics, at most `kept_seconds` old; one thread at a time reads the store."""
+        """Return the metrics, at most `kept_seconds` old. One thread at a time reads the store."""
         with self._lock:
             if time.monotonic() >= self._until:
                 self._text = metrics_text(context, self._entries)
@@ -90,7 +90,7 @@ class Scrapes:
 
 
 def metrics_text(context: ApiContext, entries: RecentEntries | None = None) -> str:
-    """Return the gauges of the first `MAX_TARGETS` targets in Prometheus format; unknown values are omitted."""
+    """Return the gauges of the first `MAX_TARGETS` targets in Prometheus format. Unknown values are omitted."""
     samples = (*_samples(context), *_tests(context, entries or RecentEntries()))
     gauges = Gauges(samples, help_texts=HELP, with_empty=True)
     return generate_latest(registry_of(gauges)).decode()

@@ -119,7 +119,7 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BranchView(NodeView, frozen=True, kw_only=True):
-    """A node with its descendants; `children_total` also counts children that are not shown."""
+    """A node with its descendants. `children_total` also counts children that are not shown."""
 
     children_total: int
     children: tuple["BranchView", ...]
@@ -201,7 +201,7 @@ def view_content(content: Any) -> ContentView | None:
 
 
 def split_data(data: Mapping[str, Any]) -> tuple[dict[str, Any], Content | None]:
-    """Return data without its inline content, and the content; only typed data may contain one.
+    """Return data without its inline content, and the content. Only typed data may contain one.
 
     A table is a list of records, or an object of `columns` and rows of `data`. With a content type that is neither JSON
     nor a table, the content is base64. Raises `InvalidNodeError` for invalid content.

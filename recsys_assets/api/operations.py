@@ -177,7 +177,7 @@ def ship(context: ApiContext, request: ActionRequest) -> Done:
 
 
 def roll_back_target(context: ApiContext, request: ActionRequest) -> Done:
-    """Move a target back to an earlier release; verified first, held afterwards, nothing recomputed."""
+    """Move a target back to an earlier release. It is verified first and held afterwards. Nothing is recomputed."""
     order = request.read(RollbackOrder)
     return _act(context, request, order, roll_back, to=order.to, hold=order.hold, until=_instant(order.hold_until))
 

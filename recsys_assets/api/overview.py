@@ -47,7 +47,7 @@ _REFUSALS: Final = {Cause.GATE_REFUSED, Cause.REFUSED, Cause.CONFLICT, Cause.BUI
 
 @dataclass(frozen=True, slots=True)
 class TargetSummary:
-    """One target in the overview; unknown values are None, and `problems` explains them."""
+    """One target in the overview. Unknown values are None, and `problems` explains them."""
 
     tenant: str
     surface: str
@@ -97,7 +97,7 @@ class Overview:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def look(self, take: Callable[[], TargetSummaries]) -> TargetSummaries:
-        """Return cached summaries, or those of `take`; slow ones are renewed in the background."""
+        """Return cached summaries, or those of `take`. Slow ones are renewed in the background."""
         asked = time.monotonic()
         age = asked - self._taken
         kept = self.spent_seconds * _TIMES_KEPT
@@ -213,7 +213,7 @@ def _end_of(day: date) -> datetime:
 
 
 def _oldest(one: TargetSummary) -> float:
-    """Return the end of a target's data in seconds, for sorting; no data sorts as oldest."""
+    """Return the end of a target's data in seconds, for sorting. A target without data sorts as oldest."""
     return one.data_end.timestamp() if one.data_end else 0.0
 
 

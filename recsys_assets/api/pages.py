@@ -64,7 +64,7 @@ class PageOf:
 
 
 def answer_page(context: ApiContext, page: PageOf, query: queries.NoQuery, *, acts: bool = False) -> Response:
-    """Answer with a page; with `acts` it offers the actions of a token with the scope `operate`."""
+    """Answer with a page. With `acts` it offers the actions of a token with the scope `operate`."""
     shown = {**page.gather(context, query), "acts": acts}
     text = (
         _environment()
@@ -98,7 +98,7 @@ def page_of_problem(problem: ProblemDetails) -> str:
 
 
 def page_of_api(document: Mapping[str, Any], *, base: str) -> str:
-    """Return the description of the API as a page; `base` is the requested base URL, for examples."""
+    """Return the description of the API as a page. `base` is the requested base URL, for examples."""
     return _environment().get_template("api.html").render(document=document, base=base)
 
 

@@ -41,7 +41,7 @@ Query = TypeVar("Query", bound="NoQuery")
 
 
 class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Query without parameters; base of every other query."""
+    """Query without parameters, the base of every other query."""
 
 
 class PageQuery(NoQuery, frozen=True, kw_only=True):
@@ -176,7 +176,7 @@ class RowsFileQuery(ArtifactQuery, frozen=True, kw_only=True):
 def read_query(
     form: type[Query], path: dict[str, str], query: Iterable[tuple[str, str]], *, lenient: bool = False
 ) -> Query:
-    """Return the parameters as a validated query; `BadRequestError` names the first invalid one.
+    """Return the parameters as a validated query. Raises `BadRequestError` that names the first invalid one.
 
     With `lenient`, empty parameters are ignored, because HTML forms send all their fields.
     """
@@ -243,7 +243,7 @@ def recorded_releases(store: ObjectStore, target: Target, *, cursor: str | None)
 
 
 def page_of(items: list[Item], cursors: list[str], *, limit: int) -> Page[Item]:
-    """Return a page of the first `limit` items; `items` has one more if there is a next page."""
+    """Return a page of the first `limit` items. `items` has one more if there is a next page."""
     more = len(items) > limit
     return Page(tuple(items[:limit]), cursors[limit - 1] if more else None)
 

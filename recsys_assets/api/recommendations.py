@@ -48,7 +48,7 @@ class ComparedKind:
 def find_answers(
     context: ApiContext, target: Target, query: RecommendationsQuery, first: Release, second: Release
 ) -> tuple[ComparedKind, ...]:
-    """Return the lists of both releases by kind; kinds without row lookup are excluded.
+    """Return the lists of both releases by kind. Kinds without row lookup are excluded.
 
     Without an id only the kinds with one list for all are included.
     """
@@ -169,7 +169,7 @@ def _rows_query(target: Target, ref: ArtifactRef, *, limit: int) -> RowsQuery:
 def _marked(
     entries: Sequence[Any] | None, others: Sequence[Any] | None, shape: Shape, *, absent: str
 ) -> tuple[ComparedEntry, ...] | None:
-    """Return the entries compared with the other release's; `absent` marks those that it lacks."""
+    """Return the entries compared with the other release's. `absent` marks those that it lacks."""
     if entries is None:
         return None
     places = {_id_of(one, shape): place for place, one in enumerate(others or (), start=1)}

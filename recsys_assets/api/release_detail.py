@@ -22,7 +22,7 @@ MAX_DAYS: Final = 35  # days shown of a window, and due days after it
 
 @dataclass(frozen=True, slots=True)
 class InputView:
-    """One input by name and SHA-256; file names never include a folder."""
+    """One input by name and SHA-256. File names never include a folder."""
 
     name: str
     digest: str
@@ -91,7 +91,7 @@ def cover_days(
 ) -> tuple[CoveredDay, ...]:
     """Return the days of all windows, at most the last `MAX_DAYS`, and at most as many due days after them.
 
-    `reports` are gate reports by day; they distinguish refused days from missing ones.
+    `reports` are gate reports by day. They distinguish refused days from missing ones.
     """
     inside = {date.fromisoformat(one.day) for one in release.days}
     end = date.fromisoformat(release.data_through)

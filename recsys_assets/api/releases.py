@@ -37,7 +37,7 @@ from recsys_assets.upkeep.report_document import Report, Section
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """One release in a list; `problem` explains null values."""
+    """One release in a list. `problem` explains null values."""
 
     id: str
     live: bool
@@ -97,7 +97,10 @@ def show_diff(context: ApiContext, query: DiffQuery) -> DiffView:
 
 
 def find_named(context: ApiContext, target: Target, name: str) -> Release:
-    """Return the record of a release by its id, the id's first digits, or `live`."""
+    """Return the record of a release by its id, the id's first digits, or `live`.
+
+    Raises `UnknownAddressError` if there is none.
+    """
     release_id = live_id(context, target) if name == LIVE else resolve_id(context.store, target, name)
     if release_id is None:
         raise UnknownAddressError(f"{target} has no release {name}: see its list of releases")
@@ -157,7 +160,10 @@ class LiveView:
 
 
 def show_at(context: ApiContext, query: AtQuery) -> LiveView:
-    """Return the release that was live at a time, by the journal."""
+    """Return the release that was live at a time, by the journal.
+
+    Raises `UnknownAddressError` if nothing was live then.
+    """
     target = context.find(query.tenant, query.surface)
     then = live_at(context.store, target, query.time)
     if then is None:

@@ -121,7 +121,7 @@ def send_rows(rows: Any, chosen: Format, *, name: str) -> Response:
 def write_rows(rows: Any, chosen: Format) -> bytes:
     """Return rows (an Arrow table, or records) as bytes of a format.
 
-    In CSV, values other than text and numbers (lists, objects, times) are JSON; missing values are empty cells.
+    In CSV, values other than text and numbers (lists, objects, times) are JSON. Missing values are empty cells.
     """
     if chosen == "parquet":
         import pyarrow as pa  # noqa: PLC0415 - as above

@@ -40,7 +40,7 @@ MAX_HEARTBEAT_BYTES: Final = 31_000  # Limit of the request. The stored document
 
 @dataclass(frozen=True, slots=True)
 class TargetView:
-    """State of one target; unknown values are null, and `problems` explains them."""
+    """State of one target. Unknown values are null, and `problems` explains them."""
 
     tenant: str
     surface: str
@@ -70,7 +70,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Numbers of stored objects of a target; `complete` is false if there are more than one request counts."""
+    """Numbers of stored objects of a target. `complete` is false if there are more than one request counts."""
 
     tenant: str
     surface: str
@@ -95,7 +95,10 @@ class Beat(Record, frozen=True):
 
 
 def receive_heartbeat(context: ApiContext, request: ActionRequest) -> None:
-    """Store the heartbeat of a consumer with the current time, replacing its previous one."""
+    """Store the heartbeat of a consumer with the current time, replacing its previous one.
+
+    Raises `BadRequestError` for a name that is not safe.
+    """
     target, beat = context.find(request.query.tenant, request.query.surface), request.read(Beat)
     said = {name: getattr(beat, name) for name in beat.__struct_fields__}
     nonce, seen_at = token_hex(8), rfc3339(context.now())
@@ -138,7 +141,7 @@ class NextStep:
 
 
 def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Freshness) -> tuple[NextStep, ...]:
-    """Return the next steps known from store and configuration; Dagster may have switched schedules on or off."""
+    """Return the next steps known from store and configuration. Dagster may have switched schedules on or off."""
     row, now = context.settings.find(target.tenant, target.surface), context.now()
     automation = context.settings.automation_for(row)
     steps: list[NextStep] = []

@@ -86,7 +86,10 @@ def show_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
 
 
 def replace_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Create a new revision of a node, or with `If-None-Match: *` a new node with this id."""
+    """Create a new revision of a node, or with `If-None-Match: *` a new node with this id.
+
+    Raises `BadRequestError` if the body has another id, `InvalidNodeError` if it would move the node.
+    """
     body, node = request.read(NewNode), request.query.id
     if body.id not in {None, node}:
         raise BadRequestError(f"the id is {body.id} in the body and {node} in the URL: omit it from the body")
@@ -116,7 +119,7 @@ def replace_content(context: ApiContext, request: ActionRequest) -> ActionRespon
 
 
 def delete_node(context: ApiContext, request: ActionRequest) -> ActionResponse:
-    """Move a node to the trash; refused while it has children."""
+    """Move a node to the trash. Refused while it has children."""
     tree, node = tree_of_node(context.trees, request.query.id), request.query.id
     expected = _expected(request, tree.find(node)) if "if-match" in request.headers else None
     tree.delete(node, expected=expected, by=_actor(request))
@@ -165,7 +168,7 @@ def list_changes(context: ApiContext, request: ActionRequest) -> tuple[ChangeVie
 
 
 def download_node(context: ApiContext, request: ActionRequest) -> Response:
-    """Send a node's content as a file: a table as JSON, CSV or Parquet; data without content as JSON."""
+    """Send a node's content as a file: a table as JSON, CSV or Parquet, data without content as JSON."""
     query: DownloadQuery = request.query
     tree = tree_of_node(context.trees, query.id)
     node = tree.find(query.id, revision=query.revision)

@@ -22,7 +22,7 @@ from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore, fan_out
 
 DAYS: Final = 30
-_POINTS: Final = 40  # releases read per trend; several may have the same last day
+_POINTS: Final = 40  # Releases read per trend. Several may have the same last day.
 _CACHED: Final = 50_000
 _WIDTH: Final = 90.0
 _HEIGHT: Final = 24.0
@@ -30,7 +30,8 @@ _MARGIN: Final = 3.0
 _BACKTEST: Final = "ndcg/blend"
 _NUMBER: Final = r"(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)"
 _BOUNDS: Final = re.compile(rf"\bat (least|most) {_NUMBER}(?: and at most {_NUMBER})?")
-_PARAMS: Final = {"min_overlap", "min_rank_correlation", "max_churn", "max_unknown_share"}  # in the unit of the value
+# Limits in the unit of the value
+_PARAMS: Final = {"min_overlap", "min_rank_correlation", "max_churn", "max_unknown_share"}
 
 Place: TypeAlias = tuple[float, float]
 
@@ -39,8 +40,8 @@ Place: TypeAlias = tuple[float, float]
 class ReleasePoint:
     """A release as a point of a trend: the end of its data, its values (None if unknown), and its parent.
 
-    `sessions` are those of its last day. `quality` is the nDCG of its back-test, or without one the score of the
-    then live release on that day relative to its usual score; `quality_name` says which.
+    `sessions` are those of its last day. `quality` is the nDCG of its back-test, or without one the score of the then
+    live release on that day relative to its usual score. `quality_name` says which.
     """
 
     id: str
@@ -123,7 +124,7 @@ class TrendPoint:
 
 
 def draw_trends(points: Sequence[ReleasePoint]) -> Trends:
-    """Return lines of rows, sessions and quality of releases; quality only of the newest point's measure."""
+    """Return lines of rows, sessions and quality of releases. Quality is only that of the newest point's measure."""
     name = next((point.quality_name for point in reversed(points) if point.quality is not None), "")
     rated = [point for point in points if point.quality_name == name]
     return Trends(
@@ -166,7 +167,7 @@ def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = Tru
 
 
 def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -> dict[date, GateReport]:
-    """Return the gate reports of days, including refused ones; days without a report are omitted."""
+    """Return the gate reports of days, including refused ones. Days without a report are omitted."""
 
     def read(day: date) -> GateReport | None:
         return _redacted(lambda: find_report_of_day(store, target, day))
@@ -176,7 +177,7 @@ def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -
 
 
 def read_staged_reports(store: ObjectStore, target: Target, day: date, kinds: Iterable[str]) -> dict[str, GateReport]:
-    """Return the gate reports of a day's staged kinds, by kind; unreadable ones are omitted."""
+    """Return the gate reports of a day's staged kinds, by kind. Unreadable ones are omitted."""
     found = {kind: _redacted(partial(find_report_of_kind, store, target, day, kind)) for kind in kinds}
     return {kind: report for kind, report in found.items() if report is not None}
 

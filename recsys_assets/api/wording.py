@@ -80,7 +80,7 @@ def brief(number: float) -> str:
 
 
 def cell(value: object) -> str:
-    """Return a value of a row as text; values other than text and numbers as JSON."""
+    """Return a value of a row as text. Values other than text and numbers become JSON."""
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         return str(value)
     return msgspec.json.encode(value).decode()

@@ -78,7 +78,7 @@ def read_catalog(
 ) -> Catalog:
     """Read a catalog from a `.csv` or `.jsonl` file, perhaps followed by `.gz` or `.zst`, opened by `open_stream`.
 
-    JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`; all except item_id may be absent or
+    JSON lines: `item_id`, `tags` (a list), `namespace`, `price`, `created_at`. All except item_id may be absent or
     null. CSV: a header with `item_id|itemid|id`, `tags|tag_list` (split at `, ; |`), and optionally
     `namespace|surface`, `price` and `created_at`. Other names are ignored.
 

@@ -103,7 +103,7 @@ def _frame_of_cells(cells: Sequence[Sequence[str]], fields: Sequence[str | None]
 def read_csv_rows(
     lines: Iterator[bytes], name: str, *, delimiter: str = ",", skipped: int = 0
 ) -> Iterator[CatalogLine]:
-    """Yield the rows below the header; raises `InputError` if the header has no column of items or of tags.
+    """Yield the rows below the header. Raises `InputError` if the header has no column of items or of tags.
 
     `skipped` is the number of lines below the header that the caller has already read. Line numbers include them.
 
@@ -180,7 +180,7 @@ def _rows(lines: Iterator[bytes], delimiter: str, skipped: int) -> Iterator[tupl
 
 
 def _read_header(header: list[str], name: str) -> list[str | None]:
-    """Return the field of each column (None: ignored); raises `InputError` without one column of items and of tags."""
+    """Return the field of each column (None: ignored). Raises `InputError` without one column of items and of tags."""
     header_fields = [_NAMES.get(trim(cell).lower()) for cell in header]
     for needed, allowed in (("item_id", "item_id, itemid or id"), ("tags", "tags or tag_list")):
         if header_fields.count(needed) != 1:
@@ -219,7 +219,7 @@ _Text = str | msgspec.UnsetType | None
 
 
 class _TypedRow(msgspec.Struct, gc=False):
-    """A line that needs no further checks if its JSON has these types; absent fields stay unset."""
+    """A line that needs no further checks if its JSON has these types. Absent fields stay unset."""
 
     item_id: str
     tags: list[str] | msgspec.UnsetType | None = msgspec.UNSET

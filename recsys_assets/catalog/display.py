@@ -21,7 +21,7 @@ _WEB: Final = ("https://", "http://")
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Display data of an item, shown next to its id; None where the catalog has no value."""
+    """Display data of an item, shown next to its id. None where the catalog has no value."""
 
     title: str | None
     image_url: str | None

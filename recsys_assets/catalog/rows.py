@@ -16,7 +16,7 @@ _NAMES = tuple(f'"{name}"'.encode() for name in FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class CatalogRow:
-    """One item; None where absent or blank."""
+    """One item. Fields are None where absent or blank."""
 
     item_id: str
     tags: tuple[str, ...]
@@ -35,7 +35,7 @@ class CatalogLine:
 
 
 def read_json_row(number: int, line: bytes) -> CatalogLine:
-    """Return the row, or the fault, of one JSON line; `number` is its line number, from 1."""
+    """Return the row, or the fault, of one JSON line. `number` is its line number, from 1."""
     plain = _read_plain(line)
     if plain is not None:
         return CatalogLine(number, line, plain)
@@ -82,7 +82,7 @@ def _read_plain(line: bytes) -> CatalogRow | None:
 
 
 def make_row(values: dict[str, Any]) -> CatalogRow:
-    """Return the row made of values of JSON types; raises `FaultError` with the first fault."""
+    """Return the row made of values of JSON types. Raises `FaultError` with the first fault."""
     item_id = _text(values, "item_id")
     if item_id is None:
         fail(

@@ -1,4 +1,4 @@
-"""Commands of the API: serve the API and its pages from the store; create a token."""
+"""Commands of the API: serve the API and its pages from the store, and create a token."""
 
 from typing import get_args
 
@@ -12,8 +12,8 @@ from recsys_assets.cli.options import config_option, json_option, open_context, 
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.settings.api import Scope
 
-MAX_HEAD_BYTES = 32_768  # limit of request line and headers; names and ids in URLs are short
-BACKLOG = 200  # concurrent requests; further ones get status 503
+MAX_HEAD_BYTES = 32_768  # Limit of request line and headers. Names and ids in URLs are short.
+BACKLOG = 200  # Concurrent requests. Further ones get status 503.
 
 
 @click.command("api")

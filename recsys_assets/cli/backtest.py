@@ -165,4 +165,4 @@ def _numbers(each: ComparedScores) -> dict[str, object]:
         **interval,
         "verdict": verdict,
         "standing": verdict,
-    }  # `standing`: former name of `verdict`
+    }  # `standing` is the former name of `verdict`.

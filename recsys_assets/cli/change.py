@@ -79,7 +79,10 @@ def await_consumers(call: CommandCall, done: RollbackOutcome, *, seconds: float)
 def run_ship(
     call: CommandCall, *, day: date, allow_older: bool, at_once: bool, override: tuple[str, ...]
 ) -> ChangeResult:
-    """Ship what is staged for a day, checked against every gate; a day older than the live one only if allowed."""
+    """Ship what is staged for a day, checked against every gate.
+
+    A day older than the live one ships only if allowed.
+    """
     from recsys_assets.pipeline.context import DayContext  # noqa: PLC0415
     from recsys_assets.pipeline.ship import ship_day  # noqa: PLC0415 - loads the kernels
 
@@ -106,7 +109,7 @@ def run_ship(
 def run_rollback(
     call: CommandCall, *, to: str, no_hold: bool, hold_until: datetime | None, wait: float | None
 ) -> RollbackOutcome | Awaited:
-    """Move one target back to an earlier release. It is verified first and held afterwards; nothing is recomputed."""
+    """Move one target back to an earlier release. It is verified first and held afterwards. Nothing is recomputed."""
     if no_hold and hold_until is not None:
         raise click.UsageError("--no-hold and --hold-until are mutually exclusive")
     done = roll_back(
@@ -158,7 +161,7 @@ def run_retire(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Stop serving a target that is no longer in the configuration; until then its last release stays live."""
+    """Stop serving a target that is no longer in the configuration. Until then its last release stays live."""
     settings, target = load_settings(config), Target(tenant, surface)
     if (tenant, surface) in {(row.tenant, row.surface) for row in settings.targets}:
         raise RefusedError(f"{target} is still configured: remove its [[targets]] table first, then retire it")

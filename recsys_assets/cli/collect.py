@@ -98,7 +98,7 @@ def _explain(context: CommandContext, key: str) -> str:
 
 
 def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[ExpiredObject, ...]:
-    """Return the objects of a target beyond their age limits; `apply` deletes them."""
+    """Return the objects of a target beyond their age limits. With `apply`, deletes them."""
     limits = context.age_limits(target)
     if limits.off:
         return ()
@@ -107,7 +107,7 @@ def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool)
 
 
 def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[ExpiredObject, ...]:
-    """Return the bad lines of all targets beyond their age limit; `apply` deletes them."""
+    """Return the bad lines of all targets beyond their age limit. With `apply`, deletes them."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
     old = find_expired_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
     for one in old if apply else ():

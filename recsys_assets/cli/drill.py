@@ -62,7 +62,7 @@ class ScratchShop:
         return self.folder / "store"
 
     def send(self, day: date, *, is_bad: bool = False, ids: str = "item") -> None:
-        """Write the events of a day, replacing those sent before; on a bad day half of the items have no id."""
+        """Write the events of a day, replacing those sent before. On a bad day half of the items have no id."""
         lines = (json.dumps(event) + "\n" for event in _events(day, is_bad=is_bad, ids=ids))
         (self.folder / "raw" / f"{day}.jsonl").write_text("".join(lines), encoding="utf-8")
 
@@ -79,7 +79,7 @@ def open_scratch_shop(folder: Path, *, first_day: date, window_days: int = 28) -
 
 
 def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]:
-    """Yield events that pass every gate; bad events are well-formed, too."""
+    """Yield events that pass every gate. Bad events are well-formed, too."""
     for session in range(_SESSIONS):
         for place in range(_ITEMS_SEEN):
             number = (session + place * (1 + day.day % 3)) % _ITEMS

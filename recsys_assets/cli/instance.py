@@ -18,7 +18,7 @@ VARIABLE = "DAGSTER_HOME"
 def opened_instance() -> "Generator[DagsterInstance]":
     """Yield the instance of $DAGSTER_HOME. Raises `ConfigurationError` if it is not set or cannot be opened.
 
-    Only commands that report to Dagster use it; changes of the live release do not need Dagster.
+    Only commands that report to Dagster use it. Changes of the live release do not need Dagster.
     """
     home = os.environ.get(VARIABLE)
     if not home:

@@ -124,7 +124,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the called subcommand; the usage error for an unknown one suggests the nearest names."""
+        """Return the called subcommand.
+
+        The usage error (`NoSuchCommand`) for an unknown one suggests the nearest names.
+        """
         try:
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:

@@ -1,4 +1,4 @@
-"""Commands on releases and items: pin, mark-bad, tag and their opposites, marks; block-item, unblock-item."""
+"""Commands on releases and items: pin, mark-bad, tag and their opposites, marks, block-item, unblock-item."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -43,11 +43,11 @@ class CommandContext:
         return self.targets[0]
 
     def retention(self, target: Target) -> Retention:
-        """Return the retention of a target; the file's own retention if the target is not configured."""
+        """Return the retention of a target, or the file's own retention if the target is not configured."""
         return retention(self.settings, self._row(target))
 
     def age_limits(self, target: Target) -> AgeLimits:
-        """Return the age limits of a target; none if the target is not configured."""
+        """Return the age limits of a target, or none if the target is not configured."""
         return age_limits(self.settings, self._row(target))
 
     def _row(self, target: Target) -> TargetSettings | None:
@@ -91,7 +91,7 @@ class _NonBlankText(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text without surrounding white space; a usage error if it is blank."""
+        """Return the text without surrounding white space. A blank text is a usage error."""
         text = str(value).strip()
         return text or self.fail("it is blank: the journal records the actor and the reason of each change", param, ctx)
 
@@ -172,7 +172,7 @@ def _find_former(store: ObjectStore, tenant: str | None, surface: str | None) ->
 
 
 def acting(actor: str | None, reason: str) -> Actor:
-    """Return the actor with a reason; by default this account and host."""
+    """Return the actor with a reason. The default actor is this account and host."""
     return Actor(name=actor or this_account(), reason=reason)
 
 

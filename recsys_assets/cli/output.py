@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHORT = 12  # digits of a hash in output for people
 _HASH = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHORT}}})[0-9a-f]{{{64 - SHORT}}}(?![0-9a-f])")
-_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)\.\d+Z")  # fraction of a second; only JSON shows it
+_FRACTION = re.compile(r"(\d\d:\d\d:\d\d)\.\d+Z")  # Fraction of a second. Only JSON shows it.
 _INDENT = 4
 _UNBOUNDED = 100_000  # columns if the output is not a terminal: lines are not wrapped
 _STYLES = {
@@ -57,12 +57,12 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document; dates and times as RFC 3339, dataclasses as objects."""
+    """Print one JSON document. Dates and times are RFC 3339, dataclasses objects."""
     echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
 def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False) -> None:
-    """Print records one below the other, readable at 80 columns; hashes are short unless `wide`."""
+    """Print records one below the other, readable at 80 columns. Hashes are short unless `wide`."""
     from rich.padding import Padding  # noqa: PLC0415 - late: most commands print a line, and need no rich
     from rich.text import Text  # noqa: PLC0415 - as above
 
@@ -84,7 +84,7 @@ def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, wide: bool = False) -> None:
-    """Print a table; cells are printed as plain text, without markup; hashes are short unless `wide`."""
+    """Print a table. Cells are printed as plain text, without markup. Hashes are short unless `wide`."""
     from rich.table import Table  # noqa: PLC0415 - late, as above
     from rich.text import Text  # noqa: PLC0415 - late, as above
 
@@ -115,7 +115,7 @@ def when(at: datetime | str, *, now: datetime) -> str:
 
 
 def plain(value: object, *, wide: bool = False) -> str:
-    """Return a value as printable text; unless `wide`, hashes are shortened and times cut to the second."""
+    """Return a value as printable text. Unless `wide`, hashes are shortened and times cut to the second."""
     text = "-" if value is None or value == "" else str(value)
     shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return shown if wide else _FRACTION.sub(r"\1Z", _HASH.sub(r"\1", shown))
@@ -129,7 +129,7 @@ def _instant_of(text: str) -> datetime | None:
 
 
 def _console() -> "Console":
-    """Return a console as wide as the terminal or $COLUMNS; without either, lines are not wrapped."""
+    """Return a console as wide as the terminal or $COLUMNS. Without either, lines are not wrapped."""
     from rich.console import Console  # noqa: PLC0415 - late, as above
 
     console = Console(highlight=False)

@@ -13,19 +13,19 @@ from recsys_assets.pipeline.run_day import AssetLine
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-# Where rich takes what is no terminal for one. It knows what else they must hold.
+# Variables by which rich takes other output for a terminal. rich knows which values they must have.
 _FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE")
 
 
 class DayLines:
-    """Lines on standard output, which stays without a bar where nobody watches."""
+    """Lines on standard output, without a progress bar if it is not a terminal."""
 
     def show(self, line: AssetLine) -> None:
         """Print the line of an asset."""
         echo(line.text)
 
     def end_day(self, failed: int) -> None:
-        """Note that a day is done, and how many failed so far."""
+        """Note that a day is done, and the number of days that have failed so far."""
 
 
 class _WatchedLines(DayLines):
@@ -48,7 +48,7 @@ class _WatchedLines(DayLines):
 
 @contextmanager
 def day_lines(total: int) -> Generator[DayLines]:
-    """Yield what prints the lines of `total` days."""
+    """Yield the printer of the lines of `total` days."""
     if not sys.stdout.isatty() and not any(os.environ.get(name) for name in _FORCED):
         yield DayLines()
         return

@@ -25,7 +25,7 @@ KEPT = 100  # jobs cached: enough to reuse the jobs of a backfill, few enough fo
 
 @dataclass(frozen=True, slots=True)
 class SequentialJobs:
-    """Jobs of a day, created on demand; iterable once for each of several days.
+    """Jobs of a day, created on demand. Iterable once for each of several days.
 
     In a single run Dagster would work level by level, and the first target would ship only after the last one is built.
     Each job has the graph of its target only: cutting jobs out of one graph of all targets takes quadratic time.
@@ -36,7 +36,7 @@ class SequentialJobs:
     _kept: dict[int, dg.JobDefinition] = field(default_factory=dict[int, dg.JobDefinition], init=False, repr=False)
 
     def __iter__(self) -> Iterator[dg.JobDefinition]:
-        """Yield the complete job of a single target; otherwise the job of the raw files, then one job per target."""
+        """Yield the complete job of a single target. For several, the job of the raw files, then one job per target."""
         if len(self.rows) == 1:
             yield self._job(0)
             return
@@ -56,7 +56,7 @@ class SequentialJobs:
 
 
 def _part(job: dg.JobDefinition, *, raw: bool) -> dg.JobDefinition:
-    """Return the job with only the raw asset, or without it; checks stay with their asset."""
+    """Return the job with only the raw asset, or without it. Checks stay with their asset."""
     keys = {key for key in job.asset_layer.executable_asset_keys if (key == RAW) is raw}
     checks = {
         check
@@ -81,7 +81,7 @@ def recorded_days(
 
 
 def _build(jobs: SequentialJobs, day: date, instance: dg.DagsterInstance) -> Iterator[AssetLine]:
-    """Yield a line per asset of a day, job by job; stop after the first job if the raw files could not be read."""
+    """Yield a line per asset of a day, job by job. Stops after the first job if the raw files could not be read."""
     for number, job in enumerate(jobs):
         result = job.execute_in_process(
             partition_key=day.isoformat(), instance=instance, raise_on_error=False, run_config=QUIET

@@ -56,7 +56,7 @@ def run_probe(*, config: str | None, as_json: bool) -> int:
 @dry_run_option
 @json_option
 def run_init(*, config: str | None, dry_run: bool, as_json: bool) -> int:
-    """Initialize a store: check its conditional writes, and mark it; needed once if storage.must_exist is true."""
+    """Initialize a store: check its conditional writes, and mark it. Needed once if storage.must_exist is true."""
     settings = load_settings(config)
     store = open_command_store(settings, default=_open_new)
     is_new = not check_format(store)
@@ -120,7 +120,7 @@ def _relocation(one: RelocateOutcome) -> dict[str, object]:
 )
 @json_option
 def run_sign(*, config: str | None, tenant: str | None, surface: str | None, unsigned: bool, as_json: bool) -> int:
-    """Sign the live pointers again, so that their signatures do not expire; run it daily if nothing ships for days."""
+    """Sign the live pointers again, so that their signatures do not expire. Run it daily if nothing ships for days."""
     from recsys_assets.release.signatures import read_signer  # noqa: PLC0415 - an extra
     from recsys_assets.release.signed_stores import renew  # noqa: PLC0415
 
@@ -193,7 +193,7 @@ def run_reindex(
 def prune_runs(*, older_than_days: int, apply: bool) -> int:
     """Remove old finished runs with their events from the instance of $DAGSTER_HOME.
 
-    Days that only those runs built then look missing in the UI; `reindex` reports what they shipped to Dagster again.
+    Days that only those runs built then look missing in the UI. `reindex` reports what they shipped to Dagster again.
     """
     with opened_instance() as instance:
         found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))

@@ -1,4 +1,4 @@
-"""Commands on rollouts and answer rates: rollout status, decide, advance, abort; answers status, decide."""
+"""Commands on rollouts and answer rates: rollout status, decide, advance, abort, and answers status, decide."""
 
 import click
 
@@ -22,7 +22,7 @@ def rollout() -> None:
 @target_options
 @json_option
 def show_rollout(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
-    """Show each target's rollout, the rates of both sides, and the current decision; nothing is changed."""
+    """Show each target's rollout, the rates of both sides, and the current decision. Nothing is changed."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     found = [(target, _look(context, target)) for target in context.targets]
     if as_json:

@@ -52,7 +52,7 @@ def show_status(
 ) -> int:
     """Show the live release of each target, its consumers and its freshness, with holds and the last attempt.
 
-    A served target that is not in the configuration is marked as such; `retire` stops serving it. Below each target are
+    A served target that is not in the configuration is marked as such. `retire` stops serving it. Below each target are
     the kinds excluded from the live release with the reason, and each failed day of the last week that has not
     succeeded since, with the step or gate and its values. Exits with code 1 if a target has a problem.
     """
@@ -216,7 +216,7 @@ def _fields(row: TargetStatus) -> dict[str, object]:
 
 
 def _unconfigured(context: CommandContext) -> list[Target]:
-    """Return the served targets that are not configured; print an error if they cannot be listed."""
+    """Return the served targets that are not configured. Prints an error if they cannot be listed."""
     known = {(target.tenant, target.surface) for target in context.targets}
     try:
         return [found for found in served_targets(context.store) if (found.tenant, found.surface) not in known]
@@ -281,7 +281,7 @@ def _live_at(target: str, live: LiveAt | None) -> Stacked:
 @json_option
 @click.option("--release", default=LIVE, show_default=True, help="release id (8 digits or more), or live")
 def show_report(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, release: str) -> None:
-    """Report on one page a release's changes, gate results and inputs; Markdown when piped."""
+    """Report on one page a release's changes, gate results and inputs. Markdown when piped."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     record, current = read_named(context.store, context.target, release), read_current(context.store, context.target)
     live = current is not None and current.release_id == record.id

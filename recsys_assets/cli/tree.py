@@ -1,4 +1,4 @@
-"""Commands that read artifact trees: list, show, subtree, log, download; and the group `tree`."""
+"""Commands that read artifact trees: list, show, subtree, log, download. Also the group `tree`."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Commands that change artifact trees: save, revise, delete, restore; and the decorator of all tree commands."""
+"""Commands that change artifact trees: save, revise, delete, restore. Also the decorator of all tree commands."""
 
 import mimetypes
 from collections.abc import Callable, Mapping
@@ -136,7 +136,7 @@ def save_node(
 @_expected_option
 @_takes_data
 def revise_node(trees: Trees, *, given: NodeInput, node: str, expected: str | None, as_json: bool) -> None:
-    """Create a new revision of a NODE; omitted parts are kept, and older revisions stay readable."""
+    """Create a new revision of a NODE. Omitted parts are kept, and older revisions stay readable."""
     if given.data is None and given.content is None and not given.fields:
         raise click.UsageError("nothing to change: pass --data, --metadata or --content")
     of = tree_of_node(trees, node)
@@ -156,7 +156,7 @@ def revise_node(trees: Trees, *, given: NodeInput, node: str, expected: str | No
 def delete_node(
     trees: Trees, *, node: str, expected: str | None, reason: str, actor: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Move a NODE to the trash, from which `restore` recovers it; refused while it has children."""
+    """Move a NODE to the trash, from which `restore` recovers it. Refused while it has children."""
     of = tree_of_node(trees, node)
     if dry_run:
         of.look(lambda state: state.refuse_children(node))
@@ -184,7 +184,7 @@ def _report(node: NodeRevision, done: str, *, as_json: bool) -> None:
 
 
 def pair_of(text: str) -> tuple[str, str]:
-    """Return the name and the value of NAME=VALUE; a usage error for other text."""
+    """Return the name and the value of NAME=VALUE. Other text raises `BadParameter`, a usage error."""
     name, found, value = text.partition("=")
     if not found or not name:
         raise click.BadParameter(f"{text!r}: expected NAME=VALUE, such as status=success", param_hint="--metadata")

@@ -95,7 +95,7 @@ def _credential() -> Any:
 
 
 def make_container(name: str) -> ContainerClient:
-    """Return the client of a container for this process and environment; all readers share it.
+    """Return the client of a container for this process and environment. All readers share it.
 
     Raises as `open_container`.
     """

@@ -22,7 +22,7 @@ class ObjectBody(Protocol):
     """Bytes of an object while they are received."""
 
     def readinto(self, buffer: Any, /) -> int | None:
-        """Fill the front of `buffer` and return the number of bytes; 0 at the end. Raises the client's errors."""
+        """Fill the front of `buffer` and return the number of bytes, 0 at the end. Raises the client's errors."""
         ...
 
     def close(self) -> None:

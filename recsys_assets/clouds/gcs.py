@@ -26,8 +26,8 @@ EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # the name that Google's own clients 
 CREDENTIALS: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 _ADDRESS: Final = "https://storage.googleapis.com"
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
-_TIMEOUT_SECONDS: Any = (5, 30)  # to connect, and to wait for bytes
-_CONNECTIONS: Final = 50  # as for S3
+_TIMEOUT_SECONDS: Any = (5, 30)  # timeouts to connect, and to wait for bytes
+_CONNECTIONS: Final = 50  # the same number as for S3
 _SERVER_FAULT: Final = 500
 # For writes, 429 means busy: an object accepts about one write per second, and this write was not applied.
 _BY_STATUS: Final = {**ANSWER_OF_STATUS, 429: Answer.BUSY}
@@ -126,7 +126,7 @@ def object_path(bucket: str, name: str = "", *, upload: bool = False) -> str:
 
 
 def make_client() -> GcsClient:
-    """Return the client of this process and environment; all readers share it.
+    """Return the client of this process and environment. All readers share it.
 
     Raises `ConfigurationError` if there are no credentials.
     """
@@ -151,7 +151,7 @@ class GcsBucket(Bucket):
         self._client = client
 
     def ask(self, key: str, *, mark: str, start: int, end: int) -> ObjectBody:
-        """Return the bytes from `start` to `end` under `ifGenerationMatch`."""
+        """Return the bytes from `start` to `end` under `ifGenerationMatch`. Raises `GcsRefusedError` for a failure."""
         # Without gzip accepted, the server unpacks objects with `Content-Encoding: gzip`, and then ignores ranges.
         headers = {"Accept-Encoding": "gzip"} | ({"Range": f"bytes={start}-{end - 1}"} if end else {})
         params = {"alt": "media", "ifGenerationMatch": mark}

@@ -8,7 +8,7 @@ from recsys_assets.clouds.bucket import Bucket
 from recsys_assets.errors import ConfigurationError
 
 EXTRAS: Final[Mapping[str, str]] = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, and the extras with their clients
-SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # for messages
+SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # list for messages
 _STARTS: Final = tuple(f"{scheme}://" for scheme in EXTRAS)
 
 

@@ -25,7 +25,7 @@ from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError, S
 _DENIED: Final = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)
 _SILENT: Final = (HTTPClientError, ConnectionFailedError, IncompleteReadError, HTTPError)
 _NOT_IMPLEMENTED: Final = 501
-_SILENT_STATUS: Final = 500  # and above
+_SILENT_STATUS: Final = 500  # this and higher statuses
 _BY_CODE: Final = {
     "InvalidObjectState": Answer.COLD,
     "NoSuchBucket": Answer.WRONG,

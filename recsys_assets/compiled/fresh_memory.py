@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SMALL = 1 << 20  # bytes; zeroing fewer is faster than mapping them
+_SMALL = 1 << 20  # Bytes. Zeroing fewer is faster than mapping them.
 
 
 def fresh_bytes(size: int) -> mmap:
@@ -16,7 +16,7 @@ def fresh_bytes(size: int) -> mmap:
 
 
 def fresh_zeros(shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """Return an array of zeros; pages of large arrays only take memory once they are written."""
+    """Return an array of zeros. Pages of large arrays only take memory once they are written."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     return np.zeros(shape, dtype) if size < _SMALL else np.frombuffer(fresh_bytes(size), dtype).reshape(shape)
 

@@ -1,17 +1,17 @@
-"""Grouping of events by session or user in two passes (count, distribute) without a sort; compiled."""
+"""Grouping of events by session or user in two passes (count, distribute) without a sort. Compiled."""
 
 import numpy as np
 
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.strings import Codes, Numbers, read_only
 
-UNWANTED = -1  # in `places`: drop the rows of this group
+UNWANTED = -1  # in `places`: drops the rows of this group
 
 
 def count_codes(codes: Codes, *, size: int, repeats: Codes | Numbers | None = None) -> Numbers:
-    """Return the number of occurrences of each code below `size` in `codes` (int64); larger codes are ignored.
+    """Return the number of occurrences of each code below `size` in `codes` (int64). Larger codes are ignored.
 
-    `repeats` are the weights of the rows; 1 each if it is absent or empty.
+    `repeats` are the weights of the rows, 1 each if it is absent or empty.
     """
     counts = np.zeros(size, np.int64)
     _count(read_only(codes), read_only(np.empty(0, np.uint32) if repeats is None else repeats), counts)

@@ -1,4 +1,4 @@
-"""Mapping of distinct byte strings to codes in order of appearance, by open-addressing hash tables; compiled.
+"""Mapping of distinct byte strings to codes in order of appearance, by open-addressing hash tables. Compiled.
 
 Invariant of probing: a slot is empty (0) or taken by a code, and only `clear` frees a taken slot. So probing from the
 home slot of a hash finds every string with that hash before the first empty slot, and a lookup ends at an equal string
@@ -44,7 +44,7 @@ class Tables(NamedTuple):
 
 
 def new_tables(count: int, *, capacity: int, text_bytes: int) -> Tables:
-    """Return `count` empty tables for `capacity` strings each, of `text_bytes` in total; memory grows as they fill."""
+    """Return `count` empty tables for `capacity` strings each, of `text_bytes` in total. Memory grows as they fill."""
     slots = max(_FIRST_SLOTS, 1 << (2 * capacity - 1).bit_length())
     return Tables(
         fresh_zeros((count, slots), np.uint64),
@@ -79,7 +79,7 @@ def clear(tables: Tables) -> None:
 
 @inlined
 def intern(tables: Tables, table: int, data: Bytes, start: int, length: int) -> int:
-    """Return the code of `data[start : start + length]`, a new one for a new string; `FULL` if no space is left."""
+    """Return the code of `data[start : start + length]`, a new one for a new string. `FULL` if no space is left."""
     half_hash = hash_bytes(data, start, length) >> _HALF
     mask = tables.state[table, _MASK]
     slot = np.int64(half_hash) & mask

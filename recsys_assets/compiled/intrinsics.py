@@ -10,7 +10,7 @@ from numba import extending, types
 from numba.np.arrayobj import make_array
 
 intrinsic: Any = extending.intrinsic
-_WIDTH = 32  # of a vector, in bytes
+_WIDTH = 32  # width of a vector, in bytes
 _VECTOR = ir.VectorType(ir.IntType(8), _WIDTH)
 _BITS = ir.IntType(_WIDTH)
 _READ, _KEEP, _DATA = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))  # parameters of llvm.prefetch
@@ -18,7 +18,7 @@ _READ, _KEEP, _DATA = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)
 
 @intrinsic
 def byte_at(_typing: Any, data: Any, _position: Any) -> Any:
-    """Return the byte at a position, which must not be negative; faster than `data[position]`, which allows it."""
+    """Return the byte at a position, which must not be negative. Faster than `data[position]`, which allows it."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _load(context, builder, signature.args[0], arguments, kind=ir.IntType(8))
@@ -67,7 +67,7 @@ def find_newlines(_typing: Any, data: Any, _position: Any) -> Any:
 
 @intrinsic
 def lowest_bit(_typing: Any, _bits: Any) -> Any:
-    """Return the index of the lowest set bit of a uint32; 32 if no bit is set."""
+    """Return the index of the lowest set bit of a uint32, or 32 if no bit is set."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return _trailing_zeros(builder, arguments[0])
@@ -101,7 +101,7 @@ def copy_vector(_typing: Any, source: Any, _start: Any, target: Any, _position: 
 
 @intrinsic
 def prefetch(_typing: Any, array: Any, _position: Any) -> Any:
-    """Start loading the cache line of a position; nothing is read, so an invalid position is harmless."""
+    """Start loading the cache line of a position. Nothing is read, so an invalid position is harmless."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = make_array(signature.args[0])(context, builder, arguments[0]).data

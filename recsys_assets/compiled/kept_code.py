@@ -37,7 +37,7 @@ class _KeptHeader(msgspec.Struct, frozen=True):
 
 
 class KeptFunction(NamedTuple):
-    """Cache entry of a function for arguments of one form; `made_of` is the digest of all that the code depends on."""
+    """Cache entry of a function for arguments of one form. `made_of` is the digest of all that the code depends on."""
 
     function: Callable[..., Any]
     form: Form
@@ -103,7 +103,7 @@ class KeptFunction(NamedTuple):
 
 @cache
 def _machine() -> str | None:
-    """Return the versions of Python, LLVM and numba, the processor and numba's settings; None to disable this cache.
+    """Return the versions of Python, LLVM and numba, the processor and numba's settings. None disables this cache.
 
     It is disabled if numba is missing or NUMBA_DISABLE_JIT is set, even to 0, so that both ways can be compared. The
     version of numba is read from its file, because the purpose of this cache is not to import numba.

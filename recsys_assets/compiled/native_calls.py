@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Form = tuple[str, ...]  # types of the arguments, with flattened tuples; code is compiled for one form
+Form = tuple[str, ...]  # Types of the arguments, with flattened tuples. Code is compiled for one form.
 
-_DONE, _NOTHING_RETURNED = 0, -2  # statuses; all others are errors
+_DONE, _NOTHING_RETURNED = 0, -2  # Statuses. All others are errors.
 _BOUND = 1 << 63
 _PLAIN = "biufmM"  # `dtype.kind` of scalar types
 _WORDS: dict[str, tuple[Any, str]] = {  # by dtype: the type in ctypes and in LLVM
@@ -103,7 +103,7 @@ class NativeFunction:
     """Machine code for arguments of one form. The caller must keep the arguments alive during a call."""
 
     def __init__(self, code: bytes, symbol: str, form: Form, result: NativeResult) -> None:
-        """Load object code; all its symbols must be known, because LLVM aborts the process otherwise."""
+        """Load object code. All its symbols must be known, because LLVM aborts the process otherwise."""
         from llvmlite import binding  # noqa: PLC0415 - as above
 
         engine().add_object_file(binding.ObjectFileRef.from_data(code))
@@ -116,7 +116,7 @@ class NativeFunction:
         self._construct = result.made
 
     def __call__(self, words: Sequence[Any]) -> Any:
-        """Return the result for the words of the arguments; raises the errors of the function, as numba does."""
+        """Return the result for the words of the arguments. Raises the errors of the function, as numba does."""
         buffer = ctypes.create_string_buffer(max(8, self._fields.size))
         error = ctypes.POINTER(_ErrorRecord)()
         status = self._call(ctypes.addressof(buffer), ctypes.addressof(error), *words)

@@ -1,4 +1,4 @@
-"""Top-k selection in a total order: value descending, then code ascending, which is the order of ids; compiled."""
+"""Top-k selection in a total order: value descending, then code ascending, which is the order of ids. Compiled."""
 
 from typing import NamedTuple
 

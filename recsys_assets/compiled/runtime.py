@@ -31,7 +31,7 @@ def compiled(function: F) -> F:
 
 
 def inlined(function: F) -> F:
-    """Return `function`, inlined into each compiled caller; for small ones, where a call costs more than the work."""
+    """Return `function`, inlined into each compiled caller. For small ones, where a call costs more than the work."""
     return cast("F", _LazyCompiled(lambda: _compile(function, {"forceinline": True}), function))
 
 
@@ -50,7 +50,7 @@ class _LazyCompiled:
     def __init__(self, make: Callable[[], Any], function: Callable[..., Any] | None) -> None:
         self._make = make
         self._function = function
-        self._resolving: Any = None  # the code, before all that it calls is ready; only used under the lock
+        self._resolving: Any = None  # The code, before all that it calls is ready. Only used under the lock.
         self._ready: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
@@ -67,7 +67,7 @@ class _LazyCompiled:
         return self._ready
 
     def resolved(self) -> Any:
-        """Return the code, and replace the placeholders of all that it calls; only under the lock."""
+        """Return the code, and replace the placeholders of all that it calls. Only under the lock."""
         if self._resolving is None:
             self._resolving = self._make()
             names = self._function.__code__.co_names if self._function else ()

@@ -17,7 +17,7 @@ Bytes = NDArray[np.uint8]
 WORD_MASKS = np.array([(1 << (8 * n)) - 1 for n in range(9)], dtype=np.uint64)
 _MULTIPLIER = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 / golden ratio: spreads low bits over high ones
 _HALF = np.uint64(32)
-_WIDTH = 32  # of a vector, in bytes
+_WIDTH = 32  # width of a vector, in bytes
 
 _INTRINSICS = "recsys_assets.compiled.intrinsics"
 byte_at: Any = borrowed(_INTRINSICS, "byte_at")
@@ -31,7 +31,7 @@ copy_vector: Any = borrowed(_INTRINSICS, "copy_vector")
 
 @inlined
 def hash_bytes(data: Bytes, start: int, length: int) -> np.uint64:
-    """Return a 64-bit hash of `data[start : start + length]`; equal bytes have the same hash in every process."""
+    """Return a 64-bit hash of `data[start : start + length]`. Equal bytes have the same hash in every process."""
     mixed = np.uint64(length) * _MULTIPLIER
     offset = 0
     while offset < length:
@@ -56,7 +56,7 @@ def equal_bytes(first: Bytes, start: int, second: Bytes, other_start: int, lengt
 
 @inlined
 def copy_bytes(source: Bytes, start: int, target: Bytes, position: int, length: int) -> None:
-    """Copy a span; up to 32 bytes after its end in `target` are overwritten too."""
+    """Copy a span. Up to 32 bytes after its end in `target` are overwritten too."""
     offset = 0
     while offset < length:
         copy_vector(source, start + offset, target, position + offset)

@@ -29,7 +29,7 @@ def is_wanted() -> bool:
 
 
 def post(document: Mapping[str, object]) -> None:
-    """Post one JSON document to the webhook in $RECSYS_WEBHOOK_URL; chats display its `text`.
+    """Post one JSON document to the webhook in $RECSYS_WEBHOOK_URL. Chats display its `text`.
 
     Raises `dg.Failure` if the webhook does not accept it, so that the tick fails with the reason.
     """

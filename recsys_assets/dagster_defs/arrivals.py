@@ -1,4 +1,4 @@
-"""Sensor that builds days whose raw files arrive or change; rotation of sensors over many targets."""
+"""Sensor that builds days whose raw files arrive or change. Also the rotation of sensors over many targets."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def begin_tick(context: dg.SensorEvaluationContext, rows: Sequence[TargetSetting
 
 
 def read_cursor(text: str | None, cursor: type[C]) -> C:
-    """Return the stored cursor of a sensor, or an empty one; fields of earlier versions are renamed."""
+    """Return the stored cursor of a sensor, or an empty one. Fields of earlier versions are renamed."""
     stored: dict[str, Any] = json.loads(text) if text else {}
     return msgspec.convert({_FORMER_FIELDS.get(name, name): value for name, value in stored.items()}, cursor)
 
@@ -83,7 +83,7 @@ def arrivals_sensor(
     *,
     prefix: str = "",
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with `automation.watch`; on by default if there are any."""
+    """Return the sensor over the targets with `automation.watch`. It is on by default if there are any."""
     watched = [row for row in rows if settings.automation_for(row).watch]
 
     @dg.sensor(

@@ -24,7 +24,7 @@ def day_asset(
     owners: Sequence[str] | None = None,
     **own: Any,
 ) -> AssetDecorator:
-    """Return the decorator of an asset with daily partitions; `own` are further arguments of `dg.asset`."""
+    """Return the decorator of an asset with daily partitions. `own` are further arguments of `dg.asset`."""
     return dg.asset(
         key=key,
         group_name=group,
@@ -45,7 +45,7 @@ def target_asset(
     tags: dict[str, str] | None = None,
     **own: Any,
 ) -> AssetDecorator:
-    """Return the decorator of a target's asset `name`; `about` is its metadata, `own` is passed to `dg.asset`."""
+    """Return the decorator of a target's asset `name`. `about` is its metadata, and `own` is passed to `dg.asset`."""
     return day_asset(
         settings,
         asset_key(row, name),

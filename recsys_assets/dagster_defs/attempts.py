@@ -29,9 +29,10 @@ def attempt(
     step: str,
     retry_seconds: float = RETRY_SECONDS,
 ) -> Generator[None]:
-    """Run a step of a day of these targets; report its errors to Dagster and to the targets' journals.
+    """Run a step of a day of these targets. Reports its errors to Dagster and to the targets' journals.
 
-    Unexpected exceptions are journaled too, with class and message; transient errors only when the last retry fails.
+    Unexpected exceptions are journaled too, with class and message. Transient errors are journaled only when the last
+    retry fails.
     """
     raise_if_stopping()
     with translate_errors(retry_seconds=retry_seconds):

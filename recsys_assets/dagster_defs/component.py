@@ -69,7 +69,7 @@ class RecsysTargets(dg.Component, dg.Model, dg.Resolvable):
     )
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Return the graph of the targets."""
+        """Return the graph of the targets. Raises `ConfigurationError` if the component's settings are invalid."""
         folder = context.path if context.path.is_dir() else context.path.parent
         name = self.name or folder.name
         if not re.fullmatch(r"[A-Za-z0-9_]+", name):

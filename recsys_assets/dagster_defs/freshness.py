@@ -46,7 +46,7 @@ class FreshnessCursor(RotatingCursor, frozen=True):
 
 
 def live_asset(settings: Settings, row: TargetSettings) -> dg.AssetSpec:
-    """Return the external asset of a target's live data, with a freshness badge; only the sensor reports it."""
+    """Return the external asset of a target's live data, with a freshness badge. Only the sensor reports it."""
     window = max(timedelta(hours=settings.freshness_for(row).max_age_hours), _LEAST_WINDOW)
     return dg.AssetSpec(
         live_key(row),
@@ -84,7 +84,7 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
 def freshness_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that evaluates the freshness checks of all targets; on by default."""
+    """Return the sensor that evaluates the freshness checks of all targets. It is on by default."""
 
     @dg.sensor(
         name=f"{prefix}{SENSOR}",

@@ -27,7 +27,7 @@ def import_sensor(
     *,
     prefix: str = "",
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with imports and `automation.watch`; on by default if there are any."""
+    """Return the sensor over the targets with imports and `automation.watch`. It is on by default if there are any."""
     watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
 
     @dg.sensor(

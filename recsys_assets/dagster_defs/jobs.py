@@ -46,7 +46,7 @@ def live_data(rows: Sequence[TargetSettings]) -> dg.AssetSelection:
 
 
 def nightly_schedule(settings: Settings, row: TargetSettings, job: UnresolvedJob) -> dg.ScheduleDefinition:
-    """Return the nightly schedule of one target; on by default if `automation.nightly` is set."""
+    """Return the nightly schedule of one target. It is on by default if `automation.nightly` is set."""
     automation = settings.automation_for(row)
 
     @dg.schedule(
@@ -97,7 +97,7 @@ def collection_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleD
 
 
 def signing_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefinition:
-    """Return the schedule that renews signatures, so that none expires while nothing ships; on by default."""
+    """Return the schedule that renews signatures, so that none expires while nothing ships. It is on by default."""
     return dg.ScheduleDefinition(
         name=f"{prefix}renew_signatures",
         job_name=f"{prefix}{SIGN_JOB}",

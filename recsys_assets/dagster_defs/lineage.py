@@ -48,7 +48,7 @@ def signals_database(row: TargetSettings) -> dg.AssetKey:
 def external_assets(
     settings: Settings, rows: Sequence[TargetSettings], *, signals: str, name: str = ""
 ) -> list[dg.AssetSpec]:
-    """Return specs of the data that the graph reads or writes but does not own; `signals` names the writing asset."""
+    """Return specs of the data that the graph reads or writes but does not own. `signals` names the writing asset."""
     raw = settings.raw
     about = "Raw exposure events, as others write them."
     found = [_external(settings, exposures_source(name), about, raw.exposures, daily=True)]

@@ -20,7 +20,7 @@ def numbers(values: Mapping[str, Scalar]) -> Metadata:
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> dg.MarkdownMetadataValue:
-    """Return rows as a Markdown table; cells are escaped and truncated, so that no id breaks the table."""
+    """Return rows as a Markdown table. Cells are escaped and truncated, so that no id breaks the table."""
     head = f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}\n"
     return dg.MetadataValue.md(head + "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in rows))
 

@@ -44,7 +44,7 @@ def schedule_name(row: TargetSettings) -> str:
 
 
 def publish_pool(row: TargetSettings) -> str:
-    """Return the concurrency pool of steps that move the target's pointer; correctness relies only on the swap."""
+    """Return the concurrency pool of steps that move the target's pointer. Correctness relies only on the swap."""
     return f"publish_{slug(row)}"
 
 

@@ -86,7 +86,7 @@ class TagConfig(OperationConfig):
 
 
 class TestConfig(OperationConfig):
-    """Test a file of another team; only the journal is written."""
+    """Test a file of another team. Only the journal is written."""
 
     __test__ = False  # not a pytest class
 
@@ -102,7 +102,7 @@ class ImportConfig(TestConfig):
 
 
 class TuneConfig(OperationConfig):
-    """Evaluate scoring options for neighbours on a target's last days; changes nothing."""
+    """Evaluate scoring options for neighbours on a target's last days. Changes nothing."""
 
     actor: str = Field(default="-", description="not stored")
     reason: str = Field(default="-", description="not stored")
@@ -144,7 +144,7 @@ class OperationRun:
 
 @dataclass(frozen=True, slots=True)
 class OperationResult:
-    """Result of an operation: message and journal entry; `failed` if a person has to act."""
+    """Result of an operation: message and journal entry. `failed`: a person has to act."""
 
     message: str
     entry: JournalEntry | None = None
@@ -162,7 +162,7 @@ class Operation:
     config: type[OperationConfig]
     act: Callable[[OperationRun], OperationResult]
     description: str
-    waits: bool = False  # True for long operations, which queue with priority; short ones start at once
+    waits: bool = False  # True for long operations, which queue with priority. Short ones start at once.
 
 
 def utc_now() -> datetime:

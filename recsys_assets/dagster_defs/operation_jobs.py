@@ -136,7 +136,7 @@ def _prefilled(config: type[dg.Config], target: str) -> dict[str, object]:
 
 
 def _report(context: dg.OpExecutionContext, store: ObjectStore, row: TargetSettings, done: OperationResult) -> None:
-    """Log the result and record it on the manifest asset; raise `dg.Failure` for a failed one."""
+    """Log the result and record it on the manifest asset. Raises `dg.Failure` for a failed one."""
     if done.entry is not None:
         release = find_release(store, row.target, done.entry.after) if done.entry.changed and done.entry.after else None
         event = materialization_of(row, done.entry, release) if release else observation_of(row, done.entry)

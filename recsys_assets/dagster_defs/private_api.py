@@ -1,6 +1,6 @@
 """Uses of Dagster's private API without a public equivalent: job types, ticks, events, planned checks, the event log.
 
-Checked with Dagster 1.13; a test pins the version, so that a newer one is reviewed before it is allowed.
+Checked with Dagster 1.13. A test pins the version, so that a newer one is reviewed before it is allowed.
 """
 
 from collections.abc import Iterator

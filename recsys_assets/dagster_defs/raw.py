@@ -37,7 +37,7 @@ def raw_asset(
     exposures: dg.AssetKey,
     key: dg.AssetKey = RAW,
 ) -> dg.AssetsDefinition:
-    """Return the raw asset; a day without a file is skipped with an observation and blocks nothing else.
+    """Return the raw asset. A day without a file is skipped with an observation and blocks nothing else.
 
     It reads the events of every configured target, even those not in this graph. A failure is journaled for `rows`.
     """

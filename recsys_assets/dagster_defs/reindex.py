@@ -1,4 +1,4 @@
-"""Journal entries as Dagster events on the manifest asset; rebuilding all of them from the store."""
+"""Journal entries as Dagster events on the manifest asset. All of them can be rebuilt from the store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -130,7 +130,8 @@ def _events(store: ObjectStore, settings: Settings, row: TargetSettings) -> Iter
 def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterator[dg.AssetMaterialization]:
     for day in release.canonical:
         yield canonical_materialization_of(row, day, release)
-    indexes = set(release.artifacts.values())  # for an index and its single object: the index
+    # The artifacts include an index and its single object: the index is used.
+    indexes = set(release.artifacts.values())
     for member in release.members:
         kind = sharded_kind(member.ref.kind)
         if member.ref in indexes and kind in settings.kinds_for(row):  # removed kinds have no asset

@@ -30,7 +30,7 @@ LIVE_SENSOR = "answers"
 def rollout_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with staged rollouts; on by default if there are any."""
+    """Return the sensor over the targets with staged rollouts. It is on by default if there are any."""
     rolled_out = [row for row in rows if settings.rollout_for(row).enabled]
 
     @dg.sensor(
@@ -72,7 +72,7 @@ def _requests(row: TargetSettings, decision: Decision, *, op: str, now: datetime
 def request_operation(
     row: TargetSettings, sensor: str, reason: str, key: str, why: str, *, op: str, now: datetime
 ) -> dg.RunRequest:
-    """Return the run request of an operation on a target; `key` identifies the cause, so that it runs once."""
+    """Return the run request of an operation on a target. `key` identifies the cause, so that it runs once."""
     config = {"target": str(row.target), "actor": f"{sensor} (sensor)", "reason": reason}
     return dg.RunRequest(
         run_key=f"{slug(row)}|{key}|{int(now.timestamp()) // _AGAIN_SECONDS}",
@@ -90,7 +90,7 @@ class LiveCursor(RotatingCursor, frozen=True):
 def live_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor over the targets with an answer guard; on by default if there are any."""
+    """Return the sensor over the targets with an answer guard. It is on by default if there are any."""
     watched = [row for row in rows if settings.rollback_for(row).automatic != "off"]
 
     @dg.sensor(
@@ -131,7 +131,7 @@ def live_sensor(
 
 
 def _alert(row: TargetSettings, found: LiveDecision, alerted: dict[str, str], log: Logger) -> None:
-    """Alert the webhook once that the live release is far worse; retry at the next tick if it is not accepted."""
+    """Alert the webhook once that the live release is far worse. Retries at the next tick if it is not accepted."""
     if not is_wanted() or alerted.get(slug(row)) == found.live:
         return
     action = "is rolled back" if found.verdict is LiveVerdict.ROLL_BACK else "needs a person"

@@ -1,4 +1,4 @@
-"""Sinks in Dagster: an asset that syncs a target's databases with the live release, and a sensor for sinks behind."""
+"""Sinks in Dagster: an asset that syncs a target's databases with the live release, and a sensor for outdated sinks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -54,7 +54,7 @@ def sinks_asset(settings: Settings, store: RunStore, row: TargetSettings) -> dg.
 def sink_sensor(
     settings: Settings, store: RunStore, rows: Sequence[TargetSettings], *, prefix: str = ""
 ) -> dg.SensorDefinition:
-    """Return the sensor that starts a run for each target with a sink behind, e.g. after a rollback or an outage."""
+    """Return the sensor that starts a run for each target with an outdated sink, e.g. after a rollback or an outage."""
     written = [row for row in rows if settings.sinks_for(row.target)]
 
     @dg.sensor(

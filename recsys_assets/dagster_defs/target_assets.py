@@ -73,7 +73,7 @@ _ENGINES: Final[dict[str, str]] = {"native": "numba"}  # UI icons. Other engines
 def canonical_asset(
     settings: Settings, store: RunStore, row: TargetSettings, *, raw: dg.AssetKey
 ) -> dg.AssetsDefinition:
-    """Return the canonical asset, downstream of `raw`; a day without events of the target is skipped."""
+    """Return the canonical asset, downstream of `raw`. A day without events of the target is skipped."""
     step = canonical_step()
 
     @target_asset(
@@ -253,9 +253,9 @@ def _build(
     prepare: Callable[[], None] | None = None,
     record_inputs: Callable[[dg.AssetExecutionContext, BuiltStep], None] | None = None,
 ) -> Iterator[Shown]:
-    """Run a step and yield its Dagster results; a day without input is skipped.
+    """Run a step and yield its Dagster results. A day without input is skipped.
 
-    `prepare` runs before it; `record_inputs` records an observation of an external asset.
+    `prepare` runs before it. `record_inputs` records an observation of an external asset.
     """
     timer = Timer()
     with attempt(context, day.origin, [day.row], step=step.name):
@@ -274,7 +274,7 @@ def _build(
 
 
 def _parameters(params: KindParams) -> dict[str, Any]:
-    """Return the parameters that affect the bytes; limits only refuse, and every engine yields the same bytes."""
+    """Return the parameters that affect the bytes. Limits only refuse, and every engine yields the same bytes."""
     kept = params.model_dump(mode="json", exclude={"min_days", "max_bytes"})
     return {**kept, "shards": params.shards, "single_blob": params.single_blob}
 
@@ -314,7 +314,7 @@ def _ensure_canonical(context: dg.AssetExecutionContext, day: DayContext) -> Non
 def _ensure_raw(context: dg.AssetExecutionContext, day: DayContext) -> None:
     """Read the raw files of the day if no run has done so, because `raw` is in another group and may not be selected.
 
-    A day that was read before stays unchanged; only `raw` reads later changes. A re-execution reads changed files
+    A day that was read before stays unchanged. Only `raw` reads later changes. A re-execution reads changed files
     again, because its input was probably fixed. Raises `NoInputError` for a day without a file, as `raw` does.
     """
     if day.store.stat(raw_record_key(day.day)) is None:

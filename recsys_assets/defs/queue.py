@@ -1,4 +1,4 @@
-"""Former address of the run queue, for a `dagster.yaml` that names `recsys_assets.defs.queue.TargetQueue`."""
+"""Former module of the run queue, for a `dagster.yaml` that names `recsys_assets.defs.queue.TargetQueue`."""
 
 import warnings
 from typing import Any

@@ -1,4 +1,4 @@
-"""Former address of the slices, for a `workspace.yaml` that names `recsys_assets.defs.slices`."""
+"""Former module of the slices, for a `workspace.yaml` that names `recsys_assets.defs.slices`."""
 
 import re
 import warnings

@@ -190,7 +190,7 @@ def encode_shards(
     """Yield the shards by number, each an artifact with the rows, in order, whose keys hash to that shard.
 
     Pieces must be in order and with whole lists. Equal rows give equal shards, however they are split. Every row is
-    encoded once; one piece and one shard are in memory. Raises `LimitExceededError` for a shard over `max_bytes`.
+    encoded once. One piece and one shard are in memory. Raises `LimitExceededError` for a shard over `max_bytes`.
     """
     head = head_of(shape.body, kind=kind, target=target, window=window)
     with SpooledTemporaryFile(IN_MEMORY_BYTES) as spool:
@@ -239,7 +239,7 @@ def join_shards(shards: Sequence[Rows]) -> Rows:
 
 
 def _spool(piece: Rows, spool: IO[bytes], waiting: Sequence[_ShardSpans]) -> None:
-    """Encode the rows of a piece shard by shard; fixed texts and ids are prepared once."""
+    """Encode the rows of a piece shard by shard. Fixed texts and ids are prepared once."""
     if not len(piece):
         return
     keys = piece.key_ids.gather(pl.Series(piece.keys))

@@ -29,7 +29,7 @@ _BAD = -1
 
 
 class ScanBuffers(NamedTuple):
-    """Output buffers of a scan; ids are codes of its tables, in order of appearance."""
+    """Output buffers of a scan. Ids are codes of its tables, in order of appearance."""
 
     keys: Codes
     offsets: Numbers
@@ -45,7 +45,7 @@ def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int
     """Read the array at `start`. Returns whether it ends at `stop` and is exactly as the encoder writes it.
 
     `state[STOPPED]` is the position of the first wrong byte, if any. `PADDING` readable bytes must follow `stop`.
-    Without buffer space for keys the array is a list of members; without a scale members have no values.
+    Without buffer space for keys the array is a list of members. Without a scale, members have no values.
     """
     found.offsets[0] = 0
     found.state[STOPPED] = start
@@ -218,7 +218,7 @@ def _fixed(shape: Shape) -> JoinedTexts:
 
 
 def _scan_buffers(size: int, starts: Numbers, *, keyed: bool) -> ScanBuffers:
-    """Return buffers for the maximum rows and members in `size` bytes; unused pages cost nothing."""
+    """Return buffers for the maximum rows and members in `size` bytes. Unused pages cost nothing."""
     lengths = np.diff(starts)
     rows = size // (int(lengths[:2].sum()) + len('""[]},')) + 2 if keyed else 0
     members = size // (int(lengths[2:].sum()) + len('"",')) + 2

@@ -19,7 +19,7 @@ _TEN = 10
 
 
 class JoinedTexts(NamedTuple):
-    """Concatenated texts: text `n` is `data[starts[n] : starts[n + 1]]`; `PADDING` bytes follow the last."""
+    """Concatenated texts. Text `n` is `data[starts[n] : starts[n + 1]]`. `PADDING` bytes follow the last text."""
 
     data: Bytes
     starts: Numbers
@@ -91,7 +91,7 @@ def body_size(body: Body) -> int:
 
 
 def write_body(body: Body, out: Bytes, start: int) -> Iterator[int]:
-    """Write the body's array to `out` from `start` on; yield the end of each block.
+    """Write the body's array to `out` from `start` on. Yields the end of each block.
 
     `out` must have `PADDING` bytes of space after the array.
     """

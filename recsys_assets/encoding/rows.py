@@ -26,7 +26,7 @@ class Rows:
     """Lists of coded members, each with a coded key.
 
     List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with the same slice of
-    `values` (i64). A shape without a key has one list and no keys; a shape without a value has zeros as values. Codes
+    `values` (i64). A shape without a key has one list and no keys. A shape without a value has zeros as values. Codes
     are positions in `key_ids` and `member_ids`, which are strictly ascending String series without nulls and may
     contain ids that no row uses.
     """
@@ -56,7 +56,7 @@ class Rows:
         shape = self.shape
         columns: dict[str, pl.Series] = {shape.column: self.member_ids.gather(pl.Series(self.members))}
         if shape.value:
-            # numpy divides; Polars multiplies by the reciprocal, which differs in the last bit for some scores.
+            # numpy divides. Polars multiplies by the reciprocal, which differs in the last bit for some scores.
             columns[shape.value] = pl.Series(self.values if shape.scale == 1 else self.values / shape.scale)
         found = pl.DataFrame(columns)
         if shape.key:
@@ -107,7 +107,7 @@ def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:
 class Excluded:
     """Sessions or users excluded from the counts by a limit of the kind, with their number of events."""
 
-    what: str  # "sessions" or "users"; "" for kinds without exclusions
+    what: str  # "sessions" or "users", "" for kinds without exclusions
     groups: int = field(default=0, kw_only=True)
     of_groups: int = field(default=0, kw_only=True)
     events: int = field(default=0, kw_only=True)

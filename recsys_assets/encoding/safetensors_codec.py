@@ -28,7 +28,10 @@ _CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Vectors of one id column: `values[n]` (float32) is that of `ids[n]`; ids are strictly ascending, no nulls."""
+    """Vectors of one id column.
+
+    `values[n]` (float32) is that of `ids[n]`. Ids are strictly ascending, without nulls.
+    """
 
     ids: pl.Series
     values: Floats
@@ -73,7 +76,7 @@ class Vectors:
 
 
 def encode_vectors(vectors: Vectors, *, kind: str, target: Target, window: Window, max_bytes: int) -> Blob:
-    """Encode vectors as one content-addressed safetensors file; equal vectors give equal bytes.
+    """Encode vectors as one content-addressed safetensors file. Equal vectors give equal bytes.
 
     The header's `__metadata__` contains the envelope, but nothing about time, library or machine. The format is that of
     huggingface/safetensors. Raises `LimitExceededError` if the blob would be larger than `max_bytes`.

@@ -118,7 +118,7 @@ class FinishedRows:
         self._rows = 0
 
     def counts(self) -> tuple[Excluded, dict[str, Scalar]]:
-        """Return the exclusions and the numbers; valid after an iteration over the rows."""
+        """Return the exclusions and the numbers. They are valid after an iteration over the rows."""
         return self._definition.report(self._finished.counts, self.lists)
 
     def __iter__(self) -> Iterator[Rows]:

@@ -56,9 +56,9 @@ def encode_tags(catalog: pl.DataFrame) -> bytes:
 
 
 def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelation:
-    """List each item's distinct, non-empty tags in order; items by id. Reads the columns of `tag_rows`.
+    """List each item's distinct, non-empty tags in order, with items by id. Reads the columns of `tag_rows`.
 
-    The last of several rows with one id counts; items without tags are dropped. The first `max_items` by id are kept.
+    The last of several rows with one id counts. Items without tags are dropped. The first `max_items` by id are kept.
     """
     last = tags.group_by(ITEM).agg(nw.col(ROW).max().alias(_LAST))
     latest = tags.join(last, on=ITEM).filter((nw.col(ROW) == nw.col(_LAST)) & (nw.col(TAG) != ""))

@@ -44,7 +44,7 @@ class DuckDbEngine:
             return duckdb.connect(config=self._settings)
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
+        """Return the events of canonical days, oldest first. PLACE numbers them in canonical order."""
         names = ", ".join(
             f"epoch_ns({INSTANT}) as {INSTANT}" if name == INSTANT else name for name in stored_columns(columns)
         )

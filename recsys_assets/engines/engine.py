@@ -43,7 +43,7 @@ class Engine(Protocol):
         ...
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order.
+        """Return the events of canonical days, oldest first. PLACE numbers them in canonical order.
 
         All columns are String except PLACE and INSTANT, which are Int64.
         """

@@ -1,7 +1,7 @@
 """Python functions for Spark executors: read Parquet columns, hash files, and write parts, in folders or buckets.
 
-The functions are sent to the executors by value: pyarrow must be installed there, this package need not be. They
-contain only names of files; credentials come from the environment of the executors.
+The functions are sent to the executors by value: pyarrow must be installed there, but not this package. They contain
+only names of files. Credentials come from the environment of the executors.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ def filesystem_of(uri: str) -> tuple[Any, str]:
     return fs.S3FileSystem(region=region, **options), uri.removeprefix("s3://")
 
 
-Batches = Iterator[Any]  # of pyarrow.RecordBatch
-Job = Callable[[Batches], Batches]  # for DataFrame.mapInArrow: batches of a partition in, batches out
+Batches = Iterator[Any]  # iterator of pyarrow.RecordBatch
+Job = Callable[[Batches], Batches]  # function for DataFrame.mapInArrow: batches of a partition in, batches out
 
 PARTS = "partition int, part string, rows bigint"  # Spark schema of the results of `writing`
 DIGESTS = "file int, digest string"  # Spark schema of the results of `hashing`
@@ -39,7 +39,7 @@ _CHUNK = 8 << 20  # bytes per request, because each request to a bucket takes te
 
 
 class Slice(NamedTuple):
-    """Slice `number` of `of` equal slices of a file's rows; `first` is the PLACE of the file's first row."""
+    """Slice `number` of `of` equal slices of a file's rows. `first` is the PLACE of the file's first row."""
 
     file: str
     first: int
@@ -82,7 +82,7 @@ def hashing(files: Sequence[str]) -> Job:
 def writing(folder: str) -> Job:
     """Return a job that writes a partition's rows as one file below `folder`, and reports it with schema `PARTS`.
 
-    Only files reported by successful tasks count; files of tasks that died or ran twice are not reported.
+    Only files reported by successful tasks count. Files of tasks that died or ran twice are not reported.
     """
 
     def write(batches: Batches) -> Batches:
@@ -131,7 +131,7 @@ def _digest(file: str) -> str:
 
 
 def _write(part: str, batches: Batches) -> int:
-    """Write batches as they arrive, and return the number of rows; without rows no file is written."""
+    """Write batches as they arrive, and return the number of rows. Without rows no file is written."""
     rows, writer = 0, None
     system, path = filesystem_of(part)
     try:

@@ -45,7 +45,7 @@ def canary_window() -> Window:
 
 
 def canary_params(kind: str) -> KindParams:
-    """Return parameters that trigger every cut and limit of the kind; defaults for the others."""
+    """Return parameters that trigger every cut and limit of the kind, with defaults for the others."""
     return KINDS[kind].params.model_validate(KINDS[kind].canary)
 
 

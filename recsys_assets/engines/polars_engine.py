@@ -13,14 +13,14 @@ from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 
 
 class PolarsEngine:
-    """Engine that runs definitions as lazy frames; needs no additional library, and disk only for the result."""
+    """Engine that runs definitions as lazy frames. Needs no additional library, and disk only for the result."""
 
     name = "polars"
     in_place = False
     identity = f"polars {pl.__version__}"
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
+        """Return the events of canonical days, oldest first. PLACE numbers them in canonical order."""
         frames = [
             pl.scan_parquet(day, row_index_name=PLACE, glob=False)
             .with_columns(pl.col(PLACE).cast(pl.Int64) + number * DAY_STRIDE, pl.col(INSTANT).to_physical())

@@ -62,7 +62,7 @@ OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": 
 
 @dataclass(frozen=True, slots=True)
 class EngineRegistry:
-    """Engines of one configuration, verified on first use. `root` is the store's; Spark writes there by default."""
+    """Engines of one configuration, verified on first use. `root` is the store's, where Spark writes by default."""
 
     settings: EngineSettings
     root: str

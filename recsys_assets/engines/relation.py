@@ -15,7 +15,7 @@ USER, SESSION, ITEM, EVENT = "user_id", "session_id", "item_id", "event"
 INSTANT = "ts"  # time of an event: nanoseconds since 1970, UTC
 PLACE = "place"  # position of an event in canonical order over the window
 KEY, MEMBER, VALUE = "key", "member", "value"
-NEGATED = "negated"  # negated value, because engines are only asked for ascending order
+NEGATED = "negated"  # negated value, because engines only sort in ascending order
 _RANK = "rank"
 
 

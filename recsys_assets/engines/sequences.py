@@ -36,11 +36,11 @@ _STEP, _LATER, _BLOCK, _DISTANCE = "step", "later", "block", "distance"
 
 
 def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
-    """Count the sessions shared by two items, per item, highest first; ties by id. Reads SESSION and ITEM.
+    """Count the sessions shared by two items, per item, highest first, ties by id. Reads SESSION and ITEM.
 
     An item counts once per session. Sessions with more than `max_items_per_session` distinct items are excluded before
-    joins, which bounds the pairs per session by half the square of that number. Pairs under `min_support` are dropped;
-    of the remaining items the `max_items` with the most sessions are kept.
+    joins, which bounds the pairs per session by half the square of that number. Pairs under `min_support` are dropped.
+    Of the remaining items the `max_items` with the most sessions are kept.
     """
     visited = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS)))
     sessions, seen = short_sessions(visited, longest=params.max_items_per_session)
@@ -81,7 +81,7 @@ def _from_both_sides(pairs: Frame) -> Frame:
 
 
 def of_best_items(entries: Frame, support: Frame, *, most: int) -> Frame:
-    """Return the entries of the items in the most sessions; ties by id."""
+    """Return the entries of the items in the most sessions, ties by id."""
     with_neighbors = entries.group_by(KEY).agg(number_of_rows().alias(_SHARED)).select(KEY)
     ranked = with_neighbors.join(support, left_on=KEY, right_on=ITEM).with_columns((nw.col(ITEMS) * -1).alias(NEGATED))
     return entries.join(ranked.sort(NEGATED, KEY).head(most).select(KEY), on=KEY)
@@ -116,7 +116,7 @@ COOC: Final = Definition((SESSION, ITEM), cooc, report_cooc)
 
 
 def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -> KindRelation:
-    """Sum, per item, the weights of the items around it in sessions, highest first; ties by id.
+    """Sum, per item, the weights of the items around it in sessions, highest first, ties by id.
 
     Reads SESSION, ITEM and INSTANT. Steps are the distinct timestamps of a session, and an item counts once per step. A
     visit is joined only with visits in its own block of `REACH` steps and in the next one, so that the join grows
@@ -145,9 +145,9 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
 
 
 def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
-    """Count, per item, the sessions in which another item is new at the next step with new items; ties by id.
+    """Count, per item, the sessions in which another item is new at the next step with new items, ties by id.
 
-    Reads SESSION, ITEM and INSTANT. Pairs under `min_support` are dropped; of the remaining items those with the most
+    Reads SESSION, ITEM and INSTANT. Pairs under `min_support` are dropped. Of the remaining items those with the most
     sessions are kept. Lists are sorted by count, highest first.
     """
     first = nw.col(INSTANT).min().alias(_FIRST)

@@ -41,7 +41,7 @@ class SparkEngine:
         return f"pyspark {version} at {self._cluster}, {type(self._files).__name__}"
 
     def scan_days(self, days: Sequence[str], columns: Sequence[str]) -> Frame:
-        """Return the events of canonical days, oldest first; PLACE numbers them in canonical order."""
+        """Return the events of canonical days, oldest first. PLACE numbers them in canonical order."""
         with self._translate_errors() as spark:
             return nw.from_native(self._files.scan_days(spark, days, columns)).lazy().select(*columns)
 
@@ -73,7 +73,7 @@ class SparkEngine:
             yield from read_part(file, columns, name=part)
 
     def verify(self, days: Mapping[str, str]) -> None:
-        """Raise `CorruptObjectError` if the bytes of a day are not those of its digest; executors hash them."""
+        """Raise `CorruptObjectError` if the bytes of a day are not those of its digest. Executors hash them."""
         with self._translate_errors() as spark:
             found = self._files.digests(spark, list(days))
         for (uri, digest), computed in zip(days.items(), found, strict=True):

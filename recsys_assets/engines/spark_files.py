@@ -30,7 +30,7 @@ class SparkFiles(Protocol):
     """File access of Spark. Sessions, frames and rows are those of Spark, classic or Connect."""
 
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
-        """Return the events of canonical days as a Spark frame; PLACE numbers them in canonical order."""
+        """Return the events of canonical days as a Spark frame. PLACE numbers them in canonical order."""
         ...
 
     def scan_table(self, spark: Any, file: str) -> Any:
@@ -47,7 +47,7 @@ class SparkFiles(Protocol):
 
 
 class OwnFiles:
-    """Spark's own reader and writer: executors need no Python; s3:// becomes s3a, which needs hadoop-aws."""
+    """Spark's own reader and writer. Executors need no Python. s3:// becomes s3a, which needs hadoop-aws."""
 
     def scan_days(self, spark: Any, days: Sequence[str], columns: Sequence[str]) -> Any:
         """Scan each day separately with a given schema, because Spark cannot infer it from files with nanoseconds."""

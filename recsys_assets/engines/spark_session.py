@@ -15,7 +15,7 @@ from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
 _FOREWORD = "An error occurred while calling"  # First line of Java errors. The relevant text follows.
-# Python errors of executors are at the end, after the traceback; of Java errors the first line is relevant.
+# Python errors of executors are at the end, after the traceback. Of Java errors the first line is relevant.
 _OF_PYTHON = re.compile(r"(?!java|org|scala|py4j)[\w.]+(Error|Exception): ")
 _GONE = "the driver's Java process is gone (killed, or out of memory)"
 _ADDRESS = "INVALID_CONNECT_URL"  # the text after it repeats the URL, which may contain a token
@@ -36,12 +36,12 @@ _OURS: Mapping[str, str] = {
 def spark_errors() -> tuple[type[BaseException], ...]:
     """Return the exception types of failures of Spark or of the connection to it."""
     pyspark, py4j = require("pyspark.errors", extra="spark"), require("py4j.protocol", extra="spark")
-    # An OSError means that the driver process ended; pyspark asserts that it lives.
+    # An OSError means that the driver process ended. pyspark asserts that it runs.
     return (pyspark.PySparkException, py4j.Py4JError, OSError, AssertionError)
 
 
 def lost(where: object, error: BaseException, *, dead: bool = False) -> EngineUnavailableError:
-    """Return the error for a Spark failure with the remedy; `where` is the cluster, `dead`: the driver is gone."""
+    """Return the error for a Spark failure with the remedy. `where` is the cluster. `dead`: the driver has ended."""
     bridge = require("py4j.protocol", extra="spark").Py4JNetworkError
     text = _GONE if dead and isinstance(error, (OSError, bridge)) else _text(error)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(_FOREWORD)]
@@ -83,7 +83,7 @@ def discard_if_dead(session: Any, error: BaseException) -> bool:
 
     Returns whether it was dead. `error` is the error of the failed call.
     """
-    context = getattr(session, "_sc", None)  # set if the driver is a child process; Spark Connect has none
+    context = getattr(session, "_sc", None)  # Set if the driver is a child process. Spark Connect has none.
     if context is None:
         return _discard_server_session(session, error)
     if forget_dead_driver():
@@ -126,7 +126,7 @@ def _discard_server_session(session: Any, error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """Return the text of an error; Java errors read it from the driver process, which may be gone."""
+    """Return the text of an error. Java errors read it from the driver process, which may have ended."""
     try:
         return str(error)
     except OSError:
@@ -155,7 +155,7 @@ class SparkCluster:
 
 
 def connect(cluster: SparkCluster) -> Any:
-    """Return the session of a cluster; the existing one of this process if it is alive.
+    """Return the session of a cluster, or the existing one of this process if it is alive.
 
     Raises `EngineUnavailableError` if the cluster cannot be reached, `ConfigurationError` without pyspark or Java.
     """

@@ -1,4 +1,4 @@
-"""Popularity and lists per user as relations; anonymous and over-active users are excluded from lists."""
+"""Popularity and lists per user as relations. Anonymous and over-active users are excluded from lists."""
 
 from typing import Final
 
@@ -38,7 +38,7 @@ _ORDER = (KEY, NEGATED, MEMBER)
 
 
 def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> KindRelation:
-    """Sum the event weights per user and item, highest first; ties by item id. Reads USER, ITEM and EVENT.
+    """Sum the event weights per user and item, highest first, ties by item id. Reads USER, ITEM and EVENT.
 
     Weights are integers in millionths, so that sums do not depend on their order.
     """
@@ -52,7 +52,7 @@ def implicit(events: Frame, params: ImplicitParams, keep: Keep) -> KindRelation:
 
 
 def session_seq(events: Frame, params: SessionSeqParams, keep: Keep) -> KindRelation:
-    """Count, per user, all events by item except the user's first, highest first; ties by id. Reads USER, ITEM, PLACE.
+    """Count, per user, all events by item except the user's first, highest first, ties by id. Reads USER, ITEM, PLACE.
 
     A user with a single event stays, without items. The first event is the one with the lowest place: an aggregate is
     cheaper than numbering, which would sort all events.
@@ -78,7 +78,7 @@ def report_users(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]
 
 
 def _weight(params: ImplicitParams) -> nw.Expr:
-    """Return an event's weight in millionths by its kind; the default for other or missing kinds."""
+    """Return an event's weight in millionths by its kind, or the default for other or missing kinds."""
     weight = whole(params.millionths(None))
     for event in params.weights:
         weight = nw.when(nw.col(EVENT) == event).then(whole(params.millionths(event))).otherwise(weight)
@@ -105,7 +105,7 @@ SESSION_SEQ: Final = Definition((USER, ITEM, PLACE), session_seq, report_users)
 
 
 def popularity(events: Frame, params: PopularityParams, keep: Keep) -> KindRelation:
-    """Count events per item, highest first; ties by item id; the first `max_items`. Reads ITEM."""
+    """Count events per item, highest first, ties by item id. The first `max_items` are kept. Reads ITEM."""
     counts = keep(events.group_by(ITEM).agg(number_of_rows().alias("events")))
     entries = as_entries(counts, member=ITEM, value="events")
     best = entries.sort(NEGATED, MEMBER).head(params.max_items)

@@ -40,7 +40,7 @@ _NAME = "%Y-%m-%dT%H:%M:%S%.9fZ"  # fixed length, so that two users never share 
 def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
     """Sort all columns into canonical order in place, one at a time, so that only one column is copied at a time.
 
-    Codes must compare like the ids; `ABSENT` comes first.
+    Codes must compare like the ids. `ABSENT` comes first.
     """
     keys = pl.DataFrame({name: _sort_key(columns, name) for name in ("ts", *TIE_COLUMNS)})
     order = keys.select(pl.arg_sort_by(keys.columns)).to_series().to_numpy()
@@ -56,14 +56,17 @@ def _sort_key(columns: dict[str, NDArray[Any]], name: str) -> NDArray[Any]:
 
 
 def ascending_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return which rows are after the row before in canonical order (bool), True for the first."""
+    """Return a mask (bool) of the rows that come after the row before in canonical order.
+
+    It is True for the first row.
+    """
     ascending = np.empty(len(columns["ts"]), np.bool_)
     _mark_ascending(columns["ts"], _ties(columns), ascending)
     return ascending
 
 
 def distinct_rows(columns: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Return which rows of columns in canonical order differ from the row before (bool)."""
+    """Return a mask (bool) of the rows, in canonical order, that differ from the row before."""
     keep = np.empty(len(columns["ts"]), np.bool_)
     _mark_distinct(columns["ts"], _ties(columns), keep)
     return keep
@@ -126,8 +129,8 @@ def sessionize(
 ) -> CodedIds | None:
     """Return the session column with missing sessions inferred, or None if no session is missing.
 
-    `columns` has `ts`, `user_id` and `session_id` as in `Events`, in any row order; `ids` has the users and sessions.
-    The rows of a user without a session are ordered by time; a row more than `gap_minutes` after the one before starts
+    `columns` has `ts`, `user_id` and `session_id` as in `Events`, in any row order. `ids` has the users and sessions.
+    The rows of a user without a session are ordered by time. A row more than `gap_minutes` after the one before starts
     a new session, named by the user and the timestamp of its first row. Rows with a session keep it, and neither join
     nor cut inferred ones. So the result does not depend on the row order, and a session across midnight is one in each
     day.
@@ -167,7 +170,7 @@ def _names(users: Strings, codes: NDArray[np.uint32], ts: NDArray[np.int64]) -> 
 
 
 def _joined(sent: Strings, inferred: pl.Series) -> Strings:
-    """Return the sent sessions, followed by the inferred ones; names may repeat."""
+    """Return the sent sessions, followed by the inferred ones. Names may repeat."""
     return strings_of(pl.concat([pl.Series("session", arrow_strings(sent)), inferred.alias("session")]).to_arrow())
 
 
@@ -229,6 +232,6 @@ def _take(parts: Iterable[Part], expected: int, threads: int) -> tuple[dict[str,
 
 
 def _wait_for(futures: Iterable[Future[None]]) -> None:
-    """Wait for all futures; raise the first error."""
+    """Wait for all futures. Raises the first error."""
     for future in futures:
         future.result()

@@ -28,9 +28,11 @@ DICTIONARY_RULES = (
 def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
     """Return a finding per broken rule, with exact counts and samples, or a single passed finding.
 
-    `events`: one target's day. Rules: columns and dtypes are those of `events.SCHEMA`; there is at least one row. Rows
-    are in canonical order without duplicates; timestamps are inside the day; rank is not negative. Every code has an
-    id; ids are trimmed, not blank, distinct and ascending.
+    `events` are one target's day. The rules are:
+
+    - Columns and dtypes are those of `events.SCHEMA`, and there is at least one row.
+    - Rows are in canonical order without duplicates. Timestamps are inside the day. Rank is not negative.
+    - Every code has an id. Ids are trimmed, not blank, distinct and ascending.
     """
     broken = [*_check_rows(events, day)]
     for name in ID_COLUMNS:
@@ -43,7 +45,7 @@ def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
 
 
 def row_rules(events: Events, *, day: date) -> list[Rule]:
-    """Return the rules for each row of a day; `in_order` is a column computed before."""
+    """Return the rules for each row of a day. `in_order` is a column computed before."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     end = start + timedelta(days=1)
     has_id = [

@@ -17,9 +17,10 @@ from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
 
 from recsys_assets.events.events import Events
 
-PROFILE_FORMAT = 3  # 2: repeats, sizes of sessions and users, replayed visits, and the score of the live release;
-# 3: whether the live lists are per user
-ITEMS_KEPT = 2000  # items of a day with their counts; exact for days with fewer
+# Format 2 added repeats, sizes of sessions and users, replayed visits, and the score of the live release.
+# Format 3 added whether the live lists are per user.
+PROFILE_FORMAT = 3
+ITEMS_KEPT = 2000  # Items of a day with their counts. Exact for days with fewer.
 VISITS_KEPT = 500
 FEWEST_SHARED = 10  # minimum items for a meaningful correlation
 SURGE = 5  # multiple of the usual count
@@ -59,9 +60,9 @@ class LiveScore:
 
 @dataclass(frozen=True, slots=True)
 class DayProfile:
-    """Numbers of a day that gates compare; counts are of distinct events unless noted.
+    """Numbers of a day that gates compare. Counts are of distinct events unless noted.
 
-    `items` maps the hash of an item to its events; `moments` are hashes of (item, time of day), `visits` of (item, user
+    `items` maps the hash of an item to its events. `moments` are hashes of (item, time of day), `visits` of (item, user
     or else session). Comparisons with earlier days are None if there are none.
     """
 
@@ -82,24 +83,24 @@ class DayProfile:
     moments: tuple[int, ...]
     visits: tuple[int, ...]
     new_item_share: float | None = None  # share of events on items of no earlier ordinary day
-    item_correlation: float | None = None  # of item counts with those of earlier ordinary days
+    item_correlation: float | None = None  # correlation of item counts with those of earlier ordinary days
     shared_items: int = 0  # number of items in the correlation
     surge_share: float | None = None  # share of events beyond `SURGE` times the usual count of their items
     replayed_share: float | None = None  # share of the sketch contained in the most similar earlier day
     replayed_day: str | None = None
-    refused: tuple[str, ...] = ()  # gates that refused the day; a day without any is ordinary
-    repeats: int | None = None  # events of a session and item beyond the first; None in format 1, like the following
+    refused: tuple[str, ...] = ()  # Gates that refused the day. A day without any is ordinary.
+    repeats: int | None = None  # Events of a session and item beyond the first. None in format 1, like the following.
     session_sizes: tuple[int, ...] | None = None  # events by the number of events of their session, see `SIZES`
     user_sizes: tuple[int, ...] | None = None
     revisited_share: float | None = None  # as `replayed_share`, of (item, user or session) at any time of day
     revisited_day: str | None = None
     recent_correlation: float | None = None  # as `item_correlation`, days weighted by `RECENCY`
-    live: Mapping[str, LiveScore] | None = None  # by kind
+    live: Mapping[str, LiveScore] | None = None  # scores by kind
     v: int = 1
 
 
 def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> DayProfile:
-    """Return the profile of a canonical day; `events` has all columns. The profile contains no user."""
+    """Return the profile of a canonical day. `events` has all columns. The profile contains no user."""
     codes = events.codes
     items = _hash_ids(events.ids["item_id"])
     item_of = items[codes["item_id"].to_numpy()]
@@ -132,7 +133,7 @@ def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> Day
 
 
 def with_past(profile: DayProfile, past: Sequence[DayProfile]) -> DayProfile:
-    """Return the profile with comparisons with earlier ordinary days; unchanged if there are none."""
+    """Return the profile with comparisons with earlier ordinary days, or unchanged if there are none."""
     if not past:
         return profile
     items = [earlier.items for earlier in past]
@@ -270,7 +271,7 @@ def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
 
 
 def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
-    """Return the smallest distinct hashes, ascending; faster than `np.unique`, which hashes again."""
+    """Return the smallest distinct hashes, ascending. Faster than `np.unique`, which hashes again."""
     for most in (4 * kept, len(hashes)):
         found = np.sort(np.partition(hashes, most)[:most] if most < len(hashes) else hashes)
         distinct = found[np.append(True, found[1:] != found[:-1])] if len(found) else found

@@ -104,7 +104,8 @@ def merge_days(days: Sequence[Events]) -> Events:
 def _merge_column(name: str, days: Sequence[Events]) -> CodedIds:
     """Return one id column of days, with ascending ids, only those in use.
 
-    Ids are few beside their rows: what each becomes is known before the rows are gone through, once and day by day.
+    Ids are few compared with their rows. The code that each id becomes is computed first. Then the rows are read once,
+    day by day.
     """
     united, maps = unite([strings_of(day.ids[name].to_arrow()) for day in days])
     order = sort_strings(united)

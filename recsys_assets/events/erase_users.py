@@ -15,7 +15,7 @@ IsHidden: TypeAlias = Callable[[str], bool]
 
 
 def erase_from_part(part: Part, is_hidden: IsHidden) -> Part:
-    """Return the part without the rows of hidden users; the same object if it has none."""
+    """Return the part without the rows of hidden users, or the same object if it has none."""
     hidden = _codes(part.ids["user_id"].texts(), is_hidden)
     if not len(hidden):
         return part
@@ -32,7 +32,7 @@ def erase_from_part(part: Part, is_hidden: IsHidden) -> Part:
 
 
 def erase_from_events(events: Events, is_hidden: IsHidden) -> Events:
-    """Return the events without the rows of hidden users; the same object if there are none."""
+    """Return the events without the rows of hidden users, or the same object if there are none."""
     hidden = _codes(events.ids["user_id"].to_list(), is_hidden)
     if not len(hidden):
         return events

@@ -1,4 +1,4 @@
-"""Events as Parquet: string columns for any reader, whose dictionaries are our codes; parts as Arrow files."""
+"""Events as Parquet: string columns for any reader, whose dictionaries are our codes. Parts are Arrow files."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +42,8 @@ _LONGEST_FIRST = (
     "rank",
     "event",
 )  # longest first, so that threads finish together
-_THREADS = 2  # columns read at a time; more would need more memory
-_MANY = 1 << 16  # rows or bytes; smaller days are faster without threads
+_THREADS = 2  # Columns read at a time. More would need more memory.
+_MANY = 1 << 16  # Rows or bytes. Smaller days are faster without threads.
 _NEVER = 1 << 30  # dictionary page size at which the writer would fall back to plain strings
 SUFFIX = ".arrow"
 _CODES = {pa.dictionary(index, pa.large_string()) for index in (pa.uint16(), pa.uint32())}
@@ -78,7 +78,7 @@ def encode_events(events: Events) -> bytes:
 
 
 def _arrow_column(events: Events, name: str) -> Any:
-    """Return one column as an Arrow array; ids as a dictionary array."""
+    """Return one column as an Arrow array, ids as a dictionary array."""
     column = events.codes[name].to_arrow()
     if name not in ID_COLUMNS:
         return column
@@ -116,12 +116,12 @@ class _Column(NamedTuple):
 
 
 def _read(data: bytes, name: str) -> _Column:
-    """Return one column; memory used for reading is released afterwards."""
+    """Return one column. Memory used for reading is released afterwards."""
     coded = [name] if name in ID_COLUMNS else []
     try:
-        # Read-ahead is for remote stores; for bytes in memory it only copies.
+        # Read-ahead is for remote stores. For bytes in memory it only copies.
         file = parquet.ParquetFile(pa.BufferReader(data), read_dictionary=coded, pre_buffer=False)
-        # One chunk per row group; `read_table` returns batches, each with its own dictionary.
+        # One chunk per row group. `read_table` returns batches, each with its own dictionary.
         read = file.read(columns=[name], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"not Parquet of canonical events: {error}; build the day again") from error
@@ -152,7 +152,7 @@ def _numbers(name: str, column: Any) -> pl.Series:
 
 
 def encode_part(part: Part) -> bytes:
-    """Return a part as one Arrow IPC file with the columns of events; dictionaries keep their order."""
+    """Return a part as one Arrow IPC file with the columns of events. Dictionaries keep their order."""
     values = {"ts": part.ts, "rank": _narrow(part.rank, np.uint8, top=part.rank.max(initial=0))}
     arrays = {name: arrow_column(name, column) for name, column in values.items()}
     for name in ID_COLUMNS:

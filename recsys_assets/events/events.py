@@ -30,9 +30,10 @@ _INSTANT = pa.timestamp("ns", tz="UTC")
 class Events:
     """Canonical events of one target, ids as codes.
 
-    `codes`: columns of `SCHEMA` (or a subset, if requested); one row per distinct event, in canonical order;
-    `user_id`, `request_id` and `event` are null if absent. `ids[column]`: String series, strictly ascending in
-    code-point order, without nulls; code `n` means `ids[column][n]`, so comparing codes compares ids.
+    - `codes`: columns of `SCHEMA` (or a subset, if requested), with one row per distinct event, in canonical order.
+      `user_id`, `request_id` and `event` are null if absent.
+    - `ids[column]`: String series, strictly ascending in code-point order, without nulls. Code `n` means
+      `ids[column][n]`, so comparing codes compares ids.
     """
 
     codes: pl.DataFrame
@@ -83,7 +84,7 @@ def arrow_column(name: str, values: NDArray[Any]) -> Any:
 
 def numbers_of(array: Any, dtype: type[np.generic]) -> NDArray[Any]:
     """Return an Arrow array of this dtype without nulls as a numpy array, sharing memory."""
-    values = array.buffers()[1]  # not `to_numpy`: see `arrow_column`
+    values = array.buffers()[1]  # Not `to_numpy`: see `arrow_column`.
     return np.frombuffer(values, dtype)[array.offset : array.offset + len(array)] if values else np.empty(0, dtype)
 
 

@@ -49,7 +49,7 @@ class _HideOptionalLibraries(MetaPathFinder):
     thread: int
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - part of the protocol
-        """Raise `ModuleNotFoundError` for hidden packages; leave others to the next finders."""
+        """Raise `ModuleNotFoundError` for hidden packages, and leave others to the next finders."""
         if get_ident() == self.thread and fullname.partition(".")[0] in {"pandas", "pyspark", "hypothesis"}:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
@@ -60,7 +60,7 @@ def broken_rules(
     """Return a finding per broken rule and per column that is missing or has a wrong dtype, empty if all hold.
 
     The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
-    otherwise. The contract is first evaluated as one check; only if that fails, it is evaluated by column and rule,
+    otherwise. The contract is first evaluated as one check. Only if that fails, it is evaluated by column and rule,
     which is several times slower but names what is broken. Counts are taken from the rule itself, because pandera's
     failure cases are capped here.
     """
@@ -117,7 +117,7 @@ def judging_by_pandera() -> Generator[None]:
 
 
 def _check(rule: Rule) -> "pa.Check":
-    """Return a rule as a pandera check; rows for which it is null pass, as in pandera's own checks."""
+    """Return a rule as a pandera check. Rows for which it is null pass, as in pandera's own checks."""
     import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
     def marks(data: "pa.PolarsData") -> pl.LazyFrame:
@@ -127,7 +127,7 @@ def _check(rule: Rule) -> "pa.Check":
 
 
 def _finding(name: str, rule: Rule | None, frame: pl.DataFrame, errors: "pa.errors.SchemaErrors") -> Finding:
-    """Count and sample the rows that break a rule; without a rule, report pandera's finding on columns and dtypes."""
+    """Count and sample the rows that break a rule. Without a rule, report pandera's finding on columns and dtypes."""
     if rule is None:
         cases = errors.failure_cases.filter(pl.col("check").cast(pl.String) == name)
         message = ", ".join(

@@ -31,9 +31,10 @@ class ArtifactFacts:
     bad_catalog_share: float
     bad_catalog_rows: str  # for people: number of bad rows by reason
     contract: tuple[Finding, ...]
-    drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # from the live release
-    catalog: CatalogChange | None = None  # from the live artifact, None for kinds that are not built from the catalog
-    is_live: bool = False  # whether the live release has an artifact of this kind; only looked up for one without rows
+    drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # drift from the live release
+    # Change from the live artifact, None for kinds that are not built from the catalog
+    catalog: CatalogChange | None = None
+    is_live: bool = False  # Whether the live release has an artifact of this kind. Only looked up for one without rows.
     content: Rows | Vectors | None = None  # the rows, for gates that check each of them
 
     def frame(self) -> pl.DataFrame:
@@ -100,7 +101,7 @@ class ArtifactNotEmpty:
         return at_least(facts.rows, self.min_rows, setting="gates.min_rows", what="number of rows")
 
     def _left_out(self, *, is_live: bool) -> Result:
-        """Return an advice; a refusal if services would lose the live artifact of this kind."""
+        """Return an advice, or a refusal if services would lose the live artifact of this kind."""
         reason = {LEFT_OUT: self.may_be_empty}
         if not is_live:
             message = f"it is excluded from the release: it has no rows, as {self.may_be_empty}"
@@ -161,7 +162,7 @@ class BadCatalogShare:
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:
-    """Flatten parameters to scalars; a table (such as weights) becomes one entry per key."""
+    """Flatten parameters to scalars. A table (such as weights) becomes one entry per key."""
     flat: dict[str, Scalar] = {}
     for name, value in params.model_dump(mode="json").items():
         if isinstance(value, dict):

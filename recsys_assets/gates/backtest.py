@@ -12,7 +12,7 @@ from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.settings.gates import BACKTEST_GATE, BacktestSettings, Mode
 
 BACKTEST = "backtest"
-MOST_WANTED = 10_000_000  # sessions; no target has more a day
+MOST_WANTED = 10_000_000  # more sessions than any target has in a day
 _INCONCLUSIVE: Mapping[Mode, Verdict] = {
     Mode.OFF: Verdict.PASSED,
     Mode.ADVISORY: Verdict.ADVISED,
@@ -107,7 +107,7 @@ class NotWorse:
     held_out_share: float
 
     def __call__(self, outcome: Backtested | NotTested) -> Result:
-        """Refuse a loss above the allowed one; where nothing was compared, the reason decides the verdict."""
+        """Refuse a loss above the allowed one. Where nothing was compared, the reason decides the verdict."""
         if isinstance(outcome, NotTested):
             # The remedy is to remove the cause, which the message has. An override does not help.
             verdict = self._verdict(outcome.why)

@@ -26,7 +26,7 @@ class CatalogChange:
     lost: int  # live items that are missing in the new catalog
     both: int  # items in both catalogs
     changed: int  # items in both whose entries differ
-    events: int = 0  # of the day that the artifact is built for
+    events: int = 0  # events of the day that the artifact is built for
     unknown: int = 0  # events on items that are missing in the new catalog
     unknown_to_live: int = 0  # events on items that are missing in the live catalog
     entries: str = "tags"  # what an item's entries are called in messages
@@ -136,7 +136,7 @@ class MaxUnknownEvents:
 def _share(
     change: CatalogChange | None, part: int | None, whole: int | None, limit: float, label: tuple[str, str]
 ) -> Result:
-    """Compare a share with its limit; pass with a reason if nothing is live or the numbers are too small."""
+    """Compare a share with its limit. Passes with a reason if nothing is live or the numbers are too small."""
     if change is None:
         return Result(Verdict.PASSED, None, NO_BASELINE)
     if not whole or whole < _FEWEST or part is None:

@@ -109,7 +109,7 @@ class SchemaHolds:
     load: Callable[[], Any] = field(metadata=NO_LIMIT, compare=False)
 
     def __call__(self, facts: HasFrame) -> Result:
-        """Validate all rows and count every failure case; a schema that crashes is a refusal."""
+        """Validate all rows and count every failure case. A schema that crashes is a refusal."""
         return _guarded(lambda: _validated(self.load(), facts.frame()))
 
 
@@ -121,12 +121,12 @@ class SqlFindsNothing:
     max_seconds: float
 
     def __call__(self, facts: HasFrame) -> Result:
-        """Run the SQL in DuckDB and count the rows that it returns; SQL that fails or takes too long is a refusal."""
+        """Run the SQL in DuckDB and count the rows that it returns. SQL that fails or takes too long is a refusal."""
         return _guarded(lambda: _run_sql(self.sql, facts.frame(), max_seconds=self.max_seconds))
 
 
 def _guarded(rule: Callable[[], Result]) -> Result:
-    """Return the result of a team's own code; any exception becomes a refusal that cannot be overridden."""
+    """Return the result of a team's own code. Any exception becomes a refusal that cannot be overridden."""
     try:
         return rule()
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything

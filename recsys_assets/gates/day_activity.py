@@ -26,7 +26,7 @@ from recsys_assets.gates.day_comparison import (
 )
 from recsys_assets.gates.gate import Result
 
-_FEWEST_EXPECTED: Final = 20  # sessions or events; losing half of fewer is within chance
+_FEWEST_EXPECTED: Final = 20  # Sessions or events. Losing half of fewer is within chance.
 _STEADY: Final = 0.3  # a limit lowered below this by noise cannot separate lost events from a quiet day,
 _FAR: Final = 0.65  # unless the day is below this share of the limit
 _LOST: Final = 0.5  # share of the expected events below which the sessions are checked for lost events
@@ -35,12 +35,12 @@ _ALONE_SURE: Final = 2.0  # standard errors, used together with such a low volum
 _NOISE: Final = 3  # deviations by which an ordinary day may be lower, for a target whose volume varies
 _FEW: Final = 3  # widens the noise by 1 + this / number of ordinary days
 _BEYOND: Final = 1.2  # factor on the largest shortfall of the ordinary days that is still ordinary
-_DEVIATION: Final = 0.3  # assumed standard deviation of logarithms of volumes, for a target with few days,
-_ASSUMED: Final = 4  # with the weight of this number of days
+_DEVIATION: Final = 0.3  # Assumed standard deviation of logarithms of volumes, for a target with few days.
+_ASSUMED: Final = 4  # weight of `_DEVIATION`, as a number of days
 
 _FEWEST_BEFORE: Final = 2  # days that a forecast needs
 _ROUNDS: Final = 4  # iterations until the level of days and the effects of weekdays converge
-_SHRINKAGE: Final = 0.7  # of a weekday's effect: a single day of it counts with the weight 1 / 1.7
+_SHRINKAGE: Final = 0.7  # Share of a weekday's effect that counts: a single day of it has the weight 1 / 1.7.
 _NEWER: Final = 0.8  # weight of a day relative to the day after it
 
 _FEWEST_SHIFTS: Final = 3  # days needed to compare each with the others
@@ -52,7 +52,7 @@ Counted: TypeAlias = tuple[float, int]  # logarithm of a day's count, and its we
 
 @dataclass(frozen=True, slots=True)
 class MinVolume:
-    """The minimum number of events and of sessions, as a share of the expected ones; lower where volume varies more.
+    """The minimum number of events and of sessions, as a share of the expected ones. Lower where volume varies more.
 
     If a third of the expected volume is still ordinary, a low number is reported but not refused, unless it is far
     below the limit or sessions lost events too.

@@ -15,10 +15,10 @@ from recsys_assets.evidence import Verdict
 from recsys_assets.gates.gate import Result, passes
 from recsys_assets.messages import plural
 
-FEWEST_EVENTS: Final = 20  # of a day; shares of fewer are chance
+FEWEST_EVENTS: Final = 20  # Events of a day. Shares of fewer are chance.
 MAD: Final = 1.4826  # factor from the median absolute deviation to the standard deviation
 _LIKE: Final = 5  # a day is compared with days of at least a fifth of its sessions
-_ENOUGH: Final = 20  # sessions; a day with at least as many is compared with days of any size
+_ENOUGH: Final = 20  # Sessions. A day with at least as many is compared with days of any size.
 _BEYOND: Final = 1.3  # factor on the largest deviation of ordinary days that is still ordinary
 _SURE: Final = 3.5  # standard errors
 _MOST_SCALE: Final = 3.0  # maximum factor by which a deviation is scaled for the number of sessions
@@ -109,8 +109,8 @@ def most_share(earlier: PastMeasure, sessions: int, rise: float, *, independent:
     """Return the largest share that is ordinary: the scaled maximum of earlier days plus `rise` of the range above it.
 
     Deviations are those of the angle whose squared sine is the share (arcsine transformation), so that they mean the
-    same for small and for large shares. `independent` is the number of independent draws behind the day's share, `sure`
-    the number of standard errors that count as chance.
+    same for small and for large shares. `independent` is the number of independent draws of the day's share, `sure` the
+    number of standard errors that count as chance.
     """
     centre = _angle(median(earlier.values))
     largest = earlier.deviation([max(_angle(share) - centre, 0.0) for share in earlier.values], sessions)
@@ -123,7 +123,7 @@ def most_share(earlier: PastMeasure, sessions: int, rise: float, *, independent:
 def check_share(
     name: str, share: Number, day: DayProfile, past: Past, rise: float, *, weight: float = 1.0, sure: float = _SURE
 ) -> MeasureCheck:
-    """Check a share of the day against the largest ordinary one; `weight` is the independent draws per session."""
+    """Check a share of the day against the largest ordinary one. `weight` is the independent draws per session."""
     earlier, own = PastMeasure.of(past, share), share(day)
     if own is None or not earlier.values:
         return MeasureCheck(f"share of {name}", 0.0)
@@ -219,10 +219,10 @@ def compare_with_past(
     fewest: int = FEWEST_EVENTS,
     any_size: bool = False,
 ) -> Result:
-    """Return the result of `judge`; pass with a reason without a profile, with too few events or during warm-up.
+    """Return the result of `judge`. Passes with a reason without a profile, with too few events or during warm-up.
 
-    The day is compared with ordinary days of comparable size (`Past.like`), with `any_size` with all of them. `warm_up`
-    is the minimum number of such days, `fewest` the minimum number of events.
+    The day is compared with ordinary days of comparable size (`Past.like`) or, with `any_size`, with all of them.
+    `warm_up` is the minimum number of such days, `fewest` the minimum number of events.
     """
     day = facts.profile
     if day is None or not day.events:

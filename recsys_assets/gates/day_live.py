@@ -27,7 +27,7 @@ _SURE: Final = 3.3  # standard errors
 _LEAST_LIMIT: Final = 0.0  # chance passes a lower limit more often than not, so such a limit is not used
 _LEAST_FADED: Final = 0.1  # the same for a live release that has not seen the days before
 _SIMILAR: Final = 1.3  # maximum error of a comparable earlier day, as a multiple of the day's error
-_MOST_NEW: Final = 0.9  # maximum share of new users on an ordinary day; above it every visit may be by a new user
+_MOST_NEW: Final = 0.9  # Maximum share of new users on an ordinary day. Above it every visit may be by a new user.
 _STILL_KNOWN: Final = 0.985  # maximum limit on new users, whatever the age of the live release
 _FADES: Final = 0.75  # factor on the minimum worth per day that live has not seen: a refusal never blocks later days
 
@@ -191,7 +191,10 @@ def _together(parts: Sequence[Worth]) -> Worth:
 
 
 def _too_little(worth: Mapping[str, tuple[Worth, Mapping[str, Worth]]], stale: int) -> str:
-    """Return the reason why the day cannot be judged; for a day that is too small, with the factor that is missing."""
+    """Return the reason why the day cannot be judged.
+
+    For a day that is too small, it has the factor that is missing.
+    """
     if not worth:
         return (
             "not judged: live has hardly a list for the day's lookups, or is worth no more than chance on ordinary days"

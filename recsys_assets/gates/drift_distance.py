@@ -10,7 +10,7 @@ from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 
-_STATES = 2  # of a member of a list: in the first side, and in the second side too
+_STATES = 2  # states of a member of a list: in the first side, and in the second side too
 ITEM = "item_id"
 _STRENGTHS = {ITEM: pl.String, "strength": pl.Float64}
 FEWEST_RANKED = 3  # the correlation of two shared items is always 1 or -1
@@ -82,7 +82,7 @@ class Sides:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """All measures of one comparison; None where there is nothing to compare."""
+    """All measures of one comparison, None where there is nothing to compare."""
 
     release: str
     rows: Sides

@@ -28,8 +28,8 @@ class Result:
     verdict: Verdict
     value: Scalar
     message: str
-    remedy: str = ""  # the next step, added to the message of a refusal; {gate} in it is the name of the gate
-    count: int | None = None  # exact number of offending rows; None: 1 unless it passed
+    remedy: str = ""  # Next step, added to the message of a refusal. {gate} in it is the name of the gate.
+    count: int | None = None  # Exact number of offending rows. None: 1 unless it passed.
     sample: tuple[Mapping[str, Scalar], ...] = ()
     compared: Mapping[str, Scalar] = field(
         default_factory=dict[str, Scalar]
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Gate(Generic[Facts_contra]):
-    """A named rule with its enforcement mode; `default` is the mode without any setting."""
+    """A named rule with its enforcement mode. `default` is the mode without any setting."""
 
     name: str
     rule: Callable[[Facts_contra], Result]  # a frozen dataclass
@@ -56,7 +56,7 @@ class Gate(Generic[Facts_contra]):
         return limits if self.mode is self.default is Mode.REQUIRED else {MODE: self.mode.value, **limits}
 
     def judge(self, facts: Facts_contra) -> Finding:
-        """Return the finding about these facts; an advisory gate advises where its rule refuses."""
+        """Return the finding about these facts. An advisory gate advises where its rule refuses."""
         result = self.rule(facts)
         refused = result.verdict is Verdict.REFUSED
         return Finding(
@@ -91,7 +91,7 @@ class Policy(Generic[Facts_contra]):
 
 
 def in_force(gates: Iterable[Gate[Judged]], modes: Mapping[str, Mode]) -> dict[str, Gate[Judged]]:
-    """Return the gates that are not off, by name; `modes`, by gate name, override the gates' own."""
+    """Return the gates that are not off, by name. `modes`, by gate name, override the gates' own."""
     chosen = [Gate(gate.name, gate.rule, modes.get(gate.name, gate.mode), gate.default) for gate in gates]
     return {gate.name: gate for gate in chosen if gate.mode is not Mode.OFF}
 

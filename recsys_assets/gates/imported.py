@@ -23,7 +23,7 @@ from recsys_assets.settings.target import TargetSettings
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """The live file of the kind: its release, fields (name to type) and rows; `fault` says why they are unknown."""
+    """The live file of the kind: its release, fields (name to type) and rows. `fault` says why they are unknown."""
 
     release: str
     fields: Mapping[str, str]
@@ -33,7 +33,7 @@ class Previous:
 
 @dataclass(frozen=True, slots=True)
 class ImportFacts:
-    """Input of an imported artifact's gates; everything except the age of the file is read from the stored bytes."""
+    """Input of an imported artifact's gates. Everything except the age of the file is read from the stored bytes."""
 
     kind: str
     version: str
@@ -59,7 +59,7 @@ class ImportFacts:
 
 
 def import_policy(settings: Settings, row: TargetSettings, kind: str) -> Policy[ImportFacts]:
-    """Return the gates of an imported kind; raises `ConfigurationError` for an invalid contract."""
+    """Return the gates of an imported kind. Raises `ConfigurationError` for an invalid contract."""
     rules = settings.imports[kind]
     check_contract(rules.contract, form=rules.format, key=f"imports.{kind}.contract")
     gates = [
@@ -103,7 +103,7 @@ class ImportContract:
 
 @dataclass(frozen=True, slots=True)
 class Compatible:
-    """Compatibility with the live file; `allow_breaking` turns a breaking change into an advice."""
+    """Compatibility with the live file. `allow_breaking` turns a breaking change into an advice."""
 
     allow_breaking: bool
 
@@ -171,7 +171,7 @@ def _by_field(faults: Sequence[str], facts: ImportFacts, *, ok: str, broken: str
 
 
 def find_rules(settings: Settings, row: TargetSettings, kind: str) -> ImportSettings:
-    """Return the settings of an imported kind of a target; raises `ConfigurationError` that lists the known kinds."""
+    """Return the settings of an imported kind of a target. Raises `ConfigurationError` that lists the known kinds."""
     known = settings.imports_for(row)
     if kind not in known:
         raise ConfigurationError(

@@ -29,7 +29,7 @@ def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[Canonica
 
 
 def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: KindParams) -> Policy[ArtifactFacts]:
-    """Return the gates of one artifact kind of a target; `params` are the parameters that the kind is built with."""
+    """Return the gates of one artifact kind of a target. `params` are the parameters that the kind is built with."""
     limits = settings.gates_for(row)
     may_be_empty = KINDS[kind].may_be_empty if kind in KINDS else ""
     own = artifact_gates(limits, row, kind, params, may_be_empty=may_be_empty)
@@ -42,7 +42,7 @@ def artifact_policy(settings: Settings, row: TargetSettings, kind: str, params: 
 
 
 def rehearsal_policy(settings: Settings, row: TargetSettings) -> Policy[Rehearsed | NotLoaded]:
-    """Return the rehearsal gates of a target's candidates; a policy without gates if the rehearsal is off."""
+    """Return the rehearsal gates of a target's candidates, or a policy without gates if the rehearsal is off."""
     limits = settings.gates_for(row)
     return Policy(REHEARSAL, rehearsal_gates(limits.rehearsal, settings.kinds_for(row), limits.modes))
 

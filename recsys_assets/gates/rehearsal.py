@@ -18,7 +18,8 @@ class RehearsalAnswers:
 
     asked: int
     empty: int
-    short: int  # not empty, but fewer items than a full list, 0 for kinds that do not return lists of items
+    # Lists that are not empty, but have fewer items than a full list. 0 for kinds that do not return lists of items.
+    short: int
 
     def share(self, part: int) -> float | None:
         """Return `part` as a share of the lookups, or None without lookups."""
@@ -29,9 +30,9 @@ class RehearsalAnswers:
 class Rehearsed:
     """Outcome of a rehearsal: load time, memory of the loaded release, and the lookup results by kind."""
 
-    seconds: float  # to load the release
+    seconds: float  # duration of loading the release
     blob_bytes: int
-    held_bytes: int  # in memory after loading
+    held_bytes: int  # memory in use after loading
     answers: Mapping[str, RehearsalAnswers]
 
     @property
@@ -56,7 +57,7 @@ class Rehearsed:
 
 @dataclass(frozen=True, slots=True)
 class NotLoaded:
-    """A candidate that the reader rejects; `fault` is the reader's error message."""
+    """A candidate that the reader rejects. `fault` is the reader's error message."""
 
     fault: str
 
@@ -67,7 +68,7 @@ Found: TypeAlias = Rehearsed | NotLoaded
 def rehearsal_gates(
     limits: RehearsalSettings, kinds: Sequence[str], modes: Mapping[str, Mode]
 ) -> dict[str, Gate[Found]]:
-    """Return the rehearsal gates that are not off, or none if all are off; `modes`, by gate name, have precedence."""
+    """Return the rehearsal gates that are not off, or none if all are off. `modes`, by gate name, have precedence."""
     empty = {kind: limits.of_kind(kind).max_empty_share for kind in kinds}
     short = {kind: limits.of_kind(kind).max_short_share for kind in kinds}
     rules: dict[RehearsalGate, Callable[[Found], Result]] = {
@@ -83,7 +84,7 @@ def rehearsal_gates(
 
 @dataclass(frozen=True, slots=True)
 class LoadsInReader:
-    """The maximum size of a blob, in bytes; a candidate that the reader rejects is refused."""
+    """The maximum size of a blob, in bytes. A candidate that the reader rejects is refused."""
 
     max_blob_bytes: int
 

@@ -22,10 +22,10 @@ ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """Type of each field and number of rows; empty and None for opaque bytes.
+    """Type of each field and number of rows, empty and None for opaque bytes.
 
-    The type of a column is e.g. `string`, `float64?` (nullable) or `list[float32]`; that of an array is its dtype and
-    shape, e.g. `float32[1200,64]`. A type ends with `NON_FINITE` if any number is NaN or infinite.
+    The type of a column is e.g. `string`, `float64?` (nullable) or `list[float32]`. The type of an array is its dtype
+    and shape, e.g. `float32[1200,64]`. A type ends with `NON_FINITE` if any number is NaN or infinite.
     """
 
     fields: Mapping[str, str]
@@ -54,7 +54,7 @@ def check_contract(contract: Fields, *, form: ImportFormat, key: str) -> None:
 
 
 def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> tuple[str, ...]:
-    """Return the violations of the contract, one sentence per field; additional fields are ignored."""
+    """Return the violations of the contract, one sentence per field. Additional fields are ignored."""
     non_finite = [field for field in contract if found.get(field, "").endswith(NON_FINITE)]
     bare = _without_mark(found)
     faults = _array_faults(contract, bare) if form in ARRAYS else _column_faults(contract, bare, form)
@@ -62,7 +62,7 @@ def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> t
 
 
 def breaking_changes(before: Fields, now: Fields, contract: Fields, *, form: ImportFormat) -> tuple[str, ...]:
-    """Return the changes that break readers of `before`, one sentence per field; additions break nothing.
+    """Return the changes that break readers of `before`, one sentence per field. Additions break nothing.
 
     The dtype and number of axes of an array must stay, and the length of each axis except the first, unless the
     contract names that axis: the first axis counts entries, the others describe an entry.
@@ -89,7 +89,7 @@ def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Itera
 
 
 def _fits(found: str, expected: str) -> bool:
-    """Return whether readers of the expected type can read the found one; integers are readable as floats."""
+    """Return whether readers of the expected type can read the found one. Integers are readable as floats."""
     if found in {expected, "null"} or (found, expected) == ("int64", "float64"):
         return True
     if found.startswith("list[") and expected.startswith("list["):

@@ -112,7 +112,10 @@ def read_json_lines(data: bytes, *, name: str) -> Iterator[dict[str, Any]]:
 
 
 def inspect_json_lines(data: bytes, *, name: str) -> FileContent:
-    """Return the types of all fields in any line, and the number of lines; missing fields count as null."""
+    """Return the types of all fields in any line, and the number of lines. Missing fields count as null.
+
+    Raises `InputError` for a line that is not a JSON object within the limits.
+    """
     fields: dict[str, str] = {}
     seen: dict[str, int] = {}
     rows = 0

@@ -19,7 +19,7 @@ _SHORT: Final = {"double": "float64", "float": "float32", "halffloat": "float16"
 
 
 def inspect_parquet(data: bytes, *, name: str, max_unpacked_bytes: int) -> FileContent:
-    """Return the type of every column and the number of rows; all pages are read, so damaged ones are found.
+    """Return the type of every column and the number of rows. All pages are read, so damaged ones are found.
 
     Raises `InputError` for an unreadable file, `LimitExceededError` before more than `max_unpacked_bytes` are unpacked.
     """
@@ -91,7 +91,7 @@ def check_names(columns: Sequence[str], *, name: str) -> None:
 
 
 def open_parquet(data: bytes, *, dictionaries: Sequence[str] = ()) -> Any:
-    """Return the Parquet file over bytes in memory, with bounded metadata; `dictionaries` are read as dictionaries."""
+    """Return the Parquet file over bytes in memory, with bounded metadata. `dictionaries` are read as dictionaries."""
     return pq.ParquetFile(
         pa.BufferReader(data),
         read_dictionary=dictionaries,

@@ -1,7 +1,7 @@
 """Reader of safetensors: arrays by name as views of the input bytes, after their offsets were checked.
 
 The `safetensors` package is used only by tests for comparison. Reading from bytes, it copies every array (62 MB take
-0.035 s and 62 MB of memory; here 0.0001 s and no memory, in alternating runs), cannot return the metadata, which
+0.035 s and 62 MB of memory, and here 0.0001 s and no memory, in alternating runs), cannot return the metadata, which
 contains the envelope of our artifacts, and accepts a header of 100 MB.
 """
 

@@ -13,7 +13,7 @@ from recsys_assets.ingest.sources.source import RawInput, Versioned
 from recsys_assets.messages import plural
 
 OTHER = "(other names)"
-_MAX_NAMES = 100  # of unknown fields, and of foreign targets: hostile input may hold a new one in every line
+_MAX_NAMES = 100  # Limit of unknown fields, and of foreign targets: hostile input may hold a new one in every line.
 _MAX_NAME_LENGTH = 200
 
 
@@ -21,7 +21,7 @@ _MAX_NAME_LENGTH = 200
 class FileRecord:
     """One input as read: size and digest of its stored bytes, and its number of lines.
 
-    `error` is the message of what makes it unusable: it could not be read to its end, or holds no events.
+    `error` says why it is unusable: it could not be read to its end, or it holds no events.
     """
 
     name: str
@@ -60,8 +60,8 @@ class RawReport:
     """A day's ingest: its files, the report of each target, and counts of unknown fields and foreign targets.
 
     `unknown_fields` counts good lines by the name of a field outside the contract. `foreign` counts good lines by
-    tenant/surface, where it is not configured or not a target of the file. Both hold a bounded number of names; all
-    other names are counted under `OTHER`. `rejects` is the number of refused lines, `rejects_kept` the number that
+    tenant/surface, where it is not configured or not a target of the file. Both hold a bounded number of names. All
+    other names are counted under `OTHER`. `rejects` is the number of refused lines, and `rejects_kept` the number that
     was handed to quarantine with their text.
     """
 
@@ -177,7 +177,7 @@ class DayCounter:
         return RawReport(self.day, files, targets, dict(self.unknown), dict(self.foreign), self.refused, self.kept)
 
     def _count_fault(self, fault: LineFault, count: int, file: FileCounter) -> None:
-        """Count a fault against the target that the line names; without a full target it waits for the file's end."""
+        """Count a fault against the target that the line names. Without a full target it waits for the file's end."""
         fitting = [target for target in file.source.targets if _may_belong(fault, target)]
         if fault.tenant is None or fault.surface is None:
             if fitting:  # the names of unknown targets would grow without bound
@@ -193,9 +193,9 @@ class DayCounter:
     def _unassigned_rejects(self, target: Target) -> Counter[Reason]:
         """Count refused lines without a full target that may belong to this target, by reason.
 
-        They count against the targets of the file of which it holds at least one line: otherwise one bad line in a
-        shared file would turn a quiet day of a target into a bad one. If the file holds no line of any of its targets,
-        they count against all of them.
+        A file's refused lines count against those of its targets of which it holds at least one line: otherwise one bad
+        line in a shared file would turn a quiet day of a target into a bad one. If the file holds no line of any of its
+        targets, they count against all of them.
         """
         counts = Counter[Reason]()
         for file in self.files:
@@ -244,7 +244,7 @@ def _reject(file: FileCounter, refused: RefusedLine) -> Reject:
 
 
 def _count_bounded(counts: Counter[str], more: Mapping[str, int]) -> None:
-    """Add counts by name; new names are counted under `OTHER` once there are `_MAX_NAMES`."""
+    """Add counts by name. New names are counted under `OTHER` once there are `_MAX_NAMES`."""
     for name, count in more.items():
         short = name[:_MAX_NAME_LENGTH]
         counts[short if short in counts or len(counts) < _MAX_NAMES else OTHER] += count

@@ -7,12 +7,13 @@ from typing import Any, NoReturn
 from recsys_assets.ingest.quarantine import Reason, fail, fail_found
 
 MAX_LINE_BYTES = 4 * 2**20
-MAX_DEPTH = 64  # of nested arrays and objects; beyond it, readers differ and stacks overflow
+MAX_DEPTH = 64  # Limit of nested arrays and objects. Beyond it, readers differ and stacks overflow.
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WHITE_SPACE = b" \t\r\n"
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_MAX_DIGITS = 40  # of an integer that are converted: no field allows more, and Python refuses thousands of digits
+# Digits of an integer that are converted: no field allows more, and Python refuses thousands of digits.
+_MAX_DIGITS = 40
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -20,7 +21,7 @@ class Pairs(list[tuple[str, Any]]):
 
 
 def read_object(line: bytes) -> Pairs:
-    """Return the pairs of the object that a line holds; raises `FaultError` with the first fault.
+    """Return the pairs of the object that a line holds. Raises `FaultError` with the first fault.
 
     NaN, Infinity and lone surrogate escapes are refused. CR at the end is JSON white space.
     """

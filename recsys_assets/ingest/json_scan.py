@@ -83,7 +83,7 @@ def after_character(data: Bytes, position: int) -> int:
 
 @compiled
 def after_escape(data: Bytes, position: int) -> int:
-    """Return the position after an escape. A surrogate pair is one escape; half of a pair is refused."""
+    """Return the position after an escape. A surrogate pair is one escape. Half of a pair is refused."""
     kind = byte_at(data, position + 1)
     if _SHORT_ESCAPES[kind]:
         return position + 2

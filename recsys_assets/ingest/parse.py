@@ -21,7 +21,7 @@ from recsys_assets.ingest.quarantine import Reject
 from recsys_assets.ingest.sources.source import RawInput
 
 PART_ROWS = 1 << 17
-BUFFERED_ROWS = 1 << 19  # of all targets; above it the largest buffer is handed on, even below `PART_ROWS`
+BUFFERED_ROWS = 1 << 19  # Rows of all targets. Above it the largest buffer is handed on, even below `PART_ROWS`.
 T = TypeVar("T")
 R = TypeVar("R")
 _FIRST_YEAR, _LAST_YEAR = 1971, 2198  # the years whose timestamps the compiled scan reads
@@ -85,9 +85,9 @@ def parse_day(  # noqa: PLR0913 - input, callbacks, and bounds that tests make s
 
     A file serves the targets that it is named for. Its events of other targets are counted as foreign. Parts and
     rejects come in the order of the files, and do not depend on `threads`. `max_kept_rejects` bounds the quarantine of
-    a day; further refused lines are only counted. `reading` says whether events may lack a session, and whether values
-    of refused lines are shown. Events of the `spill_days` days before and after are only counted. The runs of those
-    days read them. Memory is bounded by `chunk_bytes` and `threads`, not by the size of the files. `keep_part` is
+    a day. Further refused lines are only counted. `reading` says whether events may lack a session, and whether values
+    of refused lines are shown. Events of the `spill_days` days before and after are only counted, because the runs of
+    those days read them. Memory is bounded by `chunk_bytes` and `threads`, not by the size of the files. `keep_part` is
     called on a separate thread, one part at a time, while the next lines are read.
 
     A file that cannot be read to its end, or that holds lines but no good line, does not stop the others: its record
@@ -146,7 +146,7 @@ class _Memory:
 
 
 def _tasks(files: Iterable[RawInput], tally: DayCounter, memory: _Memory, chunk_bytes: int) -> Iterator[_Task]:
-    """Yield the chunks of all files; record size, digest or error of each file once it is read."""
+    """Yield the chunks of all files. Records size, digest or error of each file once it is read."""
     for source in files:
         file = FileCounter(source)
         tally.files.append(file)
@@ -163,7 +163,7 @@ def _tasks(files: Iterable[RawInput], tally: DayCounter, memory: _Memory, chunk_
 def _in_order(
     pool: ThreadPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], *, ahead: int
 ) -> Iterator[tuple[T, R]]:
-    """Yield each task with its result, in the order of the tasks; at most `ahead` tasks are in progress."""
+    """Yield each task with its result, in the order of the tasks. At most `ahead` tasks are in progress."""
     waiting: deque[tuple[T, Future[R]]] = deque()
     for task in tasks:
         waiting.append((task, pool.submit(work, task)))

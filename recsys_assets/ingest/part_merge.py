@@ -75,13 +75,13 @@ def unite(many: Sequence[Strings]) -> tuple[Strings, list[NDArray[np.uint32]]]:
 
 
 class Union:
-    """Distinct strings, extended by one input after another; memory grows with the distinct strings, not with all."""
+    """Distinct strings, extended by one input after another. Memory grows with the distinct strings, not with all."""
 
     def __init__(self) -> None:
         self._tables = new_tables(1, capacity=_FIRST_CAPACITY, text_bytes=_FIRST_TEXT)
 
     def add(self, strings: Strings) -> NDArray[np.uint32]:
-        """Return the code of each string (uint32); strings that were not added before get new codes."""
+        """Return the code of each string (uint32). Strings that were not added before get new codes."""
         self._make_room(len(strings), int(strings.offsets[-1] - strings.offsets[0]))
         codes = np.empty(len(strings), np.uint32)
         _intern_all(self._tables, strings.data, strings.offsets, codes)

@@ -21,12 +21,12 @@ _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _OPEN_STRING = re.compile(r'"((?:[^"\\]|\\.)*)\Z', re.DOTALL)
 _WORD = re.compile(r"""[^\s"',;|{}\[\]()<>=]+""")
 _NUMBER = re.compile(r"-?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?")
-_MAX_DEPTH = 4  # of JSON within a string of JSON
+_MAX_DEPTH = 4  # limit of JSON within a string of JSON
 _CUT = "..."  # the end of a value that a message shows only in part
 
 
 class Reason(StrEnum):
-    """Reason for refusing a line; except OUT_OF_WINDOW, all mean that the line is bad."""
+    """Reason for refusing a line. All except OUT_OF_WINDOW mean that the line is bad."""
 
     TOO_LONG = "too_long"  # over 4 MiB
     BYTE_ORDER_MARK = "byte_order_mark"
@@ -45,7 +45,8 @@ class Reason(StrEnum):
     UNKNOWN_VERSION = "unknown_version"
     BAD_TIME = "bad_time"
     NO_ZONE = "no_zone"
-    HIDDEN_LINES = "hidden_lines"  # of no single line: the estimated number of records hidden in long bad lines
+    # Not the reason of a single line: the estimated number of records hidden in long bad lines.
+    HIDDEN_LINES = "hidden_lines"
     OUT_OF_WINDOW = "out_of_window"  # a good event of another day, which is in `day`
 
 
@@ -76,7 +77,10 @@ class LineFault:
 
 
 class FaultError(Exception):
-    """Stops the reading of one line; never leaves the package. `rule` is the detail without any content of the line."""
+    """Error that stops the reading of one line. It never leaves the package.
+
+    `rule` is the detail without any content of the line.
+    """
 
     def __init__(self, reason: Reason, rule: str, found: str = "") -> None:
         self.reason = reason
@@ -103,7 +107,7 @@ def show(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    r"""One line in quarantine; fields in the order in which they are written.
+    r"""One line in quarantine. Its fields are in the order in which they are written.
 
     `tenant` and `surface` are the names that the line carries, if it could be parsed that far. `text` holds at most the
     first `MAX_TEXT_BYTES` of the line's `size` bytes. `escaped`: the line was not valid UTF-8, so that each backslash

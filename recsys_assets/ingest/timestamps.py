@@ -59,7 +59,7 @@ def name_of_day(nanoseconds: int) -> str:
 
 
 def _month_days(year: int, month: int) -> int:
-    # The calendar repeats every 400 years; `monthrange` refuses year 0.
+    # The calendar repeats every 400 years. `monthrange` refuses year 0.
     return monthrange(year % 400 + 400, month)[1]
 
 

@@ -50,7 +50,7 @@ class AlsParams(WeightedParams):
 
 
 def factorise(events: Events, params: AlsParams) -> KernelOutput:
-    """Return a vector per identified user and per item; their dot product predicts how likely the user likes the item.
+    """Return a vector per identified user and per item. Their dot product predicts how likely the user likes the item.
 
     Reads `user_id`, `item_id` and `event`. A user's confidence in an item is `alpha` times the sum of the weights of
     their events with it, which is the score of `implicit`, with the same cuts. Tables: `user_id` and `item_id`, each

@@ -9,7 +9,7 @@ from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.kind_descriptions import CONTENT_SIM_SHAPE
 from recsys_assets.kinds.params import KEY_BYTES, KindParams, Promise
 
-_TAG_BYTES = 13  # of a usual tag in JSON
+_TAG_BYTES = 13  # bytes of a usual tag in JSON
 
 
 class ContentSimParams(KindParams):
@@ -33,8 +33,8 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
 
     `catalog` has the columns `item_id` (String) and `tags` (List(String)), in file order, with only the rows of this
     surface (`rows_of_surface`). Of several rows with the same id the last one counts. Tags are trimmed, lower-cased and
-    distinct, in their original order; empty ones are dropped. Items without tags are dropped, and the first
-    `max_items` by id are kept.
+    distinct, in their original order. Empty ones are dropped. Items without tags are dropped, and the first `max_items`
+    by id are kept.
     """
     last = catalog.unique("item_id", keep="last").sort("item_id")
     tags = _clean(last)

@@ -90,11 +90,12 @@ def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.
 def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     """Return the violations of the contract of a kind with these parameters, empty if there are none.
 
-    - Ids are not empty and trimmed; tags are lower-case.
+    - Ids are not empty and trimmed. Tags are lower-case.
     - Keys ascend and are distinct. The number and the length of lists are within the promised bounds. Lists are not
       empty, unless the shape allows it.
     - Members are distinct in their list, and no item is its own neighbour. Values have the promised minimum and are
-      sorted best first, ties by id (tags in any order). Pairs have the same value from both sides, unless a cut removed
+      sorted best first, with ties by id (tags in any order). Pairs have the same value from both sides, unless a cut
+      removed
       one.
 
     Each finding has the exact count of offending rows and a sample with their ids.
@@ -157,7 +158,7 @@ def _check_members(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
 def _check_pairs(
     rows: Rows, promise: Promise, frame: pl.DataFrame, types: Mapping[str, pl.DataType]
 ) -> tuple[Finding, ...]:
-    """Check members that have the same type of id as keys; lists must be sorted."""
+    """Check members that have the same type of id as keys. Lists must be sorted."""
     keys, members = _common_codes(rows)
     frame = frame.with_columns(other=pl.Series(keys[frame["list"].to_numpy()] != members))
     types = {**types, "other": pl.Boolean()}

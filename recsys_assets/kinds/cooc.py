@@ -100,7 +100,7 @@ class CoocParams(EventParams):
 
 
 def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
-    """List the best `max_neighbors` neighbours of each item by the number of shared sessions; ties by id.
+    """List the best `max_neighbors` neighbours of each item by the number of shared sessions, ties by id.
 
     Reads `session_id` and `item_id`. An item counts once per session. Pairs below `min_support` are dropped, and items
     that have no neighbours. Of more than `max_items` items, those with the most sessions are kept. With another `score`
@@ -126,7 +126,7 @@ def count_neighbors(events: Events, params: CoocParams) -> KernelOutput:
 
 
 def _scoring(events: Events, baskets: Baskets, sessions: Numbers, params: CoocParams) -> Scoring:
-    """Return the scoring of pairs; a session that spans midnight has the age of its latest day."""
+    """Return the scoring of pairs. A session that spans midnight has the age of its latest day."""
     weights, unit = np.ones(len(sessions), np.int64), 1
     if params.half_life_days is not None:
         ages, unit = ages_of(events), TODAY
@@ -163,7 +163,7 @@ def _best_rows(baskets: Baskets, params: CoocParams, scoring: Scoring | None) ->
 
 
 def _try_items(baskets: Baskets, tried: Codes, params: CoocParams, scoring: Scoring | None) -> list[_Block]:
-    """Compute the neighbours of the `tried` items on all processors; items without neighbours are dropped."""
+    """Compute the neighbours of the `tried` items on all processors. Items without neighbours are dropped."""
     threads = os.cpu_count() or 1
     blocks = _blocks(baskets.work, tried, count=threads * BLOCKS_PER_THREAD)
     waiting = iter(blocks)  # shared by the threads: each takes the next block when it is done

@@ -21,8 +21,8 @@ class Score(StrEnum):
     """Meaning of the value of a pair."""
 
     COUNT = "count"  # number of sessions with both items
-    COSINE = "cosine"  # that number divided by the square root of the product of both items' sessions
-    JACCARD = "jaccard"  # that number divided by the number of sessions with either item
+    COSINE = "cosine"  # shared sessions divided by the square root of the product of both items' sessions
+    JACCARD = "jaccard"  # shared sessions divided by the number of sessions with either item
 
 
 CODES: Final = {Score.COUNT: COUNT, Score.COSINE: COSINE, Score.JACCARD: JACCARD}
@@ -52,7 +52,7 @@ def similarity(score: int, shrinkage: int, shared: int, one: int, other: int) ->
 
 
 prefetch = borrowed("recsys_assets.compiled.intrinsics", "prefetch")
-_AHEAD = 12  # baskets; about as long as a load from memory takes
+_AHEAD = 12  # baskets, about as many as a load from memory takes
 _MAX_BASE = 2**31  # a block adds at most the number of its baskets, which is less than the number of events
 
 

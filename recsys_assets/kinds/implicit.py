@@ -46,14 +46,17 @@ class WeightedParams(UserParams):
         return {key: Decimal(repr(w)) if isinstance(w, float) else w for key, w in value.items()}
 
     def millionths(self, event: str | None) -> int:
-        """Return the weight of an event kind in millionths; None is an event without a kind."""
+        """Return the weight of an event kind in millionths. None is an event without a kind."""
         fallback = self.weights.get("default", Decimal(1))
         weight = fallback if event is None else self.weights.get(event, fallback)
         return int(weight * WEIGHT_SCALE)
 
 
 def weights_of(events: Events, params: WeightedParams) -> Numbers:
-    """Return the weight by event kind (int64, millionths), last that without a kind; a single one if all are equal."""
+    """Return the weight by event kind (int64, millionths). The last one is for events without a kind.
+
+    Returns a single weight if all are equal.
+    """
     kinds = [*events.ids["event"].to_list(), None] if params.weights.keys() - {"default"} else [None]
     weights = np.array([params.millionths(kind) for kind in kinds], np.int64)
     return weights if len(set(weights.tolist())) > 1 else weights[-1:]
@@ -64,7 +67,7 @@ class ImplicitParams(WeightedParams):
 
 
 def score_items(events: Events, params: ImplicitParams) -> KernelOutput:
-    """Sum the weights of events per user and item, highest sum first, ties by item id; anonymous events are skipped.
+    """Sum the weights of events per user and item, highest sum first, ties by item id. Anonymous events are skipped.
 
     Reads `user_id`, `item_id` and `event`. Weights are whole millionths, so sums do not depend on their order. The
     scores are the raw counts r of Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", 2008.

@@ -31,12 +31,12 @@ class ItemSeqParams(EventParams):
 
     @property
     def promise(self) -> Promise:
-        """Bounds of lists and values; pairs are not symmetric."""
+        """Bounds of lists and values. Pairs are not symmetric."""
         return Promise(max_lists=self.max_items, max_members=self.max_next, least=self.min_support, others=True)
 
 
 def count_next(events: Events, params: ItemSeqParams) -> KernelOutput:
-    """List the best `max_next` next items of each item by the number of sessions; ties by id.
+    """List the best `max_next` next items of each item by the number of sessions, ties by id.
 
     Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order. A session is the path of the timestamps at
     which items occur in it for the first time: the next items of an item are those of the next such timestamp. Items of
@@ -115,7 +115,7 @@ def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: N
 
 
 def _keep_items(paths: Paths, items: Codes, params: ItemSeqParams) -> Marks:
-    """Return a mask of the `max_items` of `items` with the most sessions; ties by id."""
+    """Return a mask of the `max_items` of `items` with the most sessions, ties by id."""
     kept = np.zeros(len(paths.support), np.bool_)
     candidates = np.unique(items)
     order = np.argsort(-paths.support[candidates], kind="stable")

@@ -16,14 +16,14 @@ from recsys_assets.settings.model import ClosedModel
 from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 
 MAX_BYTES = 10_000_000  # the reference service rejects larger blobs, and then fails whole requests
-KEY_BYTES, MEMBER_BYTES = 24, 28  # of a row in JSON, with ids of about ten characters and numbers
+KEY_BYTES, MEMBER_BYTES = 24, 28  # bytes of a row in JSON, with ids of about ten characters and numbers
 EVENT = "event"
 WITHOUT_KIND = ""  # Stands for events without a kind. A kind is never empty.
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Bounds of the rows that are built with some parameters; `contracts` adds the rules of their shape."""
+    """Bounds of the rows that are built with some parameters. `contracts` adds the rules of their shape."""
 
     max_lists: int | None = None
     max_members: int | None = None  # per list
@@ -32,7 +32,7 @@ class Promise:
     pairs: bool = False  # a pair is in the lists of both items, with the same value
     lower_case: bool = False  # members are lower-case
     dimensions: int | None = None  # length of every vector
-    max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # by column of ids
+    max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # limit by column of ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class EventParams(KindParams):
 
 
 def choose_events(events: Events, params: EventParams) -> Events:
-    """Return the events that `params.events` chooses, in their order; the same object if that is empty."""
+    """Return the events that `params.events` chooses, in their order. If that is empty, returns the same object."""
     if not params.events:
         return events
     wanted = np.isin(events.ids[EVENT].to_numpy(), [*params.events])

@@ -14,7 +14,7 @@ from recsys_assets.kinds.tallies import repeats_of
 
 
 class Paths(NamedTuple):
-    """Visits to items, session by session, in order of time; an item occurs at most once per step.
+    """Visits to items, session by session, in order of time. An item occurs at most once per step.
 
     Visit `n` is to item `items[n]` (uint32) in step `steps[n]` (int64, from 0) of its session. Session `s` has the
     visits from `offsets[s]` up to `offsets[s + 1]` (int64). Within a step the order of visits has no meaning.
@@ -183,7 +183,7 @@ def _drop_repeats(
 
 @compiled
 def _place(items: Codes, offsets: Numbers, places: Numbers, begins: Codes, ends: Codes) -> None:
-    """Write the bounds of each item's baskets; `places` is modified."""
+    """Write the bounds of each item's baskets. Modifies `places`."""
     for basket in range(len(offsets) - 1):
         for place in range(offsets[basket], offsets[basket + 1]):
             item = items[place]

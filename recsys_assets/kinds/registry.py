@@ -53,12 +53,12 @@ GROUP: Final = "recsys_assets.kinds"
 class Kind:
     """A kind of artifact: description, parameters, kernel, and its definition for other engines."""
 
-    description: KindDescription  # name, shape and texts, for serving and reports; cheap to import
+    description: KindDescription  # Name, shape and texts, for serving and reports. Cheap to import.
     params: type[KindParams]
     event_columns: tuple[str, ...]  # columns of `Events` that the kernel reads, empty for kinds built from the catalog
     kernel: Callable[[Any, Any], KernelOutput]
-    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on demand; empty: native only
-    # Why an artifact of this kind may have no rows and is then excluded from the release; empty: it is refused.
+    definition: str = ""  # `module:name` of its `engines.relation.Definition`, loaded on demand. Empty: native only.
+    # Why an artifact of this kind may have no rows and is then excluded from the release. Empty: it is refused.
     may_be_empty: str = ""
     # Parameters with which the canary of an engine, two days of a few hundred events, reaches every cut and limit.
     canary: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -83,7 +83,7 @@ class Kind:
 
     @property
     def row_shape(self) -> Shape:
-        """The shape of its rows; raises `ConfigurationError` for a kind of vectors, which has no rows."""
+        """The shape of its rows. Raises `ConfigurationError` for a kind of vectors, which has no rows."""
         if isinstance(self.shape, Shape):
             return self.shape
         raise ConfigurationError(f"{self.name} is a kind of vectors, which has no rows: choose a kind of rows here")
@@ -111,7 +111,7 @@ class Kind:
 
 @cache
 def installed_kinds(taken: frozenset[str]) -> Mapping[str, Kind]:
-    """Return, by name, the kinds that other packages add; searched for once per process.
+    """Return, by name, the kinds that other packages add. They are searched for once per process.
 
     An entry point has the name of its kind and refers to a `Kind`. Raises `ConfigurationError` with the package and the
     entry point if it cannot be imported, is not a `Kind`, or has a name that is `taken` or duplicate. A kind that was
@@ -249,7 +249,7 @@ KINDS: Final[Mapping[str, Kind]] = _KindTable()
 
 
 def find_kind(name: str) -> Kind:
-    """Return the kind called `name`; raises `ConfigurationError` that lists the known kinds."""
+    """Return the kind called `name`. Raises `ConfigurationError` that lists the known kinds."""
     if name not in KINDS:
         raise ConfigurationError(f"artifacts.kinds: no kind {name!r}; {name_known(name, KINDS)}")
     return KINDS[name]

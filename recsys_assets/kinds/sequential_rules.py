@@ -57,7 +57,7 @@ class SequentialRulesParams(EventParams):
 
     @property
     def promise(self) -> Promise:
-        """Bounds of lists; without the item itself, unless `self_entry` is set."""
+        """Bounds of lists. They do not contain the item itself, unless `self_entry` is set."""
         return Promise(max_lists=self.max_items, max_members=self.max_neighbors, others=not self.self_entry)
 
 
@@ -71,14 +71,14 @@ class _Visits(NamedTuple):
 
 
 class _Scoring(NamedTuple):
-    """Conversion of sums to scores: fifth roots of each item's sessions in thousandths; empty to keep the sums."""
+    """Conversion of sums to scores: fifth roots of each item's sessions in thousandths. Empty to keep the sums."""
 
     roots: Numbers
     self_entry: bool
 
 
 def find_rules(events: Events, params: SequentialRulesParams) -> KernelOutput:
-    """List the best `max_neighbors` items around each item in sessions, by the sum of weights; ties by id.
+    """List the best `max_neighbors` items around each item in sessions, by the sum of weights, ties by id.
 
     Reads `session_id`, `item_id` and `ts`. Rows must be in canonical order. An item counts once per timestamp.
 
@@ -120,7 +120,7 @@ def _fifth_roots(support: Numbers) -> Numbers:
 
 
 def _items_with_rules(paths: Paths, params: SequentialRulesParams) -> Codes:
-    """Return the `max_items` items with rules and the most sessions, in ascending order; ties by id."""
+    """Return the `max_items` items with rules and the most sessions, in ascending order. Ties are resolved by id."""
     has_rule = np.zeros(len(paths.support), np.bool_)
     _mark_items(paths, has_rule)
     if params.self_entry:

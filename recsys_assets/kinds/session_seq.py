@@ -13,7 +13,7 @@ class SessionSeqParams(UserParams):
 
 
 def score_followers(events: Events, params: SessionSeqParams) -> KernelOutput:
-    """Count the events of each user per item, except the user's first event; highest first, ties by item id.
+    """Count the events of each user per item, except the user's first event. Highest first, ties by item id.
 
     Reads `user_id` and `item_id`. Rows must be in canonical order. A user with a single event has an empty list.
     """

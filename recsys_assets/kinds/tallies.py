@@ -17,7 +17,7 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import Events
 
-AGE = "age"  # column of `Events`: days before the last day of the window; absent if all events are of one day
+AGE = "age"  # Column of `Events`: days before the last day of the window. Absent if all events are of one day.
 TODAY: Final = 1000  # weight of an event of the window's last day, if older ones weigh less
 _DIGITS = 50  # far more than rounding to thousandths needs
 COUNT = "count"
@@ -46,7 +46,7 @@ def weights_by_age(half_life_days: int, *, oldest: int) -> Numbers:
 
 
 def ages_of(events: Events) -> Codes:
-    """Return the age of each row in days (uint32); zeros without the column `AGE`."""
+    """Return the age of each row in days (uint32), zeros without the column `AGE`."""
     if AGE in events.codes.columns:
         return events.codes[AGE].to_numpy()
     return np.zeros(len(events.codes), np.uint32)
@@ -101,10 +101,10 @@ def _code() -> str:
 
 
 def encode_tally(tally: Events) -> bytes:
-    """Encode a tally as an Arrow IPC file with its dictionaries, followed by the SHA-256 of the file; deterministic.
+    """Encode a tally as an Arrow IPC file with its dictionaries, followed by the SHA-256 of the file.
 
-    Numbers have the narrowest type that fits. Nothing is compressed: each night reads 27 tallies, and decompression
-    took longer than all further processing.
+    Equal tallies have equal bytes. Numbers have the narrowest type that fits. Nothing is compressed: each night reads
+    27 tallies, and decompression took longer than all further processing.
     """
     columns = {name: _narrow(tally.codes[name]).to_arrow() for name in tally.codes.columns}
     for name, ids in tally.ids.items():
@@ -120,7 +120,7 @@ def encode_tally(tally: Events) -> bytes:
 
 
 def _narrow(column: pl.Series) -> pl.Series:
-    """Return unsigned integers in the narrowest type that fits; other columns, such as timestamps, unchanged."""
+    """Return unsigned integers in the narrowest type that fits. Other columns, such as timestamps, are unchanged."""
     if not column.dtype.is_unsigned_integer():
         return column
     largest = column.max()

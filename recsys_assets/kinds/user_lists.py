@@ -42,7 +42,7 @@ class Histories(NamedTuple):
     users: Codes
     offsets: Numbers
     items: Codes
-    kinds: Codes  # of events, empty if all have the same weight
+    kinds: Codes  # kinds of the events, empty if all have the same weight
     repeats: Codes  # number of events of each row, empty if each row is one event
 
 
@@ -78,7 +78,7 @@ class Summed(NamedTuple):
 
 
 def list_users(events: Events, params: UserParams, shape: Shape, *, weights: Numbers, skipped: int = 0) -> KernelOutput:
-    """Sum the weights of events per user and item, highest sum first, ties by item id; `max_items_per_user` are kept.
+    """Sum the weights of events per user and item, highest sum first, ties by item id. `max_items_per_user` are kept.
 
     `weights` (int64) are by code of the event kind, with the weight of events without a kind last. A single weight
     applies to all events. The first `skipped` events of a user are ignored, but the user keeps a list. Users with more
@@ -135,7 +135,7 @@ def _histories(events: Events, params: UserParams, *, weighted: bool) -> tuple[H
 
 
 def _event_kinds(events: Events) -> Codes:
-    """Return the event kind of each row; rows without one have the code after the last."""
+    """Return the event kind of each row. Rows without one have the code after the last."""
     return events.codes["event"].fill_null(len(events.ids["event"])).to_numpy()
 
 

@@ -65,7 +65,7 @@ class RegistryLimits(msgspec.Struct, frozen=True):
 
 
 class PipelinesConfig(msgspec.Struct, frozen=True):
-    """The keys of its JSON configuration that we use; all others are ignored."""
+    """The keys of its JSON configuration that we use. All others are ignored."""
 
     registry_dir: str = ".out/registry"
     canonical_dir: str = ".out/canonical"
@@ -131,7 +131,7 @@ def read_config(place: str | None) -> PipelinesConfig:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Its registry of one target; relative paths are below `folder`, a folder or prefix of a bucket."""
+    """Its registry of one target. Relative paths are below `folder`, a folder or prefix of a bucket."""
 
     folder: str
     config: PipelinesConfig
@@ -183,7 +183,7 @@ class Registry:
         )
 
     def _locate(self, kind: str, record: _Record) -> str:
-        """Return the path or URI of a blob; a file that was moved with its store is searched below `folder`."""
+        """Return the path or URI of a blob. A file that was moved with its store is searched below `folder`."""
         if not record.uri.startswith("file://"):
             return record.uri
         path = record.uri.removeprefix("file://")

@@ -62,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gauges(Collector):
-    """Collector of samples taken at one time; `help_texts` has one sentence for each metric.
+    """Collector of samples taken at one time. `help_texts` has one sentence for each metric.
 
     With `with_empty`, metrics without samples are exposed as well, as scrapers expect of a service.
     """
@@ -147,7 +147,7 @@ def recent_entries(store: ObjectStore, target: Target, *, now: datetime) -> Iter
 
 
 def is_recent(entry: JournalEntry, *, now: datetime) -> bool:
-    """Return whether tests are counted from an entry; lost entries have no time and are included."""
+    """Return whether tests are counted from an entry. Lost entries have no time and are included."""
     return entry.action == LOST or entry.at >= rfc3339(now - TESTS_SINCE)
 
 

@@ -87,7 +87,7 @@ def _export(
 
 
 def _send(settings: Settings, target_settings: TargetSettings, part: str, samples: Iterable[Sample]) -> None:
-    """Export one part of a target's metrics; parts are separate, so that a new store part keeps those of a run."""
+    """Export one part of a target's metrics. Parts are separate, so that a new store part keeps those of a run."""
     registry, name = registry_of(Gauges(tuple(samples))), "__".join(target_settings.slug_parts)
     if settings.metrics.folder is not None:
         _write(Path(settings.resolve(settings.metrics.folder)) / f"recsys_{name}.{part}.prom", registry)
@@ -106,7 +106,7 @@ def _write(file: Path, registry: CollectorRegistry) -> None:
 
 
 def _push(address: str, group: dict[str, str], registry: CollectorRegistry) -> None:
-    """Replace a group of metrics at the Pushgateway; messages never contain the URL, which may hold a password."""
+    """Replace a group of metrics at the Pushgateway. Messages never contain the URL, which may hold a password."""
     gateway, handler = _gateway(address)
     try:
         push_to_gateway(gateway, _JOB, registry, grouping_key=group, timeout=_PUSH_TIMEOUT_SECONDS, handler=handler)

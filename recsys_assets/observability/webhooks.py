@@ -32,7 +32,7 @@ from recsys_assets.settings.webhooks import FRESH, STALE, WebhookSettings, recei
 from recsys_assets.storage.store import ObjectStore, StoredObject, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 
-MAX_CHARACTERS: Final = 2000  # of a text in a message
+MAX_CHARACTERS: Final = 2000  # limit of a text in a message
 _AT_A_TIME: Final = 100  # entries per target and receiver in one call
 _REQUEST_TIMEOUT_SECONDS: Final = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
@@ -128,7 +128,7 @@ def event_of(entry: JournalEntry) -> str | None:
 
 
 class _TargetDelivery:
-    """Delivery of one target to its receivers; freshness is computed at most once, on demand."""
+    """Delivery of one target to its receivers. Freshness is computed at most once, on demand."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class _TargetDelivery:
         return later, f"{fault}; next attempt after {retry_at}"
 
     def _keep(self, key: str, state: DeliveryState, stored: StoredObject | None) -> None:
-        """Store the delivery state, unless another process did concurrently; duplicates have the same id."""
+        """Store the delivery state, unless another process did concurrently. Duplicates have the same id."""
         try:
             if stored is None:
                 self._store.create(key, encode(state))

@@ -50,7 +50,7 @@ _DAY = len("2026-01-31")
 
 @dataclass(frozen=True, slots=True)
 class DueDay:
-    """A day of a target whose artifacts are out of date; equal `address` means an equal cause."""
+    """A day of a target whose artifacts are out of date. An equal `address` means an equal cause."""
 
     row: TargetSettings
     day: date
@@ -106,7 +106,7 @@ def look(
 
 @dataclass(slots=True)
 class _ArrivalScan:
-    """One check of one target; collects the state of its files, and those that have not settled."""
+    """One check of one target. Collects the state of its files, and those that have not settled."""
 
     store: ObjectStore
     settings: Settings
@@ -156,7 +156,8 @@ class _ArrivalScan:
     def _built_of(self, day: date) -> set[tuple[str, str]] | None:
         """Return name and digest of the files of the canonical day, or of a day that was read and has no events.
 
-        Files that could not be read to their end are excluded: no day was built from them. None if nothing was built.
+        Files that could not be read to their end are excluded: no day was built from them. Returns None if nothing was
+        built.
         """
         record = self._canonical(day)
         if record is not None:
@@ -210,7 +211,7 @@ SeenDrops = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class DueImport:
-    """A dropped file that differs from the registered one; `can_ship` if all other kinds of its day are built."""
+    """A dropped file that differs from the registered one. `can_ship`: all other kinds of its day are built."""
 
     row: TargetSettings
     kind: str
@@ -292,7 +293,8 @@ def last_built_day(store: ObjectStore, rows: Sequence[TargetSettings], *, before
 def changed_inputs(context: DayContext) -> list[str]:
     """Return the names of raw files that were added, changed or removed since the day's canonical events were built.
 
-    Empty if there are none, or if the day was not built. Reads every file of the day to compare the content.
+    The list is empty if there are none, or if the day was not built. Reads every file of the day to compare the
+    content.
     """
     record = find_document(context.store, canonical_record_key(context.row.target, context.day), CanonicalRecord)
     if record is None:
@@ -316,7 +318,7 @@ def _read(record: CanonicalRecord) -> set[tuple[str, str]]:
 def choose_days(settings: Settings, *, start: date, end: date, today: date) -> list[date]:
     """Return the days from `start` to `end`.
 
-    Raises `ConfigurationError` if there are none, if any of them is outside `partitions` or has not ended, or if they
+    Raises `ConfigurationError` if there are none, if any of them is outside `partitions` or has not ended, or if there
     are more than `limits.max_days`.
     """
     if end < start:

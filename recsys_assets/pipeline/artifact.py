@@ -66,11 +66,12 @@ class ArtifactBuilt:
 
 
 def build_artifact(context: DayContext, kind_name: str, *, judged: bool = False) -> ArtifactBuilt:
-    """Build one kind for the window that ends with the day; equal content is the same blob, written once.
+    """Build one kind for the window that ends with the day. Equal content is the same blob, written once.
 
-    With `judged`, its gates evaluate the stored blob at once, and reference and report are written together;
+    With `judged`, its gates evaluate the stored blob at once, and reference and report are written together.
     `find_own_report` returns that report to the run. Raises `InputError` when the day itself has no canonical events,
-    `LimitExceededError` before work that cannot fit, and what `make_artifact` raises.
+    `LimitExceededError` before work that cannot fit, `ConflictError` if a user was forgotten during the build, and what
+    `make_artifact` raises.
     """
     built = _build(context, kind_name)
     if judged:
@@ -208,7 +209,7 @@ def build_info(settings: Settings, run_id: str) -> Build:
 
 @cache
 def _installed(distribution: str) -> str:
-    """Return the version of a package; cached, because each lookup reads and parses a file."""
+    """Return the version of a package. Cached, because each lookup reads and parses a file."""
     return version(distribution)
 
 

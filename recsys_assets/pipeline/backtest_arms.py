@@ -142,7 +142,7 @@ def candidate_arm(store: ObjectStore, target: Target, day: date, *, release: str
 
 
 def keys_of_users(facts: Mapping[str, Mapping[str, Scalar]]) -> frozenset[Scalar]:
-    """Return the ids of the keys that hash users, from the facts of each kind; kinds without users are skipped."""
+    """Return the ids of the keys that hash users, from the facts of each kind. Kinds without users are skipped."""
     return frozenset(of_kind.get(FACT) for kind, of_kind in facts.items() if _has_users(sharded_kind(kind)))
 
 

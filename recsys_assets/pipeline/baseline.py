@@ -32,7 +32,7 @@ from recsys_assets.storage.store import ObjectStore
 def compare_with_live(
     store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
 ) -> Drift | NoBaseline:
-    """Measure the drift of `rows` from the live artifact of their kind; `NoBaseline` if there is none to compare with.
+    """Measure the drift of `rows` from the live artifact of their kind. `NoBaseline` if there is none to compare with.
 
     A damaged live release is reported in `NoBaseline.fault`, not raised: the artifact under judgement may repair it.
     """
@@ -70,7 +70,7 @@ def _items(rows: Rows | Vectors) -> pl.Series:
 
 
 def drift_of(context: DayContext, kind: str, rows: Rows | Vectors, policy: Policy[ArtifactFacts]) -> Drift | NoBaseline:
-    """Measure the drift of the rows from the live release; nothing is read if no drift gate is on."""
+    """Measure the drift of the rows from the live release. Reads nothing if no drift gate is on."""
     if not policy.gates.keys() & set(DriftGate):
         return NoBaseline()
     top_items = context.settings.gates_for(context.row).drift.of_kind(kind).top_items
@@ -98,7 +98,7 @@ def _items_of_day(context: DayContext) -> pl.DataFrame:
 
 
 def require_day(store: ObjectStore, target: Target, day: date) -> CanonicalRecord:
-    """Return the record of a canonical day; raises `InputError` if there is none."""
+    """Return the record of a canonical day. Raises `InputError` if there is none."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None:
         raise InputError(f"{target} {day} has no canonical events: build canonical of this day first")

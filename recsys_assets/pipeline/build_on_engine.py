@@ -46,7 +46,7 @@ class EngineSource:
 
 
 def offer_source(context: DayContext, kind: Kind, window: Window, *, engine: Engine, folder: str) -> EngineSource:
-    """Return the input files of a kind's definition; copies are written to the attempt's `folder`.
+    """Return the input files of a kind's definition. Copies are written to the attempt's `folder`.
 
     Raises `CorruptObjectError` if the bytes of a day do not match its record, and what `find_days` raises.
     """

@@ -66,7 +66,7 @@ def rehearse_day(context: DayContext, versions: Mapping[str, str]) -> GateReport
 
 
 def read_questions(store: ObjectStore, target: Target, day: date, *, limit: int) -> Questions:
-    """Return at most `limit` items and at most `limit` users of a canonical day; none if the day does not exist."""
+    """Return at most `limit` items and at most `limit` users of a canonical day, and none if the day does not exist."""
     record = find_document(store, canonical_record_key(target, day), CanonicalRecord)
     if record is None:
         return Questions((), ())
@@ -83,7 +83,7 @@ def rehearse(
     settings: RehearsalSettings,
     at: datetime,
 ) -> Rehearsed | NotLoaded:
-    """Load a release like a reader, and count the responses of each kind; `NotLoaded` if a reader would refuse it."""
+    """Load a release like a reader, and count the responses of each kind. `NotLoaded` if a reader would refuse it."""
     limits = Limits(
         blob_bytes=settings.max_blob_bytes, release_bytes=_MAX_RELEASE_BYTES
     )  # memory is limited by a separate gate
@@ -103,7 +103,7 @@ def rehearse(
 
 
 def _sample(codes: pl.Series, ids: pl.Series, limit: int) -> list[str]:
-    """Return the ids of at most `limit` rows at even distances; rows without an id are skipped."""
+    """Return the ids of at most `limit` rows at even distances. Rows without an id are skipped."""
     present = codes.drop_nulls()
     count = min(limit, len(present))
     positions = np.arange(count, dtype=np.int64) * len(present) // max(count, 1)
@@ -119,7 +119,7 @@ def _query(rows: Lookup[Any], questions: Questions, full_list: int) -> Rehearsal
 
 
 def _vectors(kinds: Iterable[str]) -> Iterator[tuple[str, VectorShape]]:
-    """Yield the kinds whose content is vectors, with their shape; imported arrays of other teams are skipped."""
+    """Yield the kinds whose content is vectors, with their shape. Imported arrays of other teams are skipped."""
     for kind in kinds:
         shape = KINDS[kind].shape if kind in KINDS else None
         if isinstance(shape, VectorShape):
@@ -139,7 +139,7 @@ def _query_vectors(arrays: Mapping[str, Any], shape: VectorShape, questions: Que
 
 
 def _length(row: object, full_list: int) -> int:
-    """Return the number of items in a row; any number of tags counts as a full list."""
+    """Return the number of items in a row. Any number of tags counts as a full list."""
     match row:
         case Neighbors() | UserItems():
             return len(row.items)
@@ -163,7 +163,7 @@ _JUDGES: Final[Mapping[str, Judge]] = {REHEARSAL: rehearse_day, BACKTEST: backte
 
 
 def whole_policies(settings: Settings, row: TargetSettings) -> list[Policy[Any]]:
-    """Return the policies that judge a candidate of this target as a whole; those without gates are omitted."""
+    """Return the policies that judge a candidate of this target as a whole. Those without gates are omitted."""
     policies = [make(settings, row) for make in _POLICIES.values()]
     return [policy for policy in policies if policy.gates]
 

@@ -99,10 +99,10 @@ def build_canonical(context: DayContext) -> CanonicalDayBuilt:
         with suppress(ConflictError, OutcomeUnknownError):  # another writer was faster: read the day again
             if without is None:
                 without = read_forgotten_of(context.origin, context.target)
-            is_first = attempt == 0 and context.is_new(raw_record_key(context.day))  # then no day was built from it
+            is_first = attempt == 0 and context.is_new(raw_record_key(context.day))  # no day was built from it
             built = _build_once(context, without, NOT_READ if is_first else None)
             now = read_forgotten_of(context.origin, context.target)
-            if now.mark(context.day) == without.mark(context.day):  # else another user was forgotten in the meantime
+            if now.mark(context.day) == without.mark(context.day):  # otherwise another user was forgotten
                 _erase(context, now)  # also from earlier days: artifacts of the day are built from all of them
                 return built
         without = None

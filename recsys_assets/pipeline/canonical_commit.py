@@ -85,7 +85,7 @@ def commit_day(
 def commit_bytes(
     store: ObjectStore, target: Target, day: date, *, over: StoredDay, data: bytes, record: CanonicalRecord
 ) -> None:
-    """Write the bytes of a day, the first half of `commit_day`; without a record, they are not part of any day yet."""
+    """Write the bytes of a day, the first half of `commit_day`. Without a record, they are not part of any day yet."""
     if over.record_etag is not None:
         store.put(canonical_next_key(target, day, record.digest), encode(record))
     _write_bytes(store, canonical_key(target, day), over, data, record.digest)
@@ -113,7 +113,7 @@ def with_results_of(before: CanonicalRecord, record: CanonicalRecord) -> Canonic
 
 
 def _write_bytes(store: ObjectStore, key: str, over: StoredDay, data: bytes, digest: str) -> None:
-    """Replace the Parquet object that was read; bytes without a record are not part of any day and are replaced.
+    """Replace the Parquet object that was read. Bytes without a record are not part of any day and are replaced.
 
     Raises `ConflictError` if bytes exist and `over` was not read, because the day may have a record.
     """
@@ -239,7 +239,7 @@ def read_events(
 def read_columns(
     store: ObjectStore, target: Target, day: date, record: CanonicalRecord, columns: tuple[str, ...] | None = None
 ) -> Events:
-    """Return some or all columns of a canonical day, decoded from verified bytes; raises as `read_day` does."""
+    """Return some or all columns of a canonical day, decoded from verified bytes. Raises as `read_day` does."""
     return decode_events(read_day(store, target, day, record), columns)
 
 

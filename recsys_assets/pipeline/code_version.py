@@ -39,7 +39,7 @@ def _code(function: Callable[..., Any]) -> str:
 
 
 def _plain(function: Any) -> Any:
-    """Return the Python function behind one that was compiled by this package or by numba; any other as it is."""
+    """Return the Python function behind one that was compiled by this package or by numba, and any other as it is."""
     if isinstance(function, type):
         return function
     attributes = vars(function)
@@ -54,7 +54,7 @@ class _CodeWalk:
         self._digests: dict[int, str] = {}
 
     def digest(self, definition: Any) -> str:
-        """Return the hash of a function or class and of all that it refers to; in a cycle, its position."""
+        """Return the hash of a function or class and of all that it refers to. In a cycle, its position is returned."""
         if id(definition) not in self._digests:
             self._digests[id(definition)] = f"under way {len(self._digests)}"
             node = _node(definition)
@@ -64,7 +64,7 @@ class _CodeWalk:
         return self._digests[id(definition)]
 
     def _tokens(self, node: ast.AST, scope: Mapping[str, Any], local: dict[str, int]) -> Iterator[str]:
-        """Yield the tokens of a syntax tree; local names are replaced by their order of appearance."""
+        """Yield the tokens of a syntax tree. Local names are replaced by their order of appearance."""
         yield type(node).__name__
         for name, value in ast.iter_fields(node):
             if name in {"annotation", "returns", "type_comment", "type_params", "decorator_list", "ctx", "kind"}:

@@ -32,8 +32,8 @@ def utc_now() -> datetime:
 class DayContext:
     """One day of one target in one run: store, settings, target row, day, run, clock and engines.
 
-    With a `RunCache` as `store`, each object that the run reads is fetched once, and one that it wrote not at all.
-    With any other store, every read is a request.
+    With a `RunCache` as `store`, each object that the run reads is fetched once, and an object that it wrote is not
+    fetched at all. With any other store, every read is a request.
     """
 
     store: ObjectStore
@@ -43,7 +43,7 @@ class DayContext:
     run_id: str = COMMAND
     now: Callable[[], datetime] = utc_now
     engines: "EngineRegistry | None" = None  # None: opened as configured
-    forgotten: ForgottenUsers | None = None  # as the run read it last; None: not read yet
+    forgotten: ForgottenUsers | None = None  # The forgotten users as the run read them last. None: not read yet.
     pause: Pause = wait  # between attempts after a write conflict
     is_whole_run: bool = False  # the run also ships, and itself withdraws artifacts with forgotten users
 
@@ -75,7 +75,10 @@ class DayContext:
         return replace(self, store=store, forgotten=None)
 
     def staged_evidence(self) -> ObjectStore:
-        """Return the store to read a candidate from; cached canonical days are dropped: an erasure may change them."""
+        """Return the store to read a candidate from.
+
+        Cached canonical days are dropped, because an erasure may change them.
+        """
         if isinstance(self.store, RunCache):
             self.store.drop_below(canonical_prefix(self.target))
         return self.store

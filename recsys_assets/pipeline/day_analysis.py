@@ -15,7 +15,8 @@ from recsys_assets.events.events import Events
 from recsys_assets.evidence import Finding
 from recsys_assets.release.documents import CanonicalRecord
 
-MAX_ANALYSIS_BYTES: Final = 128_000_000  # of a day's events; larger days are freed before the stored ones are decoded
+# Limit of a day's events in bytes. Larger days are freed before the stored ones are decoded.
+MAX_ANALYSIS_BYTES: Final = 128_000_000
 
 
 @dataclass(frozen=True, slots=True)

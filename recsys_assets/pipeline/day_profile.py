@@ -172,7 +172,7 @@ def find_profile(store: ObjectStore, target: Target, day: date, record: Canonica
 
 
 def _earlier(store: ObjectStore, target: Target, day: date, first: date, most: int) -> Iterator[DayProfile]:
-    """Yield the profiles of the days before `day`, newest first; damaged ones are skipped."""
+    """Yield the profiles of the days before `day`, newest first. Damaged ones are skipped."""
     for earlier, stored in _records_before(store, target, day, first, most):
         with suppress(CorruptObjectError):
             record = decode(stored.data, CanonicalRecord, name=canonical_record_key(target, earlier))

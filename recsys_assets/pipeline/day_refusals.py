@@ -20,7 +20,7 @@ from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 
-MAX_QUARANTINE_BYTES = 64_000_000  # of one quarantine object
+MAX_QUARANTINE_BYTES = 64_000_000  # limit of one quarantine object
 _HOUR, _DAY = 3600, 86_400  # seconds
 
 
@@ -53,7 +53,7 @@ def _refuse_events_of_others(store: ObjectStore, raw: RawRecord, share: RawTarge
     if share.events:
         return
     shared = any(other.events for other in raw.targets if set(other.files) & set(share.files))
-    if share.late and not shared:  # else the late events are stragglers in a file of this day
+    if share.late and not shared:  # Otherwise the late events are stragglers in a file of this day.
         days = ", ".join(f"{day} ({count:,})" for day, count in share.late.items())
         raise InputError(
             f"{target} {raw.day}: all {sum(share.late.values()):,} events belong to other days: {days}"
@@ -70,7 +70,7 @@ def _refuse_events_of_others(store: ObjectStore, raw: RawRecord, share: RawTarge
 
 
 def _shift(store: ObjectStore, raw: RawRecord, target: Target) -> str:
-    """Return a clause with the hours by which the events of other days are shifted; "" if no shift explains them.
+    """Return a clause with the hours by which the events of other days are shifted, "" if no shift explains them.
 
     The events are read from the lines in quarantine.
     """

@@ -55,7 +55,7 @@ def try_file(
     by: Actor,
     now: datetime,
 ) -> TriedFile:
-    """Judge a file by the gates of its import, and record the test in the journal; nothing else is written.
+    """Judge a file by the gates of its import, and record the test in the journal. Nothing else is written.
 
     Raises `InputError` for a file that does not have its format, and `LimitExceededError` for one that is too large.
     Both are journaled too.

@@ -87,7 +87,7 @@ def register(
     node: NodePlace | None = None,
     by: Actor | None = None,
 ) -> ArtifactBuilt:
-    """Store a file as the staged artifact of its kind and day; equal bytes are the same blob, written once.
+    """Store a file as the staged artifact of its kind and day. Equal bytes are the same blob, written once.
 
     If the kind has a hierarchy, a node of the tree refers to the blob. Raises `InvalidNodeError` for an invalid parent.
     """
@@ -174,7 +174,7 @@ def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
 def judge_received(
     store: ObjectStore, settings: Settings, row: TargetSettings, received: ReceivedFile, *, age_days: int = 0
 ) -> GateReport:
-    """Judge a file that is not registered yet, and return its gate report; nothing is written."""
+    """Judge a file that is not registered yet, and return its gate report. Nothing is written."""
     ref = received.blob.ref
     return _judge(store, settings, row, ref, data=received.blob.data, content=received.content, age_days=age_days)
 

@@ -125,7 +125,7 @@ def find_days(context: DayContext, window: Window) -> WindowDays:
 
 
 def is_refused(context: DayContext, day: date, record: CanonicalRecord) -> bool:
-    """Return whether the gates refused exactly these bytes; publishing reports a day that was never judged."""
+    """Return whether the gates refused exactly these bytes. Publishing reports a day that was never judged."""
     report = if_readable(lambda: find_canonical_report(context.store, context.target, day, record))
     return report is not None and report.version == record.digest and bool(report.refusals)
 
@@ -182,7 +182,10 @@ def read_configured_catalog(settings: Settings) -> Catalog:
 
 
 def _quarantine(context: DayContext, catalog: Catalog) -> None:
-    """Write the bad rows of the catalog, replacing those of an earlier build; delete these if there are none now."""
+    """Write the bad rows of the catalog, replacing those of an earlier build.
+
+    These are deleted if no row is bad now.
+    """
     key = catalog_quarantine_key(context.target, context.day)
     if catalog.rejects:
         context.store.put(key, encode_rejects(catalog.rejects))

@@ -1,4 +1,4 @@
-"""Outcomes of stored days: the exposures of canonical events, by the rollout steps in the journal; kept as reports."""
+"""Outcomes of stored days: the exposures of canonical events, by the rollout steps in the journal. Kept as reports."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -36,7 +36,7 @@ _COLUMNS = ("ts", "user_id", "session_id", "item_id", "request_id", "event")
 def report_outcomes(
     store: ObjectStore, target: Target, settings: OutcomeSettings, *, start: date, end: date
 ) -> OutcomeReport:
-    """Report the clicks and purchases that followed the exposures of these days; days without events are skipped.
+    """Report the clicks and purchases that followed the exposures of these days. Days without events are skipped.
 
     Clicks and purchases count up to the last day. A returning visitor is a user who was seen on an earlier day: one of
     these, or one of the `history_days` days before them.
@@ -102,7 +102,7 @@ def numbers_of(report: OutcomeReport) -> dict[str, Scalar]:
 
 
 def rollout_steps(store: ObjectStore, target: Target, *, since: date) -> list[RolloutStep]:
-    """Return the rollout steps in the journal that ended on `since` or later, or have not ended; oldest first."""
+    """Return the rollout steps in the journal that ended on `since` or later, or have not ended. Oldest first."""
     first = datetime.combine(since - _LONGEST, datetime.min.time(), parse_rfc3339("2000-01-01T00:00:00Z").tzinfo)
     entries: list[JournalEntry] = []
     for entry in newest_first(store, target):
@@ -115,7 +115,7 @@ def rollout_steps(store: ObjectStore, target: Target, *, since: date) -> list[Ro
 
 
 def _step(entry: JournalEntry, following: JournalEntry | None) -> RolloutStep | None:
-    """Return the step that an entry starts, if any; it lasts until the next entry on the rollout or the pointer."""
+    """Return the step that an entry starts, if any. It lasts until the next entry on the rollout or the pointer."""
     share, release = entry.details.get("share"), entry.details.get("release")
     if entry.action not in _BEGINS or entry.changed or not isinstance(share, int) or not isinstance(release, str):
         return None

@@ -99,7 +99,7 @@ def unbuilt_kinds(context: DayContext) -> list[str]:
 
 
 def way_out(settings: Settings, row: TargetSettings, day: date, refused: Sequence[tuple[str, str]]) -> str:
-    """Return the possible remedies for a refused day, with the exact command; "" if no gate refused.
+    """Return the possible remedies for a refused day, with the exact command, or "" if no gate refused.
 
     `refused` has (subject, gate) pairs. If a canonical day was refused, its effect on later days is included.
     """

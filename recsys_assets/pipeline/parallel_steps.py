@@ -63,8 +63,8 @@ class ParallelSteps:
 def started_in_parallel(context: DayContext, steps: Sequence[Step]) -> Generator[ParallelSteps]:
     """Start the builds of these steps, which must not depend on one another.
 
-    Starts none where a sequential run is better or required. Builds that have not started when the block ends, or when
-    the process is asked to stop, do not start at all.
+    Starts no build where a sequential run is better or required. Builds that have not started when the block ends, or
+    when the process is asked to stop, do not start at all.
     """
     if len(steps) < THREADS or is_stopping() or not _allows_parallel_builds(context):
         yield ParallelSteps()

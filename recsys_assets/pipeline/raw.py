@@ -58,11 +58,11 @@ QUARANTINE_BYTES = 32_000_000  # size of a quarantine object, which is buffered 
 
 @dataclass(frozen=True, slots=True)
 class RawDay:
-    """A day's raw record; `reused` if it already existed for exactly these files."""
+    """A day's raw record. `reused`: it already existed for exactly these files."""
 
     record: RawRecord
     reused: bool
-    forgotten: Mapping[tuple[str, str], ForgottenUsers] | None = None  # by (tenant, surface); None: not read
+    forgotten: Mapping[tuple[str, str], ForgottenUsers] | None = None  # By (tenant, surface). None: not read.
 
     @property
     def digest(self) -> str:
@@ -112,7 +112,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause
     """Read a day's raw files into a part for each target, unless exactly these files were read already.
 
     If `raw.user_key` is set, user ids are hashed before anything is written, and of a refused line only the file and
-    line number are kept. Raises `NoInputError` (no_input) if there is no file, and leaves the store unchanged;
+    line number are kept. Raises `NoInputError` (no_input) if there is no file, and leaves the store unchanged. Raises
     `ConfigurationError`, before reading, if the key is missing. Raises `ConflictError` if other writers kept rewriting
     the day.
     """
@@ -133,7 +133,7 @@ def build_raw(store: ObjectStore, settings: Settings, day: date, *, pause: Pause
         with suppress(ConflictError, OutcomeUnknownError):  # another writer was faster: read the files again
             forgotten = read_forgotten(store)
             record = _read_once(store, settings, day, files, key, tuple(skipped), stored, forgotten)
-            if read_forgotten(store) == forgotten:  # else a user was forgotten in the meantime
+            if read_forgotten(store) == forgotten:  # otherwise a user was forgotten in the meantime
                 return RawDay(record, reused=False, forgotten=forgotten)
         stored = _find_record(store, day)
     raise ConflictError(f"raw of {day}: {MAX_COMMITS} reads in a row met another writer: run raw of this day again")

@@ -19,7 +19,7 @@ _FILE = "file:"
 
 
 class RawFileRecord(Record, frozen=True):
-    """One raw file as it was read; `error` is the reason why it could not be read to its end."""
+    """One raw file as it was read. `error` is the reason why it could not be read to its end."""
 
     name: str
     digest: str
@@ -40,7 +40,7 @@ class RawTargetRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     late: Mapping[str, int]
-    spilled: int | UnsetType = UNSET  # events in its files that belong to a neighbouring day's build; omitted if 0
+    spilled: int | UnsetType = UNSET  # events in its files that belong to a neighbouring day's build, omitted if 0
 
 
 class RawRecord(Record, frozen=True):
@@ -56,7 +56,7 @@ class RawRecord(Record, frozen=True):
     rejects: int
     rejects_kept: int
     skipped: tuple[str, ...] | UnsetType = UNSET  # ignored files: backups, unfinished uploads, uncommitted ones
-    user_key: str | UnsetType = UNSET  # id of the key that hashes users; omitted without one
+    user_key: str | UnsetType = UNSET  # id of the key that hashes users, omitted without a key
     missing: tuple[str, ...] | UnsetType = (
         UNSET  # Names in `files` that have disappeared. Their targets keep what was read.
     )
@@ -64,7 +64,7 @@ class RawRecord(Record, frozen=True):
 
 
 def shown_name(file: RawFileRecord) -> str:
-    """Return the name of a file; for a table, with the version that was read."""
+    """Return the name of a file. A table's name includes the version that was read."""
     return f"{file.name} ({file.version})" if file.version else file.name
 
 

@@ -192,7 +192,7 @@ class DayTested:
 def backtest_days(
     store: ObjectStore, settings: Settings, row: TargetSettings, days: Sequence[date]
 ) -> Iterator[DayTested]:
-    """Yield the back-test of each day's staged artifacts on held-out events; nothing ships and no gate is evaluated.
+    """Yield the back-test of each day's staged artifacts on held-out events. Nothing ships and no gate is evaluated.
 
     The baseline is the live release or, if that was built from the held-out events or is the day's own release, the
     staged artifacts of the day before. Events of the next day are tried first with both baselines, because they are

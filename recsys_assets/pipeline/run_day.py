@@ -65,7 +65,7 @@ class AssetLine:
 
     @property
     def text(self) -> str:
-        """The line as it is printed; most lines fit into 80 columns."""
+        """The line as it is printed. Most lines fit into 80 columns."""
         return f"{self.day} {self.asset:<24} {self.state:<7} {self.message}"
 
     @property
@@ -86,7 +86,7 @@ def built_line(day: date, asset: str, numbers: Mapping[str, object]) -> AssetLin
 
 
 def _short(value: object) -> object:
-    """Return the first digits of a hash, enough to identify a release; `log --json` shows it in full."""
+    """Return the first digits of a hash, enough to identify a release. `log --json` shows it in full."""
     return value[:_DIGITS] if isinstance(value, str) and is_version(value) else value
 
 
@@ -118,7 +118,7 @@ def run_day(
     def build_target(row: TargetSettings) -> Iterator[AssetLine]:
         if is_stopping():
             return
-        context = reading.run.context  # with one target, raw is part of its run
+        context = reading.run.context  # With one target, raw is part of its run.
         if len(rows) > 1:
             context = replace(context, store=reads.of_next_target(), row=row, run_id=str(uuid4()))
         context = replace(context, forgotten=_forgotten(reading.raw, row.target), is_whole_run=True)
@@ -161,7 +161,7 @@ def _target_lines(run: "_Run", *, read: bool) -> Iterator[AssetLine]:
 
 
 def _steps(run: "_Run", steps: Sequence[Step], stopped: set[str]) -> Iterator[AssetLine]:
-    """Execute steps in order; add to `stopped` those that are skipped, that fail, or whose results a gate refused."""
+    """Execute steps in order. Adds to `stopped` those that are skipped, that fail, or whose results a gate refused."""
     for step in steps:
         if stopped & step.after:
             stopped.add(step.name)
@@ -191,7 +191,7 @@ class _Run:
     started: ParallelSteps = field(default_factory=ParallelSteps)  # kinds whose builds were started ahead
 
     def stage(self, *, judged: bool) -> Lines:
-        """Write everything that the run staged, in one document; first judge it as a whole if `judged`."""
+        """Write everything that the run staged, in one document. With `judged`, it is first judged as a whole."""
 
         def work(context: DayContext) -> Iterator[JudgedStep]:
             for report in judge_whole(context) if judged else ():
@@ -217,7 +217,7 @@ class _Run:
         return (yield from self.attempt(asset, "withdrawal of forgotten users", [context.target], work))
 
     def step(self, step: Step) -> Lines:
-        """Build and judge a step's asset; yield its lines, and return whether dependent steps may run."""
+        """Build and judge a step's asset. Yields its lines, and returns whether dependent steps may run."""
         asset = "/".join((*self.context.row.slug_parts, step.name))
         targets = [] if step.is_follow_up else [self.context.target]
         if not (yield from self.attempt(asset, step.name, targets, partial(self.started.results_of, step))):
@@ -233,7 +233,7 @@ class _Run:
         targets: Sequence[Target],
         work: Callable[[DayContext], Iterator[BuiltStep | JudgedStep]],
     ) -> Lines:
-        """Do some work, with retries; yield a line for each result, or for the error."""
+        """Do some work, with retries. Yields a line for each result, or for the error."""
         for retry in range(RETRIES + 1):
             try:
                 passed = True

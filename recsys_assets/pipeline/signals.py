@@ -31,7 +31,10 @@ _CREATED = "created_at"  # the catalog column with a timestamp, as text
 
 @dataclass(frozen=True, slots=True)
 class SignalsWritten:
-    """Numbers of a write: per table, the rows written (new or different) and deleted; else the outcome and message."""
+    """Numbers of a write: for each table, the rows written (new or different) and deleted.
+
+    Else the outcome and message.
+    """
 
     numbers: Mapping[str, Scalar]
 
@@ -42,7 +45,7 @@ def write_signals(context: DayContext, *, by: Actor) -> SignalsWritten:
     The kinds' descriptions define the tables. A table without a day column is not changed if the day is older than the
     live release, and no table is changed whose kind is not built. While the target is held, nothing is written.
 
-    Raises `RefusedError`, before connecting, if any gate has not passed on the stored bytes; and
+    Raises `RefusedError`, before connecting, if any gate has not passed on the stored bytes. Raises
     `StoreUnavailableError`, `ConfigurationError` or `InputError` on errors of the database.
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
@@ -106,7 +109,7 @@ def _rows(store: ObjectStore, settings: Settings, row: TargetSettings, kind: str
 
 
 def _extras(settings: Settings, columns: Sequence[str]) -> Mapping[str, Row]:
-    """Return these catalog columns by item, from the last row of each item; timestamps are parsed."""
+    """Return these catalog columns by item, from the last row of each item. Timestamps are parsed."""
     rows = read_configured_catalog(settings).rows.select("item_id", *columns)
     times = [name == _CREATED for name in columns]
     return {

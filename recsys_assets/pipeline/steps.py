@@ -55,7 +55,7 @@ class BuiltStep:
 
     version: str | None  # None: unversioned
     numbers: Mapping[str, Scalar]
-    tables: Mapping[str, ShownTable] = field(default_factory=dict[str, ShownTable])  # by title
+    tables: Mapping[str, ShownTable] = field(default_factory=dict[str, ShownTable])  # tables by title
     key: str | None = None  # key of the object in the store
     rows: int | None = None
     inputs: tuple[Input, ...] = ()
@@ -72,12 +72,12 @@ class JudgedStep:
 
     @property
     def message(self) -> str:
-        """Reasons and remedies of a refusal; otherwise the number of passed gates, and the advisory findings."""
+        """Reasons and remedies of a refusal, or else the number of passed gates, and the advisory findings."""
         return "; ".join(filter(None, (*self.report.refused_because, self.way))) or _passed(self.report)
 
     @property
     def undecided(self) -> str:
-        """Required gates that were undecided, as a sentence; "" if there are none."""
+        """Required gates that were undecided, as a sentence, or "" if there are none."""
         return "; ".join(group_by_message(undecided(self.report), "undecided"))
 
 
@@ -223,7 +223,7 @@ def actor_of(context: DayContext, *, what: str = "build") -> Actor:
 
 
 def journal_refusals(context: DayContext, report: GateReport) -> list[str]:
-    """Write the gates that refused a day, with their numbers, to the target's journal; nothing if it passed.
+    """Write the gates that refused a day, with their numbers, to the target's journal. Writes nothing if it passed.
 
     Errors of the write are returned as messages, not raised, so that they do not hide the refusal.
     """

@@ -57,7 +57,7 @@ def encoding_args(spec: BuildSpec) -> EncodingArgs:
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """Reference of a stored artifact: a blob, or an index with its shards; `reused` if every object existed already."""
+    """Reference of a stored artifact: a blob, or an index with its shards. `reused`: every object existed already."""
 
     ref: ArtifactRef
     reused: bool
@@ -74,7 +74,7 @@ class BuildResult:
     """One artifact as it was built and stored: its first rows, its facts and its inputs."""
 
     stored: StoredArtifact
-    first: Rows | Vectors | None  # the first piece of its rows; all rows of a native build
+    first: Rows | Vectors | None  # The first piece of its rows. A native build has only one.
     lists: int  # objects in the body's array
     left_out: Excluded
     numbers: Mapping[str, Scalar]

@@ -69,7 +69,7 @@ class OptionResult(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """Result of one option over all held-out days; `low` and `high` bound its nDCG minus the configured option's."""
+    """Result of one option over all held-out days. `low` and `high` bound its nDCG minus the configured option's."""
 
     option: Option
     ndcg: float
@@ -136,7 +136,7 @@ def tune(
 def _held_out(
     store: ObjectStore, settings: Settings, row: TargetSettings, *, days: int, end: date | None
 ) -> dict[date, CanonicalRecord]:
-    """Return the last days with events that were not refused; never the first stored day: no day before it exists."""
+    """Return the last days with events that were not refused. The first stored day is excluded: no day precedes it."""
     prefix = canonical_prefix(row.target)
     names = (_DAY.fullmatch(item.key.removeprefix(prefix)) for item in store.list(prefix))  # None for other files
     stored = sorted(date.fromisoformat(name[1]) for name in names if name)
@@ -281,7 +281,7 @@ class _TuningRun:
         return self.tasks[day]
 
     def _tally(self, option: Option, day: date, record: CanonicalRecord) -> Events:
-        """Return a day's tally from memory, or make it; tallies in the store are only for windows that ship."""
+        """Return a day's tally from memory, or make it. Tallies in the store are only for windows that ship."""
         columns = KINDS[option.kind].reading(option.params).event_columns
         key = (" ".join(columns), day)
         if key not in self.tallies:
@@ -293,6 +293,6 @@ class _TuningRun:
 
 @cache
 def _code(kind: str) -> str:
-    """Return a digest of the source code that builds and scores neighbours; results of other code are not reused."""
+    """Return a digest of the source code that builds and scores neighbours. Results of other code are not reused."""
     files = [inspect.getsourcefile(source) for source in (KINDS[kind].kernel, comparison, tasks, recommending)]
     return hashlib.sha256(b"".join(Path(file).read_bytes() for file in files if file)).hexdigest()

@@ -14,13 +14,13 @@ from recsys_assets.upkeep.roots import Retention
 
 
 def retention(settings: Settings, row: TargetSettings | None) -> Retention:
-    """Return the releases to keep and the grace period of one target; without a row, the defaults."""
+    """Return the releases to keep and the grace period of one target. Without a row, the defaults apply."""
     kept = settings.retention_for(row) if row else settings.retention
     return Retention(kept.keep, timedelta(hours=kept.grace_hours))
 
 
 def age_limits(settings: Settings, row: TargetSettings | None) -> AgeLimits:
-    """Return the age limits of one target; none without a row, because the windows it had are unknown."""
+    """Return the age limits of one target. Without a row there are none, because the windows it had are unknown."""
     if row is None:
         return AgeLimits({})
     kept = settings.retention_for(row)
@@ -43,11 +43,11 @@ def _needed_days(settings: Settings, row: TargetSettings) -> int:
 
 
 def guards(settings: Settings, row: TargetSettings | None) -> RolloutLimits:
-    """Return the limits that the rollouts of one target must stay within; without a row, the defaults."""
+    """Return the limits that the rollouts of one target must stay within. Without a row, the defaults apply."""
     return RolloutLimits.of(settings.rollout_for(row) if row else settings.rollout)
 
 
 def watch(settings: Settings, row: TargetSettings | None) -> GuardSettings:
-    """Return the answer guard's mode and hours of one target; without a row, the defaults."""
+    """Return the answer guard's mode and hours of one target. Without a row, the defaults apply."""
     rollback = settings.rollback_for(row) if row else settings.rollback
     return GuardSettings(GuardMode(rollback.automatic), rollback.watch_hours)

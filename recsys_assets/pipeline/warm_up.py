@@ -30,8 +30,8 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 
-# All kinds of this package whose content is rows, also those that are off by default; kinds of vectors have no
-# compiled code of ours.
+# All kinds of this package whose content is rows, also those that are off by default. Kinds of vectors have no compiled
+# code of ours.
 OF_ROWS = tuple(name for name, kind in DESCRIPTIONS.items() if isinstance(kind.shape, Shape))
 DAYS = (date(2026, 1, 1), date(2026, 1, 2))
 CONFIG = """
@@ -63,7 +63,7 @@ def warm_up() -> None:
 
 
 def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore | None = None) -> None:
-    """Build and judge the events of these days, and every kind of the last one; in memory if no store is given."""
+    """Build and judge the events of these days, and every kind of the last one. In memory if no store is given."""
     store, row = store or MemoryStore(), settings.targets[0]
     for day in days:
         build_raw(store, settings, day)

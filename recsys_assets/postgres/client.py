@@ -39,7 +39,7 @@ _FOUND = "RA001"  # an SQLSTATE of our own
 
 
 def require_driver(what: str) -> Any:
-    """Return psycopg; imported only when it is used, because it is optional and slow to import.
+    """Return psycopg. It is optional and slow to import, so it is imported only when used.
 
     Raises `ConfigurationError`, with `what` in front, if it is not installed.
     """
@@ -132,7 +132,7 @@ def _first_line(error: Exception) -> str:
 
 
 def table_name(name: str) -> "sql.Identifier":
-    """Return `table` or `schema.table` as an identifier; raises `ConfigurationError` for anything else."""
+    """Return `table` or `schema.table` as an identifier. Raises `ConfigurationError` for anything else."""
     parts = name.split(".")
     if len(parts) > 2 or not all(parts):  # noqa: PLR2004 - a schema and a table
         raise ConfigurationError(f"{name!r} is not the name of a table: expected table or schema.table")

@@ -28,12 +28,12 @@ _TRIES = 10
 
 
 def raw_days(store: ObjectStore) -> list[date]:
-    """Return the days with raw data, oldest first; stray objects are ignored."""
+    """Return the days with raw data, oldest first. Stray objects are ignored."""
     return _days(item.key.removeprefix(_RAW).partition("/")[0] for item in store.list(_RAW))
 
 
 def canonical_days(store: ObjectStore, target: Target) -> list[date]:
-    """Return the stored canonical days of a target, oldest first; stray objects are ignored."""
+    """Return the stored canonical days of a target, oldest first. Stray objects are ignored."""
     prefix = canonical_prefix(target)
     return _days(item.key.removeprefix(prefix).partition(".")[0] for item in store.list(prefix))
 
@@ -48,7 +48,7 @@ def _days(texts: Iterator[str]) -> list[date]:
 
 @dataclass(frozen=True, slots=True)
 class EraseOutcome:
-    """Outcome of an erasure: erased events and blanked lines of a day; `fault`: why the day could not be read."""
+    """Outcome of an erasure: erased events and blanked lines of a day. `fault`: why the day could not be read."""
 
     events: int = 0
     lines: int = 0
@@ -103,7 +103,7 @@ class _Erasure:
         self.result = EraseOutcome()
 
     def without_user(self, record: RawRecord) -> RawRecord:
-        """Return the record without the user's events and lines; sets `result`."""
+        """Return the record without the user's events and lines. Sets `result`."""
         parts: list[tuple[Input, int]] = []
         targets = list(record.targets)
         for n, share in enumerate(targets):
@@ -154,7 +154,7 @@ def _blanked(data: bytes, names: Collection[str]) -> Iterator[tuple[bytes, bool]
             reject = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
             texts = msgspec.json.decode(line, type=dict[str, object])
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            yield line, False  # not a quarantine line: the final search reports it if it contains the user
+            yield line, False  # Not a quarantine line: the final search reports it if it contains the user.
             continue
         if texts.get("text") != ERASED and line_names(texts, names):
             blank = msgspec.Raw(msgspec.json.encode(ERASED))

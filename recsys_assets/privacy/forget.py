@@ -65,17 +65,17 @@ class ForgetOutcome:
     target: str
     message: str
     days: tuple[str, ...] = ()  # canonical days that changed
-    events: int = 0  # in canonical days
-    raw_events: int = 0  # of raw parts, including duplicates
+    events: int = 0  # events in canonical days
+    raw_events: int = 0  # events of raw parts, including duplicates
     quarantined: int = 0  # blanked lines
     live_holds: bool = False
     still_in: tuple[str, ...] = ()  # retained releases, live or not
     other_key: tuple[str, ...] = ()  # days hashed by another key, in which users cannot be found
     other_key_in: tuple[str, ...] = ()  # retained releases hashed by another key, which may contain the user
     unread: tuple[str, ...] = ()  # days that could not be searched and may contain the user
-    places: tuple[str, ...] = ()  # keys of all objects that contain the user; empty in a dry run
+    places: tuple[str, ...] = ()  # Keys of all objects that contain the user. Empty in a dry run.
     out_of_reach: tuple[str, ...] = OUT_OF_REACH
-    failed: bool = False  # stopped by the error in `message`; rerun to continue
+    failed: bool = False  # Stopped by the error in `message`. Rerun to continue.
     entry: JournalEntry | None = None  # None: dry run
 
     @property
@@ -108,7 +108,7 @@ class ForgetRequest:
 
     @property
     def names(self) -> frozenset[str]:
-        """The id and, if `raw.user_key` is set, its hash; days built before the key was set contain the id."""
+        """The id and, if `raw.user_key` is set, its hash. Days built before the key was set contain the id."""
         user, key = trim(self.user), configured_key(self.settings)
         return frozenset({user} if key is None else {user, key.hash(user)})
 
@@ -228,7 +228,7 @@ def _rebuild(task: ForgetRequest, days: Sequence[date]) -> str:
 def _rebuild_once(task: ForgetRequest, days: Collection[date], last: date) -> str:
     _judge_changed(task, days)
     context = DayContext(task.store, task.settings, task.row, last, run_id=task.by.run_id or COMMAND, now=task.now)
-    judge_earlier_days_again(context)  # by the current limits, which may have changed since they were refused
+    judge_earlier_days_again(context)  # by the current limits, which may have changed since the days were refused
     judge_canonical(context)
     for kind in (name for name in task.settings.artifacts.kinds if name in KINDS):
         build_artifact(context, kind)

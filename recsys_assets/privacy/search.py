@@ -86,7 +86,7 @@ def contains_user(data: bytes, names: Collection[str], *, is_quarantine: bool = 
     if search is not None:
         with suppress(
             pa.ArrowException, OSError, EOFError, ValueError, RecursionError, zipfile.BadZipFile, RecsysAssetsError
-        ):  # not the format of its first bytes: searched as bytes
+        ):  # not the format that its first bytes suggest: searched as bytes
             return search(data, names)
     return any(name.encode() in data for name in names)
 
@@ -105,7 +105,7 @@ def _in_parquet(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_arrow(data: bytes, names: Collection[str]) -> bool:
-    """Search an Arrow table; other bytes, e.g. the digest of a tally, may follow it."""
+    """Search an Arrow table. Other bytes, e.g. the digest of a tally, may follow it."""
     table = data[: data.rindex(_ARROW) + len(_ARROW)]
     return _in_table(ipc.open_file(pa.BufferReader(table)).read_all(), names)
 
@@ -150,7 +150,7 @@ def _in_archive(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_tensors(data: bytes, names: Collection[str]) -> bool:
-    """Look up users in the project's id arrays; without them, search the bytes of text arrays."""
+    """Look up users in the project's id arrays. Without such arrays, search the bytes of text arrays."""
     arrays = read_safetensors(data, name="object")
     if any(_in_value(value, names) for value in read_metadata(data, name="object").values()):
         return True
@@ -163,7 +163,7 @@ def _in_tensors(data: bytes, names: Collection[str]) -> bool:
 
 
 def _in_json(data: bytes, names: Collection[str]) -> bool:
-    """Search a document or its lines; data that cannot contain an id is not decoded."""
+    """Search a document or its lines. Data that cannot contain an id is not decoded."""
     if b"\\" not in data and not any(name.encode() in data for name in names):
         return False
     try:
@@ -220,7 +220,7 @@ def _field_of(key: str, value: Any) -> str:
 
 
 def _is_named(key: str, names: Collection[str], *, field: str) -> bool:
-    """Return True if a key is an id; numeric keys count only in user fields, because histograms have such keys."""
+    """Return True if a key is an id. Numeric keys count only in user fields, because histograms have such keys."""
     return trim(key) in names and (not key.isdecimal() or _USER in field.lower())
 
 
@@ -274,13 +274,13 @@ def names_user(store: ObjectStore, target: Target, names: Collection[str], ref: 
 
 
 def _refs_for(release: Release, names: Collection[str]) -> Iterator[ArtifactRef]:
-    """Yield the objects of a release that may contain the user; of a sharded kind only the shards of these names."""
+    """Yield the objects of a release that may contain the user. Of a sharded kind, only the shards of these names."""
     for member in release.members:
         shards = member.shard_refs
         yield from (shards[shard_of(name, len(shards))] for name in sorted(names)) if shards else (member.ref,)
 
 
 def _has_vector(data: bytes, names: Collection[str], *, name: str) -> bool:
-    """Return True if the user has a vector; ids are compared exactly, not as bytes."""
+    """Return True if the user has a vector. Ids are compared exactly, not as bytes."""
     users = Ids.of(read_safetensors(data, name=name), "user_id")
     return any(users.find(user) is not None for user in names)

@@ -40,7 +40,7 @@ class Scores:
 
     @property
     def mrr(self) -> float:
-        """Mean reciprocal rank; missing items count 0."""
+        """Mean reciprocal rank. Missing items count 0."""
         return _mean(self.reciprocals)
 
     @property
@@ -50,7 +50,7 @@ class Scores:
 
 
 def score(recommender: Recommender, tasks: Tasks, *, k: int, go_on: Callable[[], None] = lambda: None) -> Scores:
-    """Score the ranks of each task's next items in the first `k`; `go_on` is called regularly and may raise."""
+    """Score the ranks of each task's next items in the first `k`. `go_on` is called regularly and may raise."""
     cached = replace(recommender, beside=cache(recommender.beside))
     popular, sums = _Popular(recommender.fill()), _cumulative_metrics(k)
     numbers, shown, answered = np.zeros((3, len(tasks.tasks))), set[str](), 0
@@ -117,7 +117,10 @@ class _RankedAnswer:
         )
 
     def rank(self, target: str, k: int) -> tuple[int, int]:
-        """Return how many items are above a target, and how many have its weight, itself too; (k, 1) if not in k."""
+        """Return the number of items above a target, and of those with its weight, itself included.
+
+        (k, 1) if not in k.
+        """
         own = self._beside(target) if self._together else {}
         changes = [
             (weight, weight - less * NEAREST)
@@ -190,12 +193,12 @@ class Protocol:
     min_samples: int = 200
     rounds: int = 1000
     seed: int = 1
-    level: float = 0.99  # of the interval, two-sided
+    level: float = 0.99  # level of the interval, two-sided
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComparedScores:
-    """One recommender of both releases; `low` and `high` bound the candidate's nDCG minus the live nDCG."""
+    """One recommender of both releases. `low` and `high` bound the candidate's nDCG minus the live nDCG."""
 
     name: str
     candidate: Scores
@@ -214,7 +217,7 @@ class ComparedScores:
 def compare(
     candidate: Snapshot, live: Snapshot, tasks: Tasks, protocol: Protocol, *, go_on: Callable[[], None] = lambda: None
 ) -> list[ComparedScores]:
-    """Compare each recommender that either release has, by name; a missing one recommends nothing.
+    """Compare each recommender that either release has, by name. A missing one recommends nothing.
 
     `go_on` is called every few hundred tasks, and may raise to end the comparison.
     """
@@ -227,7 +230,7 @@ def compare(
 
 
 def paired_interval(differences: Floats, *, rounds: int, seed: int, level: float) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of paired differences (Efron 1979); seeded.
+    """Return the percentile bootstrap interval of the mean of paired differences (Efron 1979). It depends on `seed`.
 
     Without differences it is (-inf, inf).
     """

@@ -31,7 +31,7 @@ _PAIR: Final = ("request_id", "item_id")
 
 @dataclass(frozen=True, slots=True)
 class FeedbackNames:
-    """Values of `event` for each type of feedback; an event without a value is an exposure."""
+    """Values of `event` for each type of feedback. An event without a value is an exposure."""
 
     exposure: str = "impression"
     click: str = "click"
@@ -170,7 +170,7 @@ _MOST_MIXED: Final = 0.05  # maximum share of keys served by both releases in on
 def judge_rollouts(
     exposures: Exposures, steps: Iterable[RolloutStep], rules: OutcomeRules
 ) -> tuple[RolloutOutcome, ...]:
-    """Return the outcome of each rollout, newest first; a rollout without exposures is excluded.
+    """Return the outcome of each rollout, newest first. A rollout without exposures is excluded.
 
     Only rollouts are compared, because only their keys were assigned at random. Steps are compared separately and then
     combined, weighted by their keys, because the hours of the day change together with the share.
@@ -262,7 +262,7 @@ def _verdict(
     differences: tuple[Difference, ...],
     rules: OutcomeRules,
 ) -> tuple[OutcomeVerdict, str]:
-    """Return the verdict and its reason; untrustworthy or insufficient data means HOLD before any rate is compared."""
+    """Return the verdict and its reason. Untrustworthy or insufficient data means HOLD before any rate is compared."""
     mixed, of = sum(step.mixed for step in keys), sum(step.keys for step in keys)
     worst = min(keys, key=lambda step: step.probability)
     if worst.probability * len(keys) < _MISMATCH:

@@ -63,7 +63,7 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
 
 
 def _visits(events: Events) -> pl.DataFrame:
-    """Return the first event of each session and item, ordered by session; a sample of sessions for large days."""
+    """Return the first event of each session and item, ordered by session. Large days are sampled by session."""
     codes = events.codes.select("session_id", "user_id", "item_id")
     every = -(-len(codes) // MAX_EVENTS)
     if every > 1:
@@ -74,7 +74,7 @@ def _visits(events: Events) -> pl.DataFrame:
 
 
 def _codes(events: Events, questions: pl.DataFrame, column: str, live_ids: pl.Series) -> Codes:
-    """Map each code of a day's column to the code of the same id in `live_ids`; -1 if absent.
+    """Map each code of a day's column to the code of the same id in `live_ids`, or -1 if absent.
 
     Only ids in `questions` are looked up.
     """
@@ -95,7 +95,7 @@ Scored: TypeAlias = "tuple[int, Floats, Floats, Codes]"
 
 
 def _one_list(visits: pl.DataFrame, items: Codes, rows: Rows) -> Scored:
-    """Score a single list; chance is the mean over the day's distinct items, as if their ids were permuted."""
+    """Score a single list. Chance is the mean over the day's distinct items, as if their ids were permuted."""
     gain_of = np.zeros(len(rows.member_ids) + 1)  # the last entry is for absent items
     gain_of[rows.members] = _gains(np.arange(len(rows.members)))
     gains = gain_of[items[visits["item_id"].to_numpy()]]
@@ -105,7 +105,7 @@ def _one_list(visits: pl.DataFrame, items: Codes, rows: Rows) -> Scored:
 
 
 def _pairs(visits: pl.DataFrame, random: np.random.Generator) -> tuple[Codes, Codes, Codes]:
-    """Return the earlier items, later items and sessions of pairs of visits; a sample if there are many."""
+    """Return the earlier items, later items and sessions of pairs of visits. Many pairs are sampled."""
     sessions, items = (visits[name].to_numpy().astype(np.int64) for name in ("session_id", "item_id"))
     starts = [np.flatnonzero(sessions[by:] == sessions[:-by]) for by in range(1, DISTANCE + 1)]
     first = np.concatenate(starts)
@@ -119,7 +119,7 @@ def _pairs(visits: pl.DataFrame, random: np.random.Generator) -> tuple[Codes, Co
 def _lists(
     questions: Codes, answers: Codes, groups: Codes, rows: Rows, *, keys: Codes, items: Codes, most: int | None
 ) -> Scored:
-    """Score lists per item or user; chance assigns the answers at random among the answered questions."""
+    """Score lists per item or user. Chance assigns the answers at random among the answered questions."""
     row_of = np.full(len(rows.key_ids) + 1, _ABSENT)
     row_of[rows.keys] = np.arange(len(rows.keys))
     lists = row_of[keys[questions]]

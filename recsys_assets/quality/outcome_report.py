@@ -1,4 +1,4 @@
-"""Document of outcome reports: rates by release, kind and visitor, and verdicts on rollouts; light to import."""
+"""Document of outcome reports: rates by release, kind and visitor, and verdicts on rollouts. Light to import."""
 
 from enum import StrEnum
 from typing import Final

@@ -11,7 +11,7 @@ import polars as pl
 from recsys_assets.events.events import ID_COLUMNS, Events
 
 TASK_COLUMNS = ("ts", "session_id", "user_id", "item_id")
-MAX_ITEMS: Final = 200  # per session; pair kinds also exclude longer sessions
+MAX_ITEMS: Final = 200  # Limit per session. Pair kinds also exclude longer sessions.
 _STEP = "step"
 
 
@@ -37,10 +37,10 @@ class Tasks:
 
 
 def next_item_tasks(events: Events, *, limit: int, seed: int, since: datetime | None = None) -> Tasks:
-    """Return one task for each of at most `limit` sessions of `events`; deterministic for a seed.
+    """Return one task for each of at most `limit` sessions of `events`. Deterministic for a seed.
 
     `events` has `TASK_COLUMNS`, ordered by time. Only events from `since` on count, also as context. The steps of a
-    session are the timestamps at which items first appeared in it; sessions with a single item, or more than
+    session are the timestamps at which items first appeared in it. Sessions with a single item, or more than
     `MAX_ITEMS`, are excluded. Each session is cut between two random steps, so that short and long contexts are equally
     likely. There is one task per session, so that a bot's session has the weight of any other, and tasks are
     independent enough for resampling. Item names have no influence.
@@ -75,7 +75,7 @@ def _cut(visits: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     steps = selected.group_by("session_id", _STEP, maintain_order=True).agg(
         pl.col("item_id"), pl.col("user_id").max(), pl.col("cut").first()
     )
-    # A session with a single timestamp has nothing before the cut; its user reveals no target.
+    # A session with a single timestamp has nothing before the cut, and its user reveals no target.
     known = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
     return (
         steps.sort("session_id", _STEP)
@@ -94,7 +94,7 @@ def _decode(events: Events, asked: pl.DataFrame) -> list[Task]:
 
 
 def cut_day(events: Events, *, held_out: float) -> datetime | None:
-    """Return the timestamp from which on about the share `held_out` of a day's events lies; `events` has `ts`.
+    """Return the timestamp from which on about the share `held_out` of a day's events lies. `events` has `ts`.
 
     At least one event is before it. None if all events have the same timestamp, or there are none.
     """

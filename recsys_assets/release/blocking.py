@@ -45,7 +45,10 @@ class BlockedItem(Record, frozen=True):
 
 
 class BlockedItems(Record, frozen=True):
-    """The blocked items of a target, sorted by id; `updated_at` never repeats, so equal lists have different bytes."""
+    """The blocked items of a target, sorted by id.
+
+    `updated_at` never repeats, so equal lists have different bytes.
+    """
 
     updated_at: str
     items: tuple[BlockedItem, ...]
@@ -90,7 +93,7 @@ def parse_blocked(target: Target, data: bytes) -> BlockedItems:
 
 
 def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
-    """Return the list of a target, None if there is none. Raises `CorruptObjectError` if it cannot be read."""
+    """Return the list of a target, or None if there is none. Raises `CorruptObjectError` if it cannot be read."""
     stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
     return None if stored is None else parse_blocked(target, stored.data)
 
@@ -192,7 +195,7 @@ def _write(
     *,
     now: Clock,
 ) -> _ListWrite:
-    """Update the list by compare-and-swap; drop expired blocks.
+    """Update the list by compare-and-swap, and drop expired blocks.
 
     If a write gets no reply, the list is read again: our bytes mean that our write won.
     """
@@ -235,7 +238,7 @@ def _record(
     message: str,
     changed: bool,
 ) -> JournalEntry:
-    """Write the journal entry; blocking works even if the pointer is damaged or missing."""
+    """Write the journal entry. Blocking works even if the pointer is damaged or missing."""
     found = read_pointer(store, target)
     live = found if isinstance(found, LivePointer) else None
     return record_unmoved(

@@ -44,7 +44,7 @@ class Candidate:
     day: date
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
-    gates: tuple[GateReport, ...] = ()  # of the whole candidate, and of each excluded kind
+    gates: tuple[GateReport, ...] = ()  # reports on the whole candidate and on each excluded kind
     marks: Mapping[date, str | None] = field(
         default_factory=dict[date, str | None]
     )  # day -> fingerprint of the forgotten users that it excludes
@@ -155,7 +155,7 @@ class _CandidateReading:
     refused: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])  # subject and gate
     marks: dict[date, str | None] = field(default_factory=dict[date, str | None])
     days: set[date] = field(default_factory=set[date])  # canonical days that the artifacts were built from
-    left_out: list[GateReport] = field(default_factory=list[GateReport])  # of kinds that may be empty and are
+    left_out: list[GateReport] = field(default_factory=list[GateReport])  # reports of empty kinds that may be empty
 
     @cached_property
     def records(self) -> "_Records":
@@ -245,7 +245,7 @@ class _CandidateReading:
     def _report(
         self, read: Callable[[], GateReport | None], subject: str, judged: tuple[str, str]
     ) -> GateReport | None:
-        """Return the report if it covers `judged` (subject, version) and passes; otherwise note each fault by gate."""
+        """Return the report if it covers `judged` (subject, version) and passes. Otherwise note each fault by gate."""
         requirement = self.requirements[judged[0]]
         try:
             report = read()

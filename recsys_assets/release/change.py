@@ -37,7 +37,7 @@ _RECORDING_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class MovePointer:
-    """Decision to move the pointer to these versions; `refs` are the blobs that must exist at the swap."""
+    """Decision to move the pointer to these versions. The blobs in `refs` must exist at the swap."""
 
     versions: Mapping[str, str]
     refs: tuple[ArtifactRef, ...] = ()
@@ -103,13 +103,14 @@ class PointerBasis:
 
 
 def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | None = None) -> JournalEntry:
-    """Change the pointer and return the journal entry; `judge` decides on the pointer that each attempt replaces.
+    """Change the pointer and return the journal entry. `judge` decides on the pointer that each attempt replaces.
 
     The first attempt uses the pointer in `seen`, if given, and does not read the store again.
 
     Raises what `judge` raises, `ConflictError` if other writers won every attempt, and `OutcomeUnknownError` or
-    `StoreUnavailableError` if the store did not reply. An entry with sequence 0 could not be written. Its message says
-    why. The swap is in effect then, and the next command records it with the cause from the intent.
+    `StoreUnavailableError` if the store did not reply. A returned entry with sequence 0 could not be written; its
+    message gives the reason. The swap is in effect then, and the next command records it with the cause from the
+    intent.
     """
     sent: dict[str, _UnansweredSwap] = {}  # swaps without a reply, by the pointer's time
     head = seen.head if seen else None

@@ -31,7 +31,7 @@ _ID = re.compile(r"[0-9a-f]{8,64}")
 def choose_destination(
     store: ObjectStore, target: Target, live: LivePointer, *, to: str, now: datetime, newest: JournalEntry | None = None
 ) -> Release:
-    """Return the record of the release that `to` refers to; `newest` is the journal's newest entry, if known.
+    """Return the record of the release that `to` refers to. `newest` is the journal's newest entry, if known.
 
     Raises `RefusedError` with alternatives if no such release can be used, `ConfigurationError` if `to` is not a valid
     destination or is a time in the future.

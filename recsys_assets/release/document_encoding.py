@@ -102,7 +102,10 @@ def find_document(store: ObjectStore, key: str, kind: type[Document]) -> Documen
 
 
 def find_readable(store: ObjectStore, key: str, kind: type[Document]) -> Document | None:
-    """Read and decode one document, or return None if it is absent or damaged; use it where a write repairs both."""
+    """Read and decode one document, or return None if it is absent or damaged.
+
+    For callers whose next write repairs both.
+    """
     return if_readable(lambda: find_document(store, key, kind))
 
 
@@ -115,7 +118,7 @@ def if_readable(read: Callable[[], Found | None]) -> Found | None:
 
 
 def create_document(store: ObjectStore, key: str, document: Record) -> None:
-    """Create a document; succeed also if the same bytes are already stored, e.g. after a lost reply.
+    """Create a document. Also succeeds if the same bytes are already stored, e.g. after a lost reply.
 
     Raises `ConflictError` if other bytes are stored at the key, `OutcomeUnknownError` if the store does not reply.
     """

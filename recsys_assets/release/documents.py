@@ -10,8 +10,9 @@ from recsys_assets.identity import ArtifactRef
 from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
-CANONICAL_FORMAT: Final = 2  # 2: gate report and profile are in the record; 1: in separate documents
-STAGED_FORMAT: Final = 2  # 2: the gate report is in the document; 1: in a separate document
+# Format 2: gate report and profile are in the record. Format 1: they are separate documents.
+CANONICAL_FORMAT: Final = 2
+STAGED_FORMAT: Final = 2  # Format 2: the gate report is in the document. Format 1: it is a separate document.
 RELEASE_FORMAT: Final = 2  # 2: a record contains its own digest
 JOURNAL_FORMAT: Final = 2  # 2: the message is in the details under `message`
 
@@ -40,7 +41,7 @@ class Build(Record, frozen=True):
 class CanonicalRecord(Record, frozen=True):
     """Record of a canonical day: digest and size of its Parquet object, its counts, and its raw files.
 
-    The gate report and the profile are added when the gates run; in format 1 they are separate documents.
+    The gate report and the profile are added when the gates run. In format 1 they are separate documents.
     """
 
     digest: str
@@ -51,15 +52,17 @@ class CanonicalRecord(Record, frozen=True):
     bad: int
     rejects: Mapping[str, int]
     inputs: tuple[Input, ...]
-    user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key for hashing users; omitted if none
-    erased: str | msgspec.UnsetType = msgspec.UNSET  # fingerprint of the excluded forgotten users; omitted if none
+    user_key: str | msgspec.UnsetType = msgspec.UNSET  # id of the key for hashing users, omitted if there is none
+    # Fingerprint of the excluded forgotten users. Omitted if there are none.
+    erased: str | msgspec.UnsetType = msgspec.UNSET
     v: int = CANONICAL_FORMAT
-    gates: GateReport | msgspec.UnsetType = msgspec.UNSET  # omitted before the gates ran; contains the evaluated digest
+    # Omitted before the gates ran. Contains the evaluated digest.
+    gates: GateReport | msgspec.UnsetType = msgspec.UNSET
     profile: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # `DayProfile`, which later days are compared with
 
 
 class Shards(Record, frozen=True):
-    """Objects of an index, by number; omitted for kinds that are one object."""
+    """Objects of an index, by number. Omitted for kinds that are one object."""
 
     refs: tuple[ArtifactRef, ...]
     whole: ArtifactRef | None = None  # the single object with the same rows, if it is built too
@@ -112,7 +115,7 @@ class StagedDay(Record, frozen=True):
 
 
 class Pointer(Record, frozen=True):
-    """Pointer that services read (ManifestV1): exactly five keys; `current` maps kind to URI."""
+    """Pointer that services read (ManifestV1). It has exactly five keys, and `current` maps kind to URI."""
 
     v: int
     tenant: str
@@ -131,7 +134,7 @@ class Member(Record, frozen=True):
     facts: Mapping[str, Scalar]
     gates: GateReport
     build: Build
-    shards: tuple[ArtifactRef, ...] | msgspec.UnsetType = msgspec.UNSET  # of an index, by number
+    shards: tuple[ArtifactRef, ...] | msgspec.UnsetType = msgspec.UNSET  # shards of an index, by number
 
     @property
     def shard_refs(self) -> tuple[ArtifactRef, ...]:
@@ -164,7 +167,7 @@ class Release(Record, frozen=True):
     id: str
     tenant: str
     surface: str
-    data_through: str  # last day of every window; defines the age of the data
+    data_through: str  # last day of every window, from which the age of the data is computed
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
     build: Build  # Provenance of the record. Each member has its own.
@@ -173,7 +176,7 @@ class Release(Record, frozen=True):
     segment: str | None = None
     gates: tuple[GateReport, ...] = ()  # On the artifacts together. Each member has its own report.
     v: int = RELEASE_FORMAT
-    digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field; absent in format 1
+    digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field, absent in format 1
 
     @property
     def refs(self) -> dict[str, ArtifactRef]:
@@ -228,11 +231,11 @@ class Label(Record, frozen=True):
     actor: str
     reason: str
     v: int = FORMAT
-    until: str | msgspec.UnsetType = msgspec.UNSET  # timestamp at which it expires; omitted if none
+    until: str | msgspec.UnsetType = msgspec.UNSET  # timestamp at which it expires, omitted if it does not
 
 
 class Tag(Record, frozen=True):
-    """Name given to a release; giving it to another release moves it."""
+    """Name given to a release. Giving it to another release moves it."""
 
     name: str
     release: str
@@ -271,7 +274,7 @@ class Sweep(Record, frozen=True):
     at: str
     actor: str
     reason: str
-    decided: bool  # False: the blobs may be taken; True: all of them will be
+    decided: bool  # False: the blobs may be taken. True: all of them will be taken.
     taken: tuple[CollectedBlob, ...]
     v: int = FORMAT
 

@@ -10,7 +10,7 @@ def reach(point: str) -> None:
     """Send this process a signal if the environment variable `RECSYS_FAULT` contains this point. No-op otherwise.
 
     `RECSYS_FAULT=publish.before_swap` sends SIGKILL, like a power loss. `RECSYS_FAULT=publish.before_swap:STOP` sends
-    SIGSTOP, like a suspended laptop; other signals work the same way.
+    SIGSTOP, like a suspended laptop. Other signals work the same way.
     """
     asked, _, name = os.environ.get(VARIABLE, "").partition(":")
     if asked == point:

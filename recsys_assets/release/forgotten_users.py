@@ -42,7 +42,7 @@ class ForgottenUsers:
         return bool(self.through)
 
     def hides(self, user: str, day: date) -> bool:
-        """Return True if a user's events of a day are dropped; later events come from a user who returned."""
+        """Return True if a user's events of a day are dropped. Later events come from a user who returned."""
         last = self.through.get(_hash(self.key, user))
         return last is not None and day <= last
 
@@ -56,10 +56,10 @@ class ForgottenUsers:
 
 
 def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], ForgottenUsers]:
-    """Return the users to forget by (tenant, surface); costs one listing if there are none.
+    """Return the users to forget by (tenant, surface). Costs one listing if there are none.
 
     An unreadable note hides its user on every day. An unreadable secret is the `fault` of its target. Other objects are
-    ignored here; `verify` lists them as strays.
+    ignored here. `verify` lists them as strays.
     """
     return _read(store, FORGOTTEN)
 
@@ -74,7 +74,7 @@ def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
 
 
 def is_anybody_forgotten(store: ObjectStore, target: Target) -> bool:
-    """Return True if a user of the target was ever forgotten; one request, because publishing avoids listings."""
+    """Return True if a user of the target was ever forgotten. Makes one request, because publishing avoids listings."""
     return store.stat(forgotten_key(target, _KEY)) is not None
 
 
@@ -91,9 +91,9 @@ def _read(store: ObjectStore, prefix: str) -> dict[tuple[str, str], ForgottenUse
 
 
 def forgotten_since(store: ObjectStore, target: Target, instant: str) -> int:
-    """Return the number of users of a target forgotten after an RFC 3339 timestamp; unreadable notes count.
+    """Return the number of users of a target forgotten after an RFC 3339 timestamp. Unreadable notes count.
 
-    Artifacts built before may contain them: the hashes do not show which artifact contains which user.
+    Artifacts built before may contain these users. The hashes do not show which artifact contains which user.
     """
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
     notes = (item.key for item in store.list(prefix) if _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN)))
@@ -121,11 +121,11 @@ def add_forgotten_user(
     now: datetime,
     pseudonym: bool = False,
 ) -> str:
-    """Note that a user's events up to a day are dropped, and return the name of the note; idempotent.
+    """Note that a user's events up to a day are dropped, and return the name of the note. Idempotent.
 
     Only a keyed hash of the id is stored. The secret is in the same store. The hash hides an id that cannot be guessed
-    from readers of the note, not from readers of the store. `pseudonym`: `user` is the pseudonym of another note's id.
-    Raises `ConflictError` if other writers kept changing the note, `CorruptObjectError` for an unreadable secret.
+    from readers of the note, not from readers of the store. With `pseudonym`, `user` is the pseudonym of another note's
+    id. Raises `ConflictError` if other writers kept changing the note, `CorruptObjectError` for an unreadable secret.
     """
     name = _hash(_read_key(store, target), user)
     note = ForgottenUser(
@@ -169,7 +169,7 @@ def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotte
 
 
 def _through(data: bytes, *, name: str) -> date:
-    """Return the last day that a note hides; `date.max` for an unreadable note, so that its user stays hidden."""
+    """Return the last day that a note hides. `date.max` for an unreadable note, so that its user stays hidden."""
     try:
         return date.fromisoformat(decode(data, ForgottenUser, name=name).through)
     except (CorruptObjectError, ValueError):
@@ -199,7 +199,7 @@ def note_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
 
 
 def _read_key(store: ObjectStore, target: Target) -> bytes:
-    """Return the target's secret; create it if it does not exist."""
+    """Return the target's secret. Creates it if it does not exist."""
     key = forgotten_key(target, _KEY)
     if store.stat(key) is None:
         with suppress(ConflictError):

@@ -26,7 +26,7 @@ from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 MAX_ATTEMPTS = 20
-LOUD_AFTER = timedelta(days=3)  # an older hold is probably forgotten; status warns about it
+LOUD_AFTER = timedelta(days=3)  # Status warns about older holds, because they are probably forgotten.
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class HoldOutcome:
 
 
 def read_hold(store: ObjectStore, target: Target) -> Hold | None:
-    """Return the hold on a target unless it was lifted; `ship_rules.is_in_force` decides whether it has ended."""
+    """Return the hold on a target unless it was lifted. `ship_rules.is_in_force` decides whether it has ended."""
     hold = find_document(store, hold_key(target), Hold)
     return None if hold is None or hold.lifted else hold
 
@@ -99,7 +99,8 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     Raises `ConflictError` if other writers kept changing it.
     """
     key = hold_key(target)
-    stored: StoredObject | None = None  # most targets have none; creating it fails otherwise
+    # Most targets have no hold. Creating the document fails if one was placed in the meantime.
+    stored: StoredObject | None = None
     for _ in attempts(MAX_ATTEMPTS):
         found = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: overwritten
         hold = placed if placed.lifted or stored is None else stricter(found, placed)

@@ -27,7 +27,7 @@ from recsys_assets.storage.store import ObjectStore
 
 Clock: TypeAlias = Callable[[], datetime]
 
-IMPORT, TEST = "import", "test"  # actions on another team's file: registered for a day; only tested
+IMPORT, TEST = "import", "test"  # Actions on another team's file: registered for a day, or only tested.
 DONE = "done"
 UNCHANGED = "unchanged"
 REFUSED = "refused"
@@ -60,7 +60,7 @@ def entry_of(
     message: str = "",
     details: Mapping[str, Scalar] | None = None,
 ) -> JournalEntry:
-    """Return an unnumbered entry that records no change; `live` was the live pointer before and after."""
+    """Return an unnumbered entry that records no change. `live` was the live pointer before and after."""
     return JournalEntry(
         sequence=0,
         at=rfc3339(now),
@@ -77,7 +77,7 @@ def entry_of(
 
 
 def message_of(entry: JournalEntry) -> str:
-    """Return the message of an entry; for a lost entry, the reason it is lost."""
+    """Return the message of an entry or, for a lost entry, the reason for its loss."""
     return str(entry.details.get(MESSAGE, entry.reason))
 
 
@@ -155,7 +155,7 @@ def missing_sequences(store: ObjectStore, target: Target) -> tuple[int, ...]:
 
 
 def read_entry(store: ObjectStore, target: Target, sequence: int) -> JournalEntry:
-    """Return one entry; for a missing or corrupt one, an entry with outcome `lost` and the reason."""
+    """Return one entry. A missing or corrupt one becomes an entry with outcome `lost` and the reason."""
     key = journal_key(target, sequence)
     try:
         entry = read_document(store, key, JournalEntry)
@@ -205,7 +205,7 @@ def change_at_or_before(store: ObjectStore, target: Target, entry: JournalEntry 
 def _earlier_change(store: ObjectStore, target: Target, entry: JournalEntry) -> JournalEntry | None:
     while entry.last_change:
         entry = read_entry(store, target, entry.last_change)
-        if entry.changed:  # a lost entry names no earlier swap: read each one before it
+        if entry.changed:  # A lost entry does not refer to an earlier swap, so each entry before it is read.
             return entry
     return None
 

@@ -67,27 +67,27 @@ def canonical_profile_key(target: Target, day: date) -> str:
 
 
 def tally_prefix(target: Target, kind: str) -> str:
-    """Return the prefix of the tallies that windows of a kind are summed from; all can be rebuilt."""
+    """Return the prefix of the tallies that windows of a kind are summed from. All can be rebuilt."""
     return f"{TALLIES}{target.tenant}/{target.surface}/{check_segment(kind, what='artifact kind')}/"
 
 
 def tally_key(target: Target, kind: str, day: date, address: str) -> str:
-    """Return the key of one day's tally; `address` is the cache key of its inputs. Keys sort by day."""
+    """Return the key of one day's tally. Its `address` is the cache key of its inputs. Keys sort by day."""
     return f"{tally_prefix(target, kind)}{day}/{address}.arrow"
 
 
 def tuning_prefix(target: Target) -> str:
-    """Return the prefix of the results of options that `tune` has tried; all can be rebuilt."""
+    """Return the prefix of the results of options that `tune` has tried. All can be rebuilt."""
     return f"tuning/{target.tenant}/{target.surface}/"
 
 
 def tuning_key(target: Target, address: str) -> str:
-    """Return the key of one option's result on one day; `address` is the cache key of its inputs."""
+    """Return the key of one option's result on one day. Its `address` is the cache key of its inputs."""
     return f"{tuning_prefix(target)}{address}.json"
 
 
 def outcomes_prefix(target: Target) -> str:
-    """Return the prefix of the outcome reports of a target's days; all can be rebuilt."""
+    """Return the prefix of the outcome reports of a target's days. All can be rebuilt."""
     return f"outcomes/{target.tenant}/{target.surface}/"
 
 
@@ -132,7 +132,7 @@ def staged_day_key(target: Target, day: date) -> str:
 
 
 def staged_gates_key(target: Target, day: date, kind: str) -> str:
-    """Return the key of the gate report on a day's artifacts together; in format 1, on one artifact."""
+    """Return the key of the gate report on a day's artifacts together or, in format 1, on one artifact."""
     return f"{staged_prefix(target)}{day}/{kind}.gates.json"
 
 
@@ -218,7 +218,7 @@ def webhook_key(target: Target, name: str) -> str:
 
 
 def forgotten_key(target: Target, name: str) -> str:
-    """Return the key of the note that a user is to be forgotten; `name` is the hash of the user."""
+    """Return the key of the note that a user is to be forgotten. Its `name` is the hash of the user."""
     return f"{FORGOTTEN}{target.tenant}/{target.surface}/{name}.json"
 
 
@@ -253,7 +253,7 @@ def intent_key(target: Target, intent_id: str) -> str:
 
 
 def is_intent_key(target: Target, key: str) -> bool:
-    """Return whether a key below `intent_prefix` can be that of an intent; anything else is a stray object."""
+    """Return whether a key below `intent_prefix` can be that of an intent. Any other object is a stray."""
     return re.fullmatch(r"[0-9a-f]{32}\.json", key.removeprefix(intent_prefix(target))) is not None
 
 

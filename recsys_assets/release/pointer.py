@@ -27,7 +27,7 @@ POINTER_FORMAT: Final = 1
 MAX_KINDS: Final = 100
 _MAX_DAMAGED_BYTES = 1 << 30  # an oversized pointer has an etag too, so that it can be replaced
 _TICK = timedelta(microseconds=1)
-LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # beyond any real clock; few later timestamps exist
+LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # Beyond any real clock. Few later timestamps exist.
 MAX_AHEAD: Final = timedelta(days=1)  # a time further in the future means a wrong clock
 
 
@@ -103,7 +103,7 @@ def parse_stored_pointer(store: ObjectStore, target: Target, data: bytes, *, eta
 def parse_pointer(roots: Sequence[str], target: Target, data: bytes, *, etag: str) -> LivePointer:
     """Check a pointer's bytes: five keys, this target, and only this target's blobs below one of the roots.
 
-    Raises `CorruptObjectError`; `recsys-assets restore-pointer` restores the journal's last release.
+    Raises `CorruptObjectError` otherwise. `recsys-assets restore-pointer` restores the journal's last release.
     """
     key = pointer_key(target)
     pointer = decode(data, Pointer, name=key)

@@ -85,7 +85,7 @@ def publish(  # noqa: PLR0913 - independent inputs of a publish
 ) -> PublishOutcome:
     """Ship the staged artifacts of a day if the ship rules allow it. Otherwise the live release stays live.
 
-    `evidence` contains staged artifacts, canonical records, gate reports and the record of the live release; by default
+    `evidence` contains staged artifacts, canonical records, gate reports and the record of the live release. By default
     it is the store itself. Blobs, pointer, hold, labels and journal are always read from the store.
 
     With a `plan`, a release that would replace a live one is first served to a share of requests (see `start`).
@@ -138,7 +138,7 @@ def _publish(request: _Publish, current: LivePointer | None) -> PublishOutcome:
 
 
 def _verify(store: ObjectStore, target: Target, candidate: Candidate) -> None:
-    """Verify the stored bytes of every blob; restore missing ones from the trash first."""
+    """Verify the stored bytes of every blob, after restoring missing ones from the trash."""
     try:
         prove_members(store, target, candidate.members)
     except RefusedError:

@@ -42,7 +42,7 @@ class JournalHead:
 
     @property
     def newest_at(self) -> datetime | None:
-        """Latest time of any pointer in the journal; restoring an old pointer does not lower it.
+        """Latest time of any pointer in the journal. Restoring an old pointer does not lower it.
 
         None for an impossible time: every later pointer then counts as newer.
         """
@@ -54,7 +54,7 @@ class JournalHead:
 def read_journal_head(
     store: ObjectStore, target: Target, *, since: JournalHead | None = None, live: LivePointer | None = None
 ) -> JournalHead:
-    """Return the journal's head, reading only entries after `since`; stop at a listed entry of `live`."""
+    """Return the journal's head, reading only entries after `since`. Reading stops at a listed entry of `live`."""
     live_at = live.pointer.updated_at if live else None
     last = tail(store, target, since=since.last if since else None, live_at=live_at)
     return JournalHead(last, change_at_or_before(store, target, last))

@@ -91,7 +91,7 @@ def _record_fault(release: Release) -> str | None:
 
 
 def is_former(release: Release) -> bool:
-    """Return whether a record has a format without a digest; only its artifacts can prove its content then."""
+    """Return whether a record has a format without a digest. Only its artifacts can prove its content then."""
     return release.v < RELEASE_FORMAT and release.digest is msgspec.UNSET
 
 
@@ -148,7 +148,7 @@ def live_at(store: ObjectStore, target: Target, instant: datetime) -> LiveAt | N
 
 
 def effective(entry: JournalEntry) -> datetime | None:
-    """Return when the entry's release became live: the pointer's time; for a replay, the time of the entry."""
+    """Return the time when the entry's release became live: the pointer's or, for a replay, the entry's own."""
     instant = entry.at if entry.action == "replay" else entry.pointer_at
     return parse_rfc3339(instant) if instant else None
 

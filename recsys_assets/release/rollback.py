@@ -174,7 +174,7 @@ def _verify(plan: _RollbackPlan) -> None:
 
 
 def _hold(request: _RollbackRequest) -> Hold:
-    """Return the hold to place; without `until` and the data day of the replaced release, only a person can lift it."""
+    """Return the hold to place. Without `until` and the data day of the replaced release, only a person can lift it."""
     change, until = request.change, request.until
     at = rfc3339(change.now())
     if until is not None:
@@ -235,7 +235,7 @@ def _mark_and_hold(plan: _RollbackPlan, *, mark: bool) -> _RollbackPlan:
 
 
 def _judge(plan: _RollbackPlan, current: LivePointer | None) -> MovePointer | KeepPointer:
-    """Decide on the pointer that is replaced; fail if the live release changed since the request was resolved."""
+    """Decide on the pointer that is replaced. Fails if the live release changed since the request was resolved."""
     if current is not None and current.release_id == plan.to.id:
         return KeepPointer(journal.UNCHANGED, _live_already(plan))
     if current is None or current.release_id != plan.left.release_id:

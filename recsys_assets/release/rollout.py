@@ -30,7 +30,7 @@ _TICK: Final = timedelta(microseconds=1)
 
 
 class RolloutState(StrEnum):
-    """State of a rollout; promoted and aborted are final."""
+    """State of a rollout. `promoted` and `aborted` are final."""
 
     RUNNING = "running"
     PROMOTING = "promoting"  # decided: the pointer is being moved, abort is no longer possible
@@ -219,7 +219,7 @@ def write_rollout(
 
 
 def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now: Clock) -> JournalEntry:
-    """Return the journal entry of the last action; write it if a crash left none."""
+    """Return the journal entry of the last action. Writes it if a crash left none."""
     found = read_pointer(store, target)
     current = found if isinstance(found, LivePointer) else None  # a damaged pointer must not block the end of a rollout
     by = Actor(rollout.actor, rollout.reason, rollout.run_id)

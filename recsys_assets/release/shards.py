@@ -1,4 +1,4 @@
-"""Index of an artifact in shards: writing, reading, and comparing it with the record; verification of blobs."""
+"""Index of an artifact in shards: writing, reading, and comparison with the record. Also verification of blobs."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ def fetch_blob(store: ObjectStore, target: Target, ref: ArtifactRef) -> bytes:
 def prove_blob(data: bytes, target: Target, ref: ArtifactRef) -> None:
     """Raise `CorruptObjectError` unless the bytes match the reference and the target.
 
-    Formats other than JSON do not contain their owner; for them, only the key shows the target.
+    Formats other than JSON do not contain their owner. For them, only the key shows the target.
     """
     key, hashes = blob_key(target, ref.kind, ref.version), hashes_of(data)
     digest = hashes.digest
@@ -65,7 +65,7 @@ def check_digits(version: str, digest: str, *, name: str) -> None:
 def blob_faults(store: ObjectStore, target: Target, windows: Mapping[ArtifactRef, Window]) -> tuple[str, ...]:
     """Return the fault of each blob that cannot be served or whose window differs from the recorded one.
 
-    Two blobs are read at a time; more if they are small and the store is remote.
+    Two blobs are read at a time, and more if they are small and the store is remote.
     """
     small = is_remote(store) and all(ref.size <= _SMALL_BYTES for ref in windows)
     with ThreadPoolExecutor(AT_ONCE if small else 2) as pool:
@@ -157,7 +157,7 @@ class ShardIndex(Record, frozen=True):
 def make_index(
     target: Target, kind: str, window: Window, *, key: str, shards: Sequence[Shard], whole: Shard | None
 ) -> tuple[ArtifactRef, bytes]:
-    """Return the reference and the bytes of the index over `shards` (by number); deterministic."""
+    """Return the reference and the bytes of the index over `shards` (by number). Equal shards give equal bytes."""
     index = ShardIndex(
         v=FORMAT,
         artifact_type=kind,
@@ -178,7 +178,8 @@ def make_index(
 def parse_index(data: bytes, target: Target, kind: str, *, name: str) -> ShardIndex:
     """Decode verified bytes of an index, and check that it belongs to this target and the index kind `kind`.
 
-    Raises `CorruptObjectError`: build the artifact again or, for an unknown rule, upgrade the package.
+    Raises `CorruptObjectError` otherwise. The remedy is to build the artifact again or, for an unknown rule, to upgrade
+    the package.
     """
     index = decode(data, ShardIndex, name=name)
     if (index.artifact_type, index.tenant, index.surface) != (sharded_kind(kind), target.tenant, target.surface):

@@ -1,4 +1,4 @@
-"""Ship rules: whether a release may replace the live one; pure functions on values."""
+"""Ship rules: pure functions that decide whether a release may replace the live one."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -45,7 +45,10 @@ def judge(
     now: datetime,
     allow_older: bool,
 ) -> Judgement:
-    """Apply the ship rules; first match wins: already live, marked bad, held, older than live data, free to ship."""
+    """Apply the ship rules.
+
+    The first match wins: already live, marked bad, held, older than live data, free to ship.
+    """
     short = release.id[:12]
     if live is not None and live.release_id == release.id:
         return Judgement(Ruling.UNCHANGED, f"release {short} is already live")

@@ -72,7 +72,7 @@ class Signer:
         return Trust({name: key.public_key() for name, key in self.keys.items()})
 
     def sign(self, store: ObjectStore, target: Target, pointer: bytes) -> tuple[str, bytes]:
-        """Return the storage key and the bytes of a pointer's signature; reads the release record for its digest."""
+        """Return the storage key and the bytes of a pointer's signature. Reads the release record for its digest."""
         current = parse_stored_pointer(store, target, pointer, etag="")
         now = self.now()
         try:

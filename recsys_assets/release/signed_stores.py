@@ -1,4 +1,7 @@
-"""Stores that sign pointers on write, and stores that accept only signed pointers; renewal and checks of signatures."""
+"""Stores that sign pointers on write, and stores that accept only signed pointers.
+
+Also renews and checks signatures.
+"""
 
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -167,7 +170,7 @@ class TrustingStore(_DelegatingStore):
         self._now = now
         self._checked: dict[
             str, tuple[str, bytes, datetime]
-        ] = {}  # by key: etag and bytes of a valid pointer, expiry of its signature
+        ] = {}  # By key: etag and bytes of a valid pointer, expiry of its signature.
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object. Raises `UntrustedError` for a pointer without a valid signature."""

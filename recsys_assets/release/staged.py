@@ -41,7 +41,7 @@ def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateRep
 
 @dataclass(frozen=True, slots=True)
 class StagedLocation:
-    """A staged artifact with the key and etag of its document; `together`: the document of a run, if it is in one."""
+    """A staged artifact with the key and etag of its document. `together` is the document of a run, if it is in one."""
 
     artifact: StagedArtifact
     key: str
@@ -90,7 +90,7 @@ def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArti
 
 
 def stage_in_run(reads: RunCache, target: Target, day: date, staged: StagedArtifact, *, is_first: bool) -> None:
-    """Stage an artifact beside the others of a run, whose one document `reads.flush` writes when all are built.
+    """Stage an artifact together with the others of a run. `reads.flush` writes their one document when all are built.
 
     `is_first`: no earlier run can have staged artifacts of the day.
     """
@@ -112,7 +112,7 @@ def remove_staged(store: ObjectStore, target: Target, day: date, kind: str) -> N
 
 
 def _remove_from_run(store: ObjectStore, target: Target, day: date, kind: str) -> None:
-    """Remove a kind from the document of a run; delete an unreadable document, because nothing can ship from it."""
+    """Remove a kind from the document of a run. Deletes an unreadable document, because nothing can ship from it."""
     key = staged_day_key(target, day)
     stored = find_stored(store, key)
     if stored is None:

@@ -52,7 +52,7 @@ def move_to_trash(
 
 
 def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
-    """Delete the object that was read; one that replaced it stays, if the store supports conditional deletes."""
+    """Delete the object that was read. One that replaced it stays, if the store supports conditional deletes."""
     try:
         store.delete_unchanged(key, expected=etag)
     except ConflictError:
@@ -217,7 +217,7 @@ def _taken_of(target: Target, sweep_id: str, item: Listed) -> CollectedBlob | No
 
 
 def empty_sweep(store: ObjectStore, target: Target, sweep: Sweep, *, needed: Collection[tuple[str, str]] = ()) -> None:
-    """Delete the copies of one collection permanently, then its record; copies of `needed` (kind, version) stay.
+    """Delete the copies of one collection permanently, then its record. Copies of `needed` (kind, version) stay.
 
     A rebuilt blob could still be hit by a late delete, and is then restored from its copy.
     """

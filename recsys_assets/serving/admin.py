@@ -37,11 +37,11 @@ class HttpResponse(msgspec.Struct, frozen=True):
 class AdminApp:
     """The readers of this process over HTTP.
 
-    `GET health/live` returns 200 while the process runs. `health/ready` returns 200 once every reader serves a
-    release, else 503. `served` returns the release of each reader, since when, and why it serves nothing newer.
-    `metrics` returns metrics in Prometheus' text format. `POST invalidate` refreshes all readers now, instead of at
-    their next poll, and returns the outcomes. It needs `Authorization: Bearer <token>`, where `token_sha256` is the
-    token's SHA-256 in hex; without `token_sha256` every such request is refused.
+    `GET health/live` returns 200 while the process runs. `health/ready` returns 200 once every reader serves a release,
+    else 503. `served` returns the release of each reader, since when, and why it serves nothing newer. `metrics`
+    returns metrics in Prometheus' text format. `POST invalidate` refreshes all readers now, instead of at their next
+    poll, and returns the outcomes. It needs `Authorization: Bearer <token>`, where `token_sha256` is the token's
+    SHA-256 in hex. Without `token_sha256` every such request is refused.
     """
 
     def __init__(self, *readers: Reader, token_sha256: str | None = None) -> None:
@@ -53,7 +53,7 @@ class AdminApp:
         self._token = token_sha256
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to one request; lifespan events are acknowledged without starting anything."""
+        """Respond to one request. Lifespan events are acknowledged without starting anything."""
         if scope["type"] == "lifespan":
             await _acknowledge_lifespan(receive, send)
         elif scope["type"] == "http":
@@ -97,7 +97,7 @@ class AdminApp:
         return HttpResponse(200, generate_latest(registry), METRICS)
 
     async def _invalidate(self) -> HttpResponse:
-        """Refresh every reader, each in a thread; concurrent requests get the result of the same refresh."""
+        """Refresh every reader, each in a thread. Concurrent requests get the result of the same refresh."""
         refreshes = await asyncio.gather(*(asyncio.to_thread(reader.refresh) for reader in self._readers))
         pairs = zip(self._readers, refreshes, strict=True)
         outcomes = [{"target": str(reader.status().target), **_outcome(refresh)} for reader, refresh in pairs]

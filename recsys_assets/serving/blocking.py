@@ -17,7 +17,7 @@ from recsys_assets.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
 
-_MOST_TOUCHED: Final = 10_000  # ids of rows to be filtered; with more, every row is filtered when it is read
+_MOST_TOUCHED: Final = 10_000  # Ids of rows to be filtered. With more, every row is filtered when it is read.
 _PAUSE_ROWS: Final = 0xFF  # number of rows after which the thread yields to requests
 
 NOTHING: Final = frozenset[str]()
@@ -96,7 +96,7 @@ def _with_unblocked_items(row: Any, blocked: frozenset[str]) -> Any:
 
 
 def without_blocked(rows: Lookup[Any], blocked: frozenset[str]) -> Lookup[Any]:
-    """Return the rows without the blocked items; a filter that was applied before is replaced.
+    """Return the rows without the blocked items. A filter that was applied before is replaced.
 
     Rows in memory are decoded once each to find those that contain a blocked item, so that lookups of all others cost
     almost nothing.
@@ -150,7 +150,7 @@ class BlockedFollower:
         return None if self._list is None else self._list.updated_at
 
     def poll(self) -> None:
-        """Read the list if it changed; never raises the package's errors."""
+        """Read the list if it changed. Never raises the package's errors."""
         if self._is_first:
             self._is_first = False
             self._restore()

@@ -27,7 +27,7 @@ class ThreadCounter:
 
     @property
     def value(self) -> int:
-        """Number of increments; reading it increments it as well, and is subtracted."""
+        """Number of increments. Reading it increments it as well, which is subtracted."""
         with self._lock:
             value = next(self.up) - self._reads
             self._reads += 1
@@ -36,7 +36,7 @@ class ThreadCounter:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCounts:
-    """Number of lookups in a kind by result; `short` are lists that are not empty but have too few items.
+    """Number of lookups in a kind by result. `short` are lists that are not empty but have too few items.
 
     `asked` is the sum of `answered` (a list that is not empty), `empty`, `unknown` and `failed`.
     """
@@ -70,7 +70,7 @@ class KindCounter:
         self._buckets = tuple(ThreadCounter() for _ in range(len(BUCKETS) + 1))
 
     def ask(self, find: Callable[[str], Any], key: str) -> Any:
-        """Return the result of `find` and count it; None, for an id that is not in the artifact, counts as unknown.
+        """Return the result of `find` and count it. None, for an id that is not in the artifact, counts as unknown.
 
         Raises whatever `find` raises. The package's errors count as failed.
         """
@@ -102,7 +102,7 @@ class KindCounter:
         next((self.short if found else self.empty).up)
 
     def counts(self) -> AnswerCounts:
-        """Return the counts; lookups made in the meantime are in these counts or in the next."""
+        """Return the counts. Lookups made in the meantime are in these counts or in the next."""
         # Parts first: a lookup in progress then appears as answered, never as a part without a lookup.
         parts = [counter.value for counter in (self.empty, self.short, self.unknown, self.failed)]
         return AnswerCounts(self.asked.value, *parts)
@@ -142,7 +142,7 @@ class ReleaseCounter:
 
 
 def counts_by_release(counters: Iterable[ReleaseCounter]) -> dict[str, dict[str, AnswerCounts]]:
-    """Return the counts by release and kind; several counters of one release are added up."""
+    """Return the counts by release and kind. Several counters of one release are added up."""
     found: dict[str, dict[str, AnswerCounts]] = {}
     for counter in counters:
         kinds = found.setdefault(counter.release_id, {})

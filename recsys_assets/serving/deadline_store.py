@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 from recsys_assets.errors import StoreUnavailableError
 from recsys_assets.storage.store import Listed, ObjectStore, StoredObject
 
-_MOST_HANGING = 4  # abandoned calls that still run; with that many, new calls fail at once
+_MOST_HANGING = 4  # Abandoned calls that still run. With that many, new calls fail at once.
 
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ class DeadlineStore:
         return self._in_time(key, lambda: self._store.put(key, data))
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object below `prefix`; all are listed before the first is yielded."""
+        """Yield every object below `prefix`. All are listed before the first is yielded."""
         yield from self._in_time(prefix, lambda: tuple(self._store.list(prefix)))
 
     def delete(self, key: str) -> None:

@@ -55,7 +55,7 @@ class Ids:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factors:
-    """Vectors of users and items of one release; create it once per release and keep it."""
+    """Vectors of users and items of one release. Create it once per release and keep it."""
 
     users: Ids
     items: Ids

@@ -50,7 +50,7 @@ _TRIES = 3  # a release may be replaced and collected while it loads: then the p
 
 
 class Follower:
-    """State of one target, updated by `poll`; only one thread may poll at a time, all may read `view`."""
+    """State of one target, updated by `poll`. Only one thread may poll at a time, and all may read `view`."""
 
     def __init__(  # noqa: PLR0913 - the options of the reader
         self,
@@ -76,13 +76,13 @@ class Follower:
         self._strict = strict
         self._listener = listener
         self._short_below = short_below
-        self.counters: tuple[ReleaseCounter, ...] = ()  # of the served release, and of the previous one
+        self.counters: tuple[ReleaseCounter, ...] = ()  # counters of the served release, and of the previous one
         self.refresh_failures: dict[Problem, int] = {}
         self._proven: Proven = {}  # artifacts of the served release, and of one that is loaded repeatedly
         self._shards = ShardCache(store, target, max_bytes=limits.shard_bytes)
         self.blocking = BlockedFollower(store, target, now, copy=FilesystemStore(copy.folder) if copy else None)
         self.trials = TrialFollower(store, target, limits, self._shards) if rollouts else None
-        self.controls: tuple[ReleaseCounter, ...] = ()  # of releases in `counters`, as the control of a trial
+        self.controls: tuple[ReleaseCounter, ...] = ()  # counters of releases in `counters`, as the control of a trial
         self._copy_fault: str | None = None
         self._is_first = True
         renew_after_fork(self)
@@ -92,7 +92,7 @@ class Follower:
         self.refresh_failures = {}
 
     def poll(self, *, accept_older: bool) -> Refresh:
-        """Poll the store once and return the outcome; never raises the package's errors.
+        """Poll the store once and return the outcome. Never raises the package's errors.
 
         Blocked items are read first, so that no release serves items that are already blocked.
         """
@@ -225,7 +225,7 @@ class Follower:
         return self._outcome(RefreshOutcome.FAILED)
 
     def _offer(self, broken: str) -> str:
-        """Serve the release before a broken one with `fall_back`; else return a message with the possible releases."""
+        """Serve the release before a broken one with `fall_back`. Else return a message with the possible releases."""
         try:
             if not self._fall_back:
                 others = alternatives(self._store, self._target, exclude=broken)

@@ -35,7 +35,7 @@ class HashedRows(RowIndex[Row]):
         return sum(len(table) * table.itemsize for table in (self.slots, self.marks))
 
     def find(self, key: str) -> Row | None:
-        """Return the first row of an id, or None if there is none; decodes one row, whatever the number of rows."""
+        """Return the first row of an id, or None if there is none. Decodes one row, whatever the number of rows."""
         mask = len(self.slots) - 1
         hashed = hash(key)
         slot, mark = hashed & mask, (hashed >> 32) & _LOW_HALF
@@ -87,7 +87,7 @@ def _id_at(form: RowForm[Row], data: bytes | mmap, at: int, end: int, name: str)
 
 
 def _with_table(form: RowForm[Row], data: bytes | mmap, starts: "array[int]", hashes: "array[int]") -> HashedRows[Row]:
-    """Fill the table, which is at most two thirds full; of several rows with one id, `find` returns the first."""
+    """Fill the table, which is at most two thirds full. Of several rows with one id, `find` returns the first."""
     size = 1 << (len(hashes) + len(hashes) // 2).bit_length()
     slots, marks = array("I", bytes(4 * size)), array("I", bytes(4 * size))
     index = HashedRows(form, data, starts, slots, marks)

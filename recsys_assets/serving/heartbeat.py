@@ -41,7 +41,7 @@ class ReaderCounts:
 class HeartbeatWriter:
     """Writes the status of a reader into the store: when it changes, and at least every `every_seconds`.
 
-    An error is logged once, and the write is tried again; a consumer without permission to write keeps serving. A
+    An error is logged once, and the write is tried again. A consumer without permission to write keeps serving. A
     forked child writes its heartbeat under its parent's name followed by its process id.
     """
 

@@ -27,14 +27,14 @@ from recsys_assets.storage.store import ObjectStore, StoredObject
 
 _UNWRITTEN = ""  # the etag of a pointer that no store holds
 
-Proven = MutableMapping[tuple[str, str], ServedArtifact]  # by kind and version
+Proven = MutableMapping[tuple[str, str], ServedArtifact]  # artifacts by kind and version
 
 _LOOKED_AT = 20  # changes of the pointer searched for a release that can be served
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of reads, whatever a store contains: bytes of a pointer, of one blob, of a release; seconds of a call.
+    """Limits of reads, whatever a store contains: bytes of a pointer, of one blob, of a release, and seconds of a call.
 
     The number of kinds in a pointer and the depth of any document are bounded by their formats.
     """
@@ -83,7 +83,7 @@ def load_release(
     shards: ShardCache | None = None,
     mapped: MappedCopy | None = None,
 ) -> Snapshot:
-    """Return the release of a pointer; artifacts in `proven` are not read again, and newly verified ones are added.
+    """Return the release of a pointer. Artifacts in `proven` are not read again, and newly verified ones are added.
 
     For a kind in shards only the index is read, and each shard through `shards` when it is needed. A single object of
     the same kind is not read. With `mapped`, blobs are stored in its folder and mapped from there.
@@ -121,7 +121,7 @@ def load_release(
 class RecordCheck:
     """Outcome of checking the record of a pointer's release: whether it is final, and the problem found."""
 
-    is_final: bool  # else the record is checked again
+    is_final: bool  # False: the record is checked again.
     problem: Problem | None = None
     why: str = ""
 
@@ -173,10 +173,10 @@ def _parsed(store: ObjectStore, target: Target, stored: StoredObject) -> Pointer
 
 
 def load_at(store: ObjectStore, target: Target, instant: datetime, *, limits: Limits) -> Snapshot:
-    """Return the release that was live at an instant; nothing is changed.
+    """Return the release that was live at a given time. Nothing is changed.
 
-    Raises `RefusedError` if nothing was live then or its artifacts are collected by now, `CorruptObjectError` if they
-    are not what the record says.
+    Raises `RefusedError` if nothing was live then or its artifacts have been collected since, `CorruptObjectError` if
+    they are not what the record says.
     """
     then = live_at(store, target, instant)
     if then is None:
@@ -202,7 +202,7 @@ def load_previous(store: ObjectStore, target: Target, *, exclude: str, limits: L
             record = read_release(store, target, entry.after)
             return _load(store, target, record, since=since, limits=limits)
         except (NotFoundError, CorruptObjectError):
-            continue  # try the previous one; `recsys-assets verify` reports what is wrong with each
+            continue  # Try the previous one. `recsys-assets verify` reports what is wrong with each.
     return None
 
 

@@ -24,7 +24,7 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _ListRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """Frozen and strict; not tracked by the garbage collector, because rows are many and contain no cycles."""
+    """Frozen and strict. Not tracked by the garbage collector, because rows are many and contain no cycles."""
 
 
 class CountedItem(_ListRow, frozen=True):
@@ -35,7 +35,7 @@ class CountedItem(_ListRow, frozen=True):
 
 
 class ScoredItem(_ListRow, frozen=True):
-    """An item and its score; higher is better."""
+    """An item and its score. Higher is better."""
 
     item_id: str
     score: float
@@ -62,7 +62,8 @@ class TaggedItem(_ListRow, frozen=True):
     tags: tuple[str, ...]
 
 
-_Decoders: TypeAlias = tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]]  # of one row, and of many
+# Decoders of one row, and of many
+_Decoders: TypeAlias = tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]]
 
 
 def _decoders(row: type[_ListRow]) -> _Decoders:
@@ -108,7 +109,7 @@ CONTENT_SIM: Final[RowForm[TaggedItem]] = _of(CONTENT_SIM_SHAPE)
 # Layouts that are tried for a kind without a description.
 SHAPES: Final[tuple[RowForm[Any], ...]] = (POPULARITY, COOC, IMPLICIT, CONTENT_SIM)
 
-# Layouts of the kinds of this package, by name; `form_of_kind` also finds those of installed packages.
+# Layouts of the kinds of this package, by name. `form_of_kind` also finds those of installed packages.
 FORMS: Final[Mapping[str, RowForm[Any]]] = {
     kind: form for kind in DESCRIPTIONS if (form := form_of_kind(kind)) is not None
 }

@@ -32,7 +32,7 @@ class MappedCopy:
 
     folder: Path
     target: Target
-    wait_seconds: float  # for another process that fetches the same blob
+    wait_seconds: float  # timeout for another process that fetches the same blob
 
     def load(self, store: ObjectStore, kind: str, version: str, *, max_bytes: int) -> ServedArtifact:
         """Return the artifact. A missing or damaged copy is fetched from `store` again.
@@ -50,7 +50,10 @@ class MappedCopy:
 
     @contextmanager
     def _alone(self, key: str) -> Generator[None]:
-        """Lock the blob, so that other processes do not fetch it at the same time; without a lock if that fails."""
+        """Lock the blob, so that other processes do not fetch it at the same time.
+
+        Runs without a lock if that fails.
+        """
         with ExitStack() as stack:
             try:
                 with translate_os_errors(key):

@@ -41,19 +41,19 @@ _MISSED_POLLS = 3  # intervals without a reply after which the state is stale, e
 class Reader:
     """The live release of a target in memory, with every byte verified before it is served.
 
-    `with Reader(store, "shop", "home") as reader:` loads the release and then polls every `poll_seconds`; without
+    `with Reader(store, "shop", "home") as reader:` loads the release and then polls every `poll_seconds`. Without
     `with` or `start()`, call `refresh()`. A request uses `with reader.snapshot() as s:` and holds one release from its
-    start to its end, whatever is shipped or collected in the meantime. The current release is served while the next
-    one loads, and if the next one cannot be loaded.
+    start to its end, whatever is shipped or collected in the meantime. The current release is served while the next one
+    loads, and if the next one cannot be loaded.
 
     `copy_folder` is a folder for a copy of the served release, for starts without a store. With `mapped`, lookups read
     that copy through a memory map, so that all processes of a machine share it. `expire_after_seconds` is the age of
     the pointer at which the state becomes `expired`. `fall_back` serves the previous release if the current one cannot
     be loaded and no other is served. A release without a record, which was never shipped, does not replace a served
-    one, and its state is never `fresh`; with `strict` it is never served, nor is one whose record cannot be read.
-    `listener(old, new)` is called after every switch, in the refreshing thread. `heartbeat` is a unique name of this
-    consumer: a background thread writes the served release into the store under it, so that users see which consumers
-    have switched; without permission to write, the reader serves all the same. Lookups are counted, and lists with
+    one, and its state is never `fresh`. With `strict`, neither it nor a release whose record cannot be read is ever
+    served. `listener(old, new)` is called after every switch, in the refreshing thread. `heartbeat` is a unique name of
+    this consumer: a background thread writes the served release into the store under it, so that users see which
+    consumers have switched. Without permission to write, the reader still serves. Lookups are counted, and lists with
     fewer than `short_below` items count as short. With `rollouts`, `snapshot(key)` may return the candidate of a
     rollout. `trust` holds public keys: a pointer without a valid signature of theirs, or with an expired one, is
     refused as a bad pointer.
@@ -156,7 +156,7 @@ class Reader:
         return LastKnownGood(folder, self._target, self._store.uri_roots, self._limits, shared)
 
     def beat(self) -> bool:
-        """Write the heartbeat, and return whether it was written; for services without a polling thread.
+        """Write the heartbeat, and return whether it was written. For services without a polling thread.
 
         Raises `ConfigurationError` if the reader was made without `heartbeat`.
         """
@@ -173,7 +173,7 @@ class Reader:
         return self._flight.run(lambda: self._follower.poll(accept_older=accept_older), join=not accept_older)
 
     def snapshot(self, key: str | None = None) -> Snapshot:
-        """Return the served release; hold it for one request.
+        """Return the served release. Hold it for one request.
 
         With `rollouts`, `key` (the id of the user or the session) decides during a rollout between the candidate and
         the live release: the same key gets the same release as long as the share is unchanged. Without a key, the live
@@ -214,7 +214,7 @@ class Reader:
     def blocked_fault(self) -> str:
         """Error of the last read of the blocked items, empty if it succeeded.
 
-        The list that was read last stays in force; `snapshot().blocked` contains its items.
+        The list that was read last stays in force. `snapshot().blocked` contains its items.
         """
         return self._follower.blocking.fault
 

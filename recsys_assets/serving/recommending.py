@@ -13,7 +13,7 @@ from recsys_assets.serving.lookups import CountedItem, Neighbors, UserItems
 from recsys_assets.serving.row_index import Lookup
 
 RECENT_STEPS: Final = 5  # number of last steps whose neighbours count: earlier steps say little about the next
-NEAREST: Final = 60  # weight of the last step; every distance up to RECENT_STEPS divides it
+NEAREST: Final = 60  # Weight of the last step. Every distance up to RECENT_STEPS divides it.
 HISTORY_TO_NEIGHBORS: Final = (2, 1)
 _SHARE: Final = 10**12  # sum of the weights of a list when lists of several kinds are combined
 _MILLIONTHS: Final = 10**6  # scores are converted to whole millionths
@@ -21,7 +21,7 @@ _MILLIONTHS: Final = 10**6  # scores are converted to whole millionths
 Weights: TypeAlias = Mapping[str, int]
 Steps: TypeAlias = Sequence[
     Sequence[str]
-]  # items of a session by timestamp, oldest first; without order within one timestamp
+]  # Items of a session by timestamp, oldest first. Without order within one timestamp.
 _FILLS: Final = "popularity"  # The preferred list without a key. Otherwise the first by name.
 _NOTHING: Final[Weights] = {}
 
@@ -57,7 +57,7 @@ class Recommender:
         return weights
 
     def recommend(self, user: str | None, steps: Steps, *, limit: int) -> list[str]:
-        """Return at most `limit` items that are not in `steps`, the highest weight first; ties by id."""
+        """Return at most `limit` items that are not in `steps`, the highest weight first, ties by id."""
         seen = {item for step in steps for item in step}
         weights = {item: weight for item, weight in self.weigh(user, steps).items() if item not in seen}
         best = nsmallest(limit, weights, key=lambda item: (-weights[item], item))

@@ -25,7 +25,7 @@ class RowForm(Generic[Row]):
 
     body: str  # the array's name in the artifact
     key: str  # the first field of each row
-    close: bytes  # the end of a row; followed by a comma and the start of the next row, it separates rows
+    close: bytes  # The end of a row. Followed by a comma and the start of the next row, it separates rows.
     decoder: msgspec.json.Decoder[Row]
     list_decoder: msgspec.json.Decoder[list[Row]]
     id_of: Callable[[Row], str]
@@ -58,7 +58,7 @@ class Lookup(Protocol[Row]):
         ...
 
     def __len__(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         ...
 
     def __iter__(self) -> Iterator[Row]:
@@ -86,7 +86,7 @@ class RowIndex(ABC, Generic[Row]):
     starts: "array[int] | memoryview"
 
     def __len__(self) -> int:
-        """Return how many rows there are."""
+        """Return the number of rows."""
         return len(self.starts) - 1
 
     def __iter__(self) -> Iterator[Row]:

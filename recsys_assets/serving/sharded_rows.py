@@ -107,7 +107,7 @@ class ShardedRows(Generic[Row]):
         return self.index.rows
 
     def __iter__(self) -> Iterator[Row]:
-        """Yield every row, shard after shard, by id within each; reads all shards within the memory of the cache."""
+        """Yield every row, shard after shard, by id within each. Reads all shards within the memory of the cache."""
         return (row for ref in self.index.refs for row in self.cache.rows(ref))
 
     @property
@@ -116,7 +116,10 @@ class ShardedRows(Generic[Row]):
         return self.cache.held_bytes(self.index.refs)
 
     def row(self, number: int) -> Row:
-        """Return the row at a position, counted shard after shard."""
+        """Return the row at a position, counted shard after shard.
+
+        Raises `IndexError` for a position beyond the end.
+        """
         for ref, shard in zip(self.index.refs, self.index.shards, strict=True):
             if number < shard.rows:
                 return self.cache.rows(ref).row(number)
@@ -133,7 +136,7 @@ class ShardedRows(Generic[Row]):
 
 
 def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> ServedArtifact:
-    """Return an index artifact with the rows of its shards, read through `cache`; other artifacts unchanged.
+    """Return an index artifact with the rows of its shards, read through `cache`. Other artifacts are unchanged.
 
     Raises `CorruptObjectError` if the index is not one of this target and kind.
     """
@@ -146,7 +149,7 @@ def with_shards(artifact: ServedArtifact, target: Target, cache: ShardCache) -> 
 
 
 def _form(index: ShardIndex, name: str) -> RowForm[Any]:
-    """Return the layout of the rows of a kind; for an unknown kind, chosen by the key in its index."""
+    """Return the layout of the rows of a kind. For an unknown kind, the key in its index decides."""
     candidates = (shape for shape in SHAPES if shape.close == b"]}" and shape.key == index.key)
     form = form_of_kind(index.artifact_type) or next(candidates, None)
     if form is None or form.key != index.key:

@@ -25,7 +25,7 @@ RECOMMENDED = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """All artifacts of one release; immutable, and in memory for as long as it is referenced.
+    """All artifacts of one release. Immutable, and in memory for as long as it is referenced.
 
     A lookup in a kind that is not in the release raises `NotFoundError` and counts as unknown. A lookup of an id that
     is not in the artifact returns None, which is different from a user without items.
@@ -54,7 +54,7 @@ class Snapshot:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing: memory is freed when the last reference is gone."""
+        """Do nothing: memory is freed when the last reference ends."""
 
     def request_id(self, own: str, *, kind: str = "") -> str:
         """Return the id to log with the events of this request, so that results are reported by release and kind."""
@@ -85,12 +85,12 @@ class Snapshot:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions by kind, as in the pointer; for a kind in shards the version of its index."""
+        """Versions by kind, as in the pointer. For a kind in shards, the version of its index."""
         return {artifact.kind: artifact.version for artifact in self.artifacts.values()}
 
     @property
     def size(self) -> int:
-        """Bytes of all blobs; for kinds in shards, of their indexes."""
+        """Bytes of all blobs. For kinds in shards, the bytes of their indexes."""
         return sum(len(artifact.data) for artifact in self.artifacts.values())
 
     @property
@@ -100,7 +100,7 @@ class Snapshot:
 
     @property
     def lookups(self) -> dict[str, Lookup[Any]]:
-        """Rows of each kind that has rows; lookups through them are not counted."""
+        """Rows of each kind that has rows. Lookups through them are not counted."""
         return {kind: item.rows for kind, item in self.artifacts.items() if item.rows is not None}
 
     def recommend(
@@ -150,9 +150,9 @@ class Snapshot:
         return row.tags
 
     def find(self, kind: str, key: str) -> Any:
-        """Return the row of an id in any kind, or None; None counts as unknown, and no row counts as empty.
+        """Return the row of an id in any kind, or None. None counts as unknown, and a list without items as empty.
 
-        Raises `NotFoundError` if the release has no such kind, or its rows have no shape that is known.
+        Raises `NotFoundError` if the release has no such kind, or its rows have no known shape.
         """
         find, counter = self._finder(kind)
         return counter.ask(find, key)
@@ -170,8 +170,9 @@ class Snapshot:
         return bytes(artifact.data)
 
     def arrays(self, kind: str, *, max_bytes: int = MAX_UNPACKED_BYTES) -> "dict[str, NDArray[Any]]":
-        """Return the arrays of an imported npz or safetensors file by name; unpacked on each call, so keep them.
+        """Return the arrays of an imported npz or safetensors file by name.
 
+        They are unpacked on each call, so keep them.
         Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes
         contain no arrays, or unpack to more than `max_bytes`.
         """
@@ -181,8 +182,9 @@ class Snapshot:
         return read_arrays(data, form_of(self.artifacts[kind].version), name=kind, max_unpacked_bytes=max_bytes)
 
     def factors(self, kind: str = "als_factors") -> "Factors":
-        """Return the vectors of users and items of a kind, ready for lookups; created on each call, so keep them.
+        """Return the vectors of users and items of a kind, ready for lookups.
 
+        They are created on each call, so keep them.
         Items that are `blocked` now are excluded: call it again when that set changes.
 
         Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it has no such vectors.
@@ -192,8 +194,9 @@ class Snapshot:
         return Factors.of(self.arrays(kind), blocked=self.blocked)
 
     def table(self, kind: str) -> Any:
-        """Return the rows of an imported Parquet or JSON-lines file as an Arrow table; read on each call, so keep it.
+        """Return the rows of an imported Parquet or JSON-lines file as an Arrow table.
 
+        It is read on each call, so keep it.
         Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are not a table.
         """
         from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415 - most services look up JSON alone

@@ -17,7 +17,7 @@ from recsys_assets.errors import CorruptObjectError
 from recsys_assets.serving.hashed_rows import hash_rows
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES, Row, RowForm, RowIndex, let_others_run
 
-GROUP: Final = 64  # rows: smaller groups need more memory for ids; in larger ones more rows share a mark
+GROUP: Final = 64  # Rows. Smaller groups need more memory for ids, and in larger ones more rows share a mark.
 _PIECE_BYTES: Final = 1 << 13  # bytes after which the thread yields to requests: a tenth of a millisecond of work
 _LOW_BYTE: Final = slice(0, None, 4) if sys.byteorder == "little" else slice(3, None, 4)
 
@@ -40,7 +40,7 @@ class SortedRows(RowIndex[Row]):
         return len(self.marks) + sys.getsizeof(self.heads) + sum(map(sys.getsizeof, self.heads))
 
     def find(self, key: str) -> Row | None:
-        """Return the row of an id, or None if there is none; nearly always decodes one row, whatever their number."""
+        """Return the row of an id, or None if there is none. Nearly always decodes one row, whatever their number."""
         stop = GROUP * bisect_right(self.heads, key)
         try:
             written = key.encode()
@@ -71,7 +71,7 @@ def index_rows(form: RowForm[Row], data: bytes | mmap, *, start: int, stop: int,
 def _sorted_rows(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> SortedRows[Row] | None:
     """Return the rows if they are well formed and in order, else None. The caller then checks each row by itself.
 
-    Each call handles many rows; handling single rows in Python takes ten times as long.
+    Each call handles many rows, because handling single rows in Python takes ten times as long.
     """
     starts, marks, heads, last = array("I"), bytearray(), list[str](), ""
     id_offset = len(form.opening) if data[start : start + len(form.opening)] == form.opening else None

@@ -34,7 +34,7 @@ class Problem(StrEnum):
     OUTAGE = "outage"  # no reply: may recover by itself
     DENIED = "denied"  # credentials, permission or address
     NO_POINTER = "no_pointer"  # the store replies, but has no pointer: deleted, never shipped, or another store
-    BAD_POINTER = "bad_pointer"  # not a pointer of this target, or with URIs of another target
+    BAD_POINTER = "bad_pointer"  # not a pointer of this target, or one with URIs of another target
     OLDER_POINTER = "older_pointer"  # older than one seen before: a backup was restored, or a cache replied
     UNRECORDED_RELEASE = "unrecorded_release"  # no record says that these artifacts were released together
     BROKEN_RELEASE = "broken_release"  # a blob is missing, or is not the version in its name
@@ -147,7 +147,7 @@ class ReaderView:
 
     target: Target
     snapshot: Snapshot | None = None
-    etag: str | None = None  # of the store's pointer to it, None if it came from elsewhere
+    etag: str | None = None  # etag of the store's pointer to it, None if it came from elsewhere
     source: str | None = None
     newest: datetime | None = None  # time of the newest pointer ever accepted
     loaded_at: datetime | None = None
@@ -157,7 +157,7 @@ class ReaderView:
     why: str = ""
 
     def serving(self, snapshot: Snapshot, *, source: str, at: datetime) -> Self:
-        """Return the view that serves a release from another source than the store's pointer; problems are kept."""
+        """Return the view that serves a release from another source than the store's pointer. Problems are kept."""
         return replace(self, snapshot=snapshot, etag=None, source=source, loaded_at=at)
 
     def seen(self, instant: datetime) -> Self:
@@ -165,7 +165,7 @@ class ReaderView:
         return replace(self, newest=instant)
 
     def switched(self, snapshot: Snapshot, *, etag: str | None, at: datetime) -> Self:
-        """Return the view that serves the release of the store's pointer; without `etag` the next poll rereads it."""
+        """Return the view that serves the release of the store's pointer. Without `etag` the next poll rereads it."""
         moved = replace(self, snapshot=snapshot, etag=etag, source="store", newest=snapshot.updated_at, loaded_at=at)
         return moved.confirmed(at=at)
 
@@ -180,8 +180,10 @@ class ReaderView:
     def held(self) -> Snapshot:
         """Return the served release, or raise the reason why there is none.
 
-        `StoreUnavailableError`: no reply yet; `NotFoundError`: nothing was ever shipped, or the pointer is missing;
-        `ConfigurationError`: no permission; `CorruptObjectError`: pointer or release cannot be verified.
+        - `StoreUnavailableError`: no reply yet.
+        - `NotFoundError`: nothing was ever shipped, or the pointer is missing.
+        - `ConfigurationError`: no permission.
+        - `CorruptObjectError`: pointer or release cannot be verified.
         """
         if self.snapshot is None:
             why = self.why or "nothing was loaded yet: call start() or refresh() first"

@@ -61,7 +61,7 @@ class Poller:
             self._thread.start()
 
     def stop(self, *, wait_seconds: float) -> bool:
-        """Stop, and return whether the thread ended in time; one that waits for a slow store ends after its reply."""
+        """Stop, and return whether the thread ended in time. One that waits for a slow store ends after its reply."""
         thread, self._thread = self._thread, None
         self._stopped.set()
         if thread is None or thread is threading.current_thread():

@@ -54,7 +54,7 @@ class TrialArm:
 
     @property
     def keys(self) -> int:
-        """Estimate of the number of distinct keys, by linear counting; at most the number of requests."""
+        """Estimate of the number of distinct keys, by linear counting. At most the number of requests."""
         free = self.marks.count(0)
         estimate = round(_MARKS * math.log(_MARKS / max(free, 1)))
         return min(estimate, self.requests.value)
@@ -82,7 +82,7 @@ class Trial:
 
 @dataclass(slots=True)
 class TrialFollower:
-    """The trial of one target according to its rollout in the store; no trial if the store does not reply."""
+    """The trial of one target according to its rollout in the store. No trial if the store does not reply."""
 
     store: ObjectStore
     target: Target
@@ -95,7 +95,7 @@ class TrialFollower:
     _etag: str | None = None
 
     def poll(self, live: Snapshot | None, *, proven: Proven, blocked: frozenset[str]) -> None:
-        """Read the rollout and update the trial; never raises the package's errors."""
+        """Read the rollout and update the trial. Never raises the package's errors."""
         try:
             rollout = self._read()
             if live is None or rollout is None or not rollout.is_in_force(live.release_id):

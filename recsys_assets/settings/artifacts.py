@@ -110,7 +110,7 @@ class ArtifactSettings(BaseModel):
 
 
 class ImportFormat(StrEnum):
-    """Format in which an imported file is read to check its contract; pickled data is never loaded."""
+    """Format in which an imported file is read to check its contract. Pickled data is never loaded."""
 
     JSONL = "jsonl"
     PARQUET = "parquet"

@@ -24,7 +24,7 @@ class Mode(StrEnum):
 
 
 class CountGate(StrEnum):
-    """Gates on the counts of a day; required by default."""
+    """Gates on the counts of a day, required by default."""
 
     VOLUME = "volume"
     BAD_SHARE = "bad_share"
@@ -267,7 +267,7 @@ QUALITY_GATES = (
 
 
 def is_quality_gate(name: str) -> bool:
-    """Return whether a gate may be advisory, off or overridden; integrity gates may not."""
+    """Return whether a gate may be advisory, off or overridden. Integrity gates may not."""
     return name in QUALITY_GATES or _NAMED.fullmatch(name) is not None
 
 

@@ -58,7 +58,7 @@ class StorageSettings(ClosedModel):
 
 
 class SigningSettings(ClosedModel):
-    """Signatures over pointers, for readers that trust keys instead of the store; off without a key."""
+    """Signatures over pointers, for readers that trust keys instead of the store. Off without a key."""
 
     key: str | None = Field(
         default=None, description='private ed25519 key in PEM, as "env:NAME" or "file:PATH"; unset: no signing'

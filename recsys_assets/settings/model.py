@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
-MAX_HOURS = 87_600  # ten years; to disable something, use its switch instead of a longer duration
+MAX_HOURS = 87_600  # Ten years. To disable something, use its switch instead of a longer duration.
 MAX_MINUTES = 60 * MAX_HOURS
 MAX_DAYS = 36_500  # a hundred years
 MAX_WHOLE = 2**53  # larger integers lose digits in JSON and overflow calendars and arrays
@@ -18,7 +18,7 @@ Table: TypeAlias = dict[str, Any]  # as written in the file; its owner validates
 class ClosedModel(BaseModel):
     """Frozen model that rejects unknown keys, infinite numbers and integers above `MAX_WHOLE`."""
 
-    # Built when first used: as part of the whole file, not each table once more for itself.
+    # Built when first used, as part of the whole file instead of a second time for each table.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     @field_validator("*")

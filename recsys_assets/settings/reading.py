@@ -132,7 +132,7 @@ def path_of_settings(path: str | Path | None = None) -> Path:
 
 
 def parse_settings(data: bytes, *, name: str, base: Path) -> Settings:
-    """Parse and validate the bytes of a configuration file called `name`; relative paths are relative to `base`.
+    """Parse and validate the bytes of a configuration file called `name`. Relative paths are relative to `base`.
 
     Raises `ConfigurationError` with one line per finding.
     """

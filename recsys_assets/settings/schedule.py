@@ -60,7 +60,7 @@ class AutomationSettings(ClosedModel):
 
 
 def check_cron(value: str) -> str:
-    """Return a cron expression of five fields that matches some time; `ValueError` says what is expected."""
+    """Return a cron expression of five fields that matches some time. Raises `ValueError` with the expected form."""
     if _CRON.fullmatch(value) is None:
         raise ValueError('expected five fields, minute hour day month weekday, such as "0 1 * * *" or "*/30 * * * 1-5"')
     for text, field in zip(value.split(" "), _FIELDS, strict=True):
@@ -140,5 +140,5 @@ def _cron_number(text: str, names: Mapping[str, int]) -> int:
 
 @cache
 def _known_zones() -> set[str]:
-    """Return the IANA time zones; cached, because they are read from the disk and needed for each target."""
+    """Return the IANA time zones. Cached, because they are read from the disk and needed for each target."""
     return available_timezones()

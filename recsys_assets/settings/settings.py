@@ -192,7 +192,7 @@ class Settings(ClosedModel):
         return (*self.artifacts.kinds, *self.imports_for(target_settings))
 
     def find(self, tenant: str, surface: str) -> TargetSettings:
-        """Return the settings of a target; `ConfigurationError` lists the configured targets."""
+        """Return the settings of a target. Raises `ConfigurationError` that lists the configured targets."""
         for target_settings in self.targets:
             if (target_settings.tenant, target_settings.surface) == (tenant, surface):
                 return target_settings

@@ -33,14 +33,14 @@ class SinkState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """Release that one sink serves of a target, its state beside the live release, and whether that is a problem."""
+    """Release that one sink serves of a target, its state compared to the live one, and whether that is a problem."""
 
     sink: str
     state: SinkState
     message: str
     is_problem: bool
     release: str | None = None
-    revision: int = 0  # of the sink's pointer: raised by each change
+    revision: int = 0  # Revision of the sink's pointer, raised by each change.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def sync_sinks(
     only: Sequence[str] = (),
     verify: bool = False,
 ) -> Iterator[Synced | SinkFault]:
-    """Sync every sink of a target with the live release, or only the sinks in `only`; yield the outcome of each.
+    """Sync every sink of a target with the live release, or only the sinks in `only`. Yields the outcome of each.
 
     A sink that fails yields a `SinkFault`, and the next one is synced. Raises `ConfigurationError` for unknown names.
     """

@@ -37,14 +37,14 @@ _WRONG: Final = (NoCredentialsError, PartialCredentialsError, NoRegionError)
 
 
 class DynamoSink:
-    """Rows as items: the bucket's name is the partition key `pk`, the row's key the sort key `sk`; `value` is its JSON.
+    """Rows as items: the bucket's name is the partition key `pk`, and the row's key the sort key `sk`.
 
-    A lookup is one GetItem; all rows of a bucket are one Query. Reads are strongly consistent. Credentials, region and
-    endpoint are found as AWS's tools find them.
+    `value` is the row's JSON. A lookup is one GetItem, and all rows of a bucket are one Query. Reads are strongly
+    consistent. Credentials, region and endpoint are found as AWS's tools find them.
     """
 
     def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
-        """Make the client; no request is sent yet. `what` names the sink in messages."""
+        """Make the client. No request is sent yet. `what` names the sink in messages."""
         self._table, self._what, self._pause = table, what, pause
         config = Config(
             connect_timeout=5,
@@ -112,7 +112,7 @@ class DynamoSink:
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _write(self, requests: Sequence[Mapping[str, Any]]) -> None:
-        """Send writes; resend those that a throttled table did not process, with growing pauses."""
+        """Send writes. Those that a throttled table did not process are sent again, with growing pauses."""
         for start in range(0, len(requests), _WRITES):
             pending: Sequence[Mapping[str, Any]] = requests[start : start + _WRITES]
             for _ in attempts(_TRIES, first_seconds=0.05, longest_seconds=5, pause=self._pause):

@@ -12,7 +12,7 @@ from recsys_assets.sharding import SHARDS_FORM, index_kind, sharded_kind
 from recsys_assets.sinks.sink import space_name
 
 ABANDONED: Final = timedelta(days=1)  # no sync writes one version for longer: an older unfinished space is abandoned
-_BYTES_OF_A_BUCKET: Final = 1 << 15  # about a hundred rows; far below the 1 MB of one DynamoDB response
+_BYTES_OF_A_BUCKET: Final = 1 << 15  # About a hundred rows. Far below the 1 MB of one DynamoDB response.
 
 
 class Space(Record, frozen=True):
@@ -24,7 +24,7 @@ class Space(Record, frozen=True):
     buckets: int
     at: str
     rows: int = 0  # 0 until all are written
-    key: str | None = None  # the field that identifies a row; None: rows are pages of one list
+    key: str | None = None  # The field that identifies a row. None: rows are pages of one list.
 
     @property
     def artifact_kind(self) -> str:

@@ -63,7 +63,10 @@ class RedisSink:
             return self._client.get(key)
 
     def swap_pointer(self, key: str, data: bytes, *, expected: bytes | None) -> None:
-        """Replace the document that was read, by a script that the server runs as one step."""
+        """Replace the document that was read, by a script that the server runs as one step.
+
+        Raises `ConflictError` if it has changed.
+        """
         with self._translated():
             swapped: int = self._client.eval(_SWAP, 1, key, data, expected or b"")
         if not swapped:
@@ -88,7 +91,7 @@ class RedisSink:
                 self._client.hdel(name, *remove)
 
     def delete_buckets(self, names: Sequence[str]) -> None:
-        """Remove buckets; the server frees their memory after its reply."""
+        """Remove buckets. The server frees their memory after its reply."""
         for start in range(0, len(names), _AT_ONCE):
             with self._translated():
                 pipeline = self._client.pipeline(transaction=False)

@@ -40,12 +40,12 @@ def objects_of(member: Member) -> tuple[ArtifactRef, ...]:
 def write_space(
     sink: Sink, store: ObjectStore, target: Target, space: Space, member: Member, *, what: str
 ) -> WrittenSpace:
-    """Write the rows of an artifact into a sink, bucket after bucket; skip buckets that already hold their rows.
+    """Write the rows of an artifact into a sink, bucket after bucket. Buckets that already hold their rows are skipped.
 
     Shards and buckets are chosen by the same hash, and the number of buckets is a multiple of that of shards, so that
     each bucket has rows of one shard only. Therefore only one object of the store and a few buckets are in memory.
-    `what` names the sink in messages. Raises `ConfigurationError` for an artifact without rows,
-    `StoreUnavailableError` for rows that read back differently, and whatever store and sink raise.
+    `what` names the sink in messages. Raises `ConfigurationError` for an artifact without rows, `StoreUnavailableError`
+    for rows that read back differently, and whatever store and sink raise.
     """
     refs = objects_of(member)
     count = written = 0

@@ -15,8 +15,8 @@ REDIS: Final = "redis"
 class Sink(Protocol):
     """A database that services read, as the few operations that a sync needs. Every one may be repeated.
 
-    Errors of every operation: `StoreUnavailableError` (no reply; a write may have been applied), `ConfigurationError`
-    (address, credentials, permission, table), `InputError` (a row that the database cannot hold).
+    Errors of every operation: `StoreUnavailableError` (no reply, and a write may have been applied),
+    `ConfigurationError` (address, credentials, permission, table), `InputError` (a row that the database cannot hold).
     """
 
     def read_pointer(self, key: str) -> bytes | None:
@@ -31,7 +31,7 @@ class Sink(Protocol):
         ...
 
     def read_bucket(self, name: str) -> dict[str, bytes]:
-        """Return the last acknowledged rows of a bucket by key; an empty dict if the bucket does not exist."""
+        """Return the last acknowledged rows of a bucket by key, or an empty dict if the bucket does not exist."""
         ...
 
     def change_bucket(self, name: str, *, put: Mapping[str, bytes], remove: Collection[str]) -> None:
@@ -39,7 +39,7 @@ class Sink(Protocol):
         ...
 
     def delete_buckets(self, names: Sequence[str]) -> None:
-        """Remove buckets with all their rows; absent ones are fine."""
+        """Remove buckets with all their rows. Absent buckets are not an error."""
         ...
 
 

@@ -55,7 +55,7 @@ class SyncState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SinkRules:
-    """Kinds that a sink stores and its retention; see `SinkSettings`."""
+    """Kinds that a sink stores and its retention. See `SinkSettings`."""
 
     name: str
     prefix: str
@@ -87,7 +87,7 @@ class _Sync:
     target: Target
     rules: SinkRules
     now: Clock
-    proven: dict[str, Space]  # by name
+    proven: dict[str, Space]  # spaces by name
     written: int = 0
 
     @property
@@ -101,7 +101,7 @@ class _Sync:
 
 
 def read_sink_pointer(sink: Sink, prefix: str, target: Target) -> tuple[SinkPointer, bytes | None]:
-    """Return the sink's pointer for a target with its stored bytes; an empty pointer and None if there is none.
+    """Return the sink's pointer for a target with its stored bytes, or an empty pointer and None if there is none.
 
     Raises `CorruptObjectError` if the pointer cannot be decoded or belongs to another target.
     """
@@ -241,7 +241,7 @@ def _is_json(member: Member) -> bool:
 def _announced(
     sync: _Sync, pointer: SinkPointer, before: bytes | None, members: Mapping[str, Member]
 ) -> tuple[SinkPointer, bytes | None, dict[str, Space]]:
-    """Return the space of each version; new spaces are added to the sink's pointer before a row is written."""
+    """Return the space of each version. New spaces are added to the sink's pointer before a row is written."""
     found = {kind: pointer.find(kind, member.ref.version) for kind, member in members.items()}
     new = {
         kind: new_space(pointer, sync.rules.prefix, sync.target, member.ref, objects_of(member), now=sync.now())

@@ -122,7 +122,7 @@ class BucketStore(ABC):
         yield from sorted(item for item in found if is_key(item.key))
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error if it is absent."""
+        """Remove the object. An absent object is not an error."""
         try:
             self._remove(self._name(key), None)
         except self.cloud.errors as error:
@@ -130,7 +130,10 @@ class BucketStore(ABC):
                 raise self._error(key, error) from error
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
+        """Remove the object that was read with etag `expected`.
+
+        Raises `ConflictError` if it has changed, `OutcomeUnknownError` if the reply was lost.
+        """
         try:
             self._remove(self._name(key), Condition(expected))
         except self.cloud.errors as error:
@@ -147,7 +150,7 @@ class BucketStore(ABC):
     def _fetch(self, name: str, *, max_bytes: int, unless: str | None = None) -> StoredObject:
         """Read an object in one request, no more than `max_bytes` of it (see `read_body`).
 
-        If its etag still is `unless`, raises an error of the client that `answer_of` maps to `UNCHANGED`.
+        If its etag is still `unless`, raises an error of the client that `answer_of` maps to `UNCHANGED`.
         """
 
     @abstractmethod
@@ -156,7 +159,7 @@ class BucketStore(ABC):
 
     @abstractmethod
     def _send(self, name: str, data: bytes, condition: Condition | None) -> str:
-        """Write an object in one request and return its etag; never retried if there is a condition."""
+        """Write an object in one request and return its etag. Never retried if there is a condition."""
 
     @abstractmethod
     def _remove(self, name: str, condition: Condition | None) -> None:
@@ -164,7 +167,7 @@ class BucketStore(ABC):
 
     @abstractmethod
     def _entries(self, prefix: str) -> Iterator[Listed]:
-        """Yield all objects whose names begin with `prefix`; raises rather than yield only some of them."""
+        """Yield all objects whose names begin with `prefix`. Raises rather than yield only some of them."""
 
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
@@ -237,7 +240,7 @@ def read_body(
 
     Raises `CorruptObjectError` if that is too large, `BrokenOffError` if it ends early.
 
-    `read` returns at most the given number of bytes; `broken` are the errors that it raises if the connection breaks.
+    `read` returns at most the given number of bytes. `broken` are the errors that it raises if the connection breaks.
     """
     if size > max_bytes:
         raise CorruptObjectError(f"{key} has {size} bytes, expected at most {max_bytes}")

@@ -30,7 +30,7 @@ _PAUSE_SECONDS: Final = 0.002
 TEMPORARY: Final = ".tmp"  # a folder of the store's own, directly below the root: no key and no listing reaches it
 STALE_SECONDS: Final = 24 * 3600
 _COARSE_NS: Final = 1_000_000  # a time that is a whole multiple of this may be all that the file system stores
-_HASHED_BYTES: Final = 1_000_000  # larger objects have no hash in their etag; all objects that are swapped are smaller
+_HASHED_BYTES: Final = 1_000_000  # Larger objects have no hash in their etag. All objects that are swapped are smaller.
 _STEPS_NS: Final = (1, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)  # the last is the resolution of FAT
 
 
@@ -77,7 +77,7 @@ class Temporary:
 
 @contextmanager
 def temporary_file(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o666) -> Generator[Temporary]:
-    """Yield a synced file with `data` and a modification time later than `after_ns`; remove it afterwards.
+    """Yield a synced file with `data` and a modification time later than `after_ns`. Removes it afterwards.
 
     Its lock shows `sweep` that the writer is alive, however long it was stopped and whatever the clock says.
     """
@@ -127,7 +127,7 @@ def _remove_if_dead(folder: int, name: str) -> None:
 
 
 class FilesystemStore:
-    """Objects as files below one folder; symbolic links below the root are never followed.
+    """Objects as files below one folder. Symbolic links below the root are never followed.
 
     An etag consists of the file's inode, size and modification time, and of a hash of the bytes of small objects. A
     swap makes that time strictly later than the previous one, so that writing the same bytes again gives another etag:
@@ -166,7 +166,7 @@ class FilesystemStore:
             return StoredObject(data, _etag(os.fstat(fd), data))
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object, or None if its etag still is `etag`.
+        """Return the object, or None if its etag is still `etag`.
 
         An idle poll reads none of its bytes, unless the file's time is so coarse that another file could have the same.
         """
@@ -194,7 +194,10 @@ class FilesystemStore:
         return None
 
     def create(self, key: str, data: bytes) -> str:
-        """Write a new object by linking a synced temporary file to its name, which fails if the name exists."""
+        """Write a new object by linking a synced temporary file to its name.
+
+        Raises `ConflictError` if the name exists.
+        """
         *folder, name = check_key(key).split("/")
         self._sweep_once()
         with (
@@ -211,7 +214,10 @@ class FilesystemStore:
             return _etag(new.found, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object that was read with etag `expected`, under the lock of its key."""
+        """Replace the object that was read with etag `expected`, under the lock of its key.
+
+        Raises `ConflictError` if it has changed.
+        """
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
             found, etag = self._found(folder, name, key)
@@ -237,7 +243,7 @@ class FilesystemStore:
         yield from found
 
     def delete(self, key: str) -> None:
-        """Remove the file; no error if it is absent. Its folder stays: another writer may be about to use it."""
+        """Remove the file. An absent file is not an error. Its folder stays: another writer may be about to use it."""
         *folder, name = check_key(key).split("/")
         with (
             translate_os_errors(key),
@@ -248,7 +254,10 @@ class FilesystemStore:
             os.fsync(parent)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the file that was read with etag `expected`, under the lock of its key."""
+        """Remove the file that was read with etag `expected`, under the lock of its key.
+
+        Raises `ConflictError` if it has changed.
+        """
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
             _, etag = self._found(folder, name, key)
@@ -320,7 +329,7 @@ def _etag_of(fd: int, key: str) -> str:
 
 
 def _sync(folder: int, key: str) -> None:
-    """Make a new name durable; if that fails, the name exists, but may be lost in a power failure."""
+    """Make a new name durable. If that fails, the name exists, but may be lost in a power failure."""
     try:
         os.fsync(folder)
     except OSError as error:

@@ -29,7 +29,7 @@ _LINK = "it is a symbolic link, which a store does not follow: remove it"
 
 @contextmanager
 def opened_folder(root: str, segments: Sequence[str], *, make: bool = False) -> Generator[int]:
-    """Yield a descriptor of the folder `segments` below `root`; with `make`, create it if it is missing."""
+    """Yield a descriptor of the folder `segments` below `root`. With `make`, creates it if it is missing."""
     if make:
         os.makedirs(root, exist_ok=True)  # noqa: PTH103 - the root is kept as a string, as URIs need it
     fd = _open_root(root)
@@ -47,7 +47,7 @@ def opened_folder(root: str, segments: Sequence[str], *, make: bool = False) -> 
 
 @contextmanager
 def opened_file(folder: int, name: str) -> Generator[int]:
-    """Yield a descriptor of a regular file in an open folder."""
+    """Yield a descriptor of a regular file in an open folder. Raises `CorruptObjectError` for anything else."""
     fd = os.open(name, _FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -78,7 +78,7 @@ def read_at_most(fd: int, *, key: str, max_bytes: int) -> bytes:
 
 
 def walk(folder: int, prefix: str) -> Iterator[Listed]:
-    """Yield every regular file below an open folder, in no particular order; links are skipped."""
+    """Yield every regular file below an open folder, in no particular order. Links are skipped."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -98,7 +98,7 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
 
 @contextmanager
 def translate_read_errors(key: str) -> Generator[None]:
-    """Turn operating system errors into the package's. A missing file is a missing object."""
+    """Turn operating system errors into the package's. A missing file becomes `NotFoundError`."""
     with translate_os_errors(key):
         try:
             yield

@@ -60,7 +60,7 @@ class GcsStore(BucketStore):
 
 
 def _matching(condition: Condition | None) -> dict[str, str]:
-    """Return the request parameter of a condition; an etag that is not a generation matches no object of this store."""
+    """Return the request parameter of a condition. An etag that is not a generation matches no object of this store."""
     if condition is None:
         return {}
     if condition.etag is not None and not condition.etag.isdecimal():

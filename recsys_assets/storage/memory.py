@@ -28,7 +28,7 @@ class FaultMode(StrEnum):
     DENY = "deny"  # no permission
     CUT = "cut"  # a listing ends early without an error
     IGNORE = "ignore"  # the condition of a write is ignored
-    HOLD = "hold"  # a delete gets no reply, and is applied when `deliver` is called, whatever object exists then
+    HOLD = "hold"  # A delete gets no reply, and is applied when `deliver` is called, whatever object exists then.
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class MemoryStore:
             return self._read(key, max_bytes)
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object, or None if its etag still is `etag`; faults of `get` apply."""
+        """Return the object, or None if its etag is still `etag`. Faults of `get` apply."""
         with self._call("get", key):
             return None if _etag(self._there(key)) == etag else self._read(key, max_bytes)
 
@@ -119,7 +119,7 @@ class MemoryStore:
             return self._write(key, data)
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
-        """Replace the object that was read with etag `expected`."""
+        """Replace the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         with self._call("swap", key) as ignore:
             found = self.objects.get(key)
             if not ignore and (found is None or _etag(found[0]) != expected):
@@ -141,12 +141,12 @@ class MemoryStore:
         yield from found
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error if it is absent."""
+        """Remove the object. An absent object is not an error."""
         with self._call("delete", key):
             self.objects.pop(key, None)
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
-        """Remove the object that was read with etag `expected`."""
+        """Remove the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         with self._call("delete_unchanged", key) as ignore:
             found = self.objects.get(key)
             if not ignore and (found is None or _etag(found[0]) != expected):
@@ -171,7 +171,7 @@ class MemoryStore:
 
     @contextmanager
     def _call(self, verb: str, key: str) -> Generator[bool]:
-        """Run one call with its fault; yield whether the call has to ignore its condition or cut its list."""
+        """Run one call with its fault. Yields whether the call has to ignore its condition or cut its list."""
         if verb != "list":
             check_key(key)
         if self.on_call is not None:

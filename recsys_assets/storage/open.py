@@ -17,14 +17,14 @@ def open_store(
     must_exist: bool = False,
     public_root: str | None = None,
 ) -> ObjectStore:
-    """Return the store below `root`; nothing is read or written yet, except with `must_exist`.
+    """Return the store below `root`. Nothing is read or written yet, except with `must_exist`.
 
     `root` is a folder (`/path`, `path` or `file:///path`), or `s3://bucket/prefix`, `gs://bucket/prefix` or
-    `az://container/prefix`; credentials are found as the tools of each cloud find them. `s3_client` returns the boto3
+    `az://container/prefix`. Credentials are found as the tools of each cloud find them. `s3_client` returns the boto3
     client (default: boto3's own, configured by its environment variables; AWS_ENDPOINT_URL for other servers).
-    `public_root` is the root as services see it, if it differs: a mount, or the alias of a bucket.
-    Raises `ConfigurationError` for any other scheme, and, with `must_exist`, if no store was initialized there: a
-    missing mount leaves an empty folder, which would otherwise be taken for a new store.
+    `public_root` is the root as services see it, if it differs: a mount, or the alias of a bucket. Raises
+    `ConfigurationError` for any other scheme, and, with `must_exist`, if no store was initialized there: a missing
+    mount leaves an empty folder, which would otherwise be taken for a new store.
     """
     public = f"file://{public_root}" if public_root and public_root.startswith("/") else public_root
     store = _open(root, s3_client, public.rstrip("/") if public else None)

@@ -13,7 +13,8 @@ from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjec
 from recsys_assets.identity import parse_rfc3339, rfc3339
 from recsys_assets.storage.store import ObjectStore
 
-FORMAT: Final = 1  # of the layout below a root: raised when an older package could not read it, or would damage it
+# Format of the layout below a root. It is raised when an older package could not read it, or would damage it.
+FORMAT: Final = 1
 KEY: Final = "registry/store.json"
 _MAX_BYTES: Final = 10_000
 _WRITES: Final = 3
@@ -31,11 +32,11 @@ class KnowsLifecycleRules(Protocol):
 
 
 class _Proof(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Document at `KEY`; unknown fields are accepted, because later formats may add some."""
+    """Document at `KEY`. Unknown fields are accepted, because later formats may add some."""
 
     v: int
     root: str  # a proof that was copied to another store with everything else is not valid there
-    at: str | None = None  # time of the probe; absent in stores of earlier versions
+    at: str | None = None  # time of the probe, absent in stores of earlier versions
     uri_roots: tuple[str, ...] = ()  # roots under which pointers were written, here or in the store it was copied from
 
 
@@ -67,7 +68,7 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
     failed = [result.name for result in probe(store) if not result.held]
     if failed:
         if proof is not None:
-            store.delete(KEY)  # so that no other process trusts it in the meantime
+            store.delete(KEY)  # deleted so that no other process trusts it in the meantime
         raise UnsafeStoreError(
             f"{store.root_uri} does not keep its word ({'; '.join(failed)}): two publishers could both win, or "
             "objects could vanish. Use a folder, a bucket of Amazon, Google or Azure, or another S3 server that "

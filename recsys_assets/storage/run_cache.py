@@ -50,7 +50,7 @@ class RunCache:
             self._keep(key, stored)
 
     def of_next_target(self) -> "RunCache":
-        """Return a cache for another target of the same day; only the records of raw files are shared."""
+        """Return a cache for another target of the same day. It shares only the records of raw files."""
         found = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
         return RunCache(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
 
@@ -69,7 +69,7 @@ class RunCache:
         return key in self._new
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object as this run wrote it or first read it; keys that are not cached are read each time."""
+        """Return the object as this run wrote it or first read it. Keys that are not cached are read each time."""
         with self.turn(key):
             return self._get(key, max_bytes)
 
@@ -96,11 +96,11 @@ class RunCache:
         return found
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
-        """Return the object, or None if its etag still is `etag`; never from the cache."""
+        """Return the object, or None if its etag is still `etag`. It never comes from the cache."""
         return self.origin.get_if_changed(key, etag=etag, max_bytes=max_bytes)
 
     def stat(self, key: str) -> Listed | None:
-        """Return size and time of the last write of the object, or None; never from the cache."""
+        """Return size and time of the last write of the object, or None. They never come from the cache."""
         return self.origin.stat(key)
 
     def create(self, key: str, data: bytes) -> str:
@@ -131,7 +131,7 @@ class RunCache:
         return etag
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object below `prefix`; never from the cache."""
+        """Yield every object below `prefix`, never from the cache."""
         return self.origin.list(prefix)
 
     def delete(self, key: str) -> None:
@@ -248,7 +248,7 @@ class ReadOnce:
         return self._store.uri_roots
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
-        """Return the object as it was first read."""
+        """Return the object as it was first read. Raises `NotFoundError` if it was absent then."""
         found = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))
         if isinstance(found, NotFoundError):
             raise NotFoundError(str(found))

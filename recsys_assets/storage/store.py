@@ -40,9 +40,9 @@ class ObjectStore(Protocol):
 
     Safety rests on two operations: `create` (fails if the key exists) and `swap` (fails if the object is not the one
     that was read). Both are atomic: a reader sees the old bytes or the new ones, never a part. Keys are relative,
-    without empty, `.` or `..` segments; anything else raises `UnsafeNameError` before any I/O.
+    without empty, `.` or `..` segments. Anything else raises `UnsafeNameError` before any I/O.
 
-    Errors of every operation: `StoreUnavailableError` (no reply; nothing is known to have changed),
+    Errors of every operation: `StoreUnavailableError` (no reply, and nothing is known to have changed),
     `ConfigurationError` (credentials, bucket or permission wrong).
     """
 
@@ -74,14 +74,14 @@ class ObjectStore(Protocol):
     def create(self, key: str, data: bytes) -> str:
         """Write a new object and return its etag.
 
-        `ConflictError` if the key exists. Raises `OutcomeUnknownError` if the reply was lost.
+        Raises `ConflictError` if the key exists. Raises `OutcomeUnknownError` if the reply was lost.
         """
         ...
 
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected` and return the new etag.
 
-        `ConflictError` if the object was changed or removed. Raises `OutcomeUnknownError` if the reply was lost.
+        Raises `ConflictError` if the object was changed or removed. Raises `OutcomeUnknownError` if the reply was lost.
 
         After a lost reply a store may take equal bytes for its own, and it may give equal bytes an equal etag: `data`
         must contain a value that no other writer writes and that never recurs, such as the pointer's `updated_at`.
@@ -93,17 +93,17 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Yield every object below `prefix` (empty, or ending with a slash), by key; raises if it cannot yield all."""
+        """Yield every object below `prefix` (empty, or ending with a slash), by key. Raises if it cannot yield all."""
         ...
 
     def delete(self, key: str) -> None:
-        """Remove the object; no error if it is absent."""
+        """Remove the object. An absent object is not an error."""
         ...
 
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object that was read with etag `expected`.
 
-        `ConflictError` if the object was changed or removed. Raises `OutcomeUnknownError` if the reply was lost. Raises
+        Raises `ConflictError` if the object was changed or removed, `OutcomeUnknownError` if the reply was lost, and
         `UnsafeStoreError` if the store does not honour the condition: then nothing was removed.
         """
         ...
@@ -121,7 +121,7 @@ def check_key(key: str) -> str:
 
 
 def is_key(name: str) -> bool:
-    """Return whether `check_key` accepts `name`; listings skip other names, because this package did not write them."""
+    """Return whether `check_key` accepts `name`. Listings skip other names, because this package did not write them."""
     if _PLAIN.fullmatch(name) and len(name) <= MAX_SEGMENT_BYTES:  # nearly all names, and a hundred times faster
         return True
     try:
@@ -166,7 +166,7 @@ Answer: TypeAlias = Callable[[], Result]
 
 
 def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Result, ...]:
-    """Return the results of `work` for each item, in order; raise the error of the first item that fails."""
+    """Return the results of `work` for each item, in order. Raises the error of the first item that fails."""
     if len(items) < 2:  # noqa: PLR2004 - nothing to run in parallel
         return tuple(map(work, items))
     with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(items)), thread_name_prefix="fan-out") as pool:
@@ -174,7 +174,7 @@ def fan_out(work: Callable[[Item], Result], items: Sequence[Item]) -> tuple[Resu
 
 
 def is_remote(store: ObjectStore) -> bool:
-    """Return whether each call is a request over a network; for a folder, threads cost more than they save."""
+    """Return whether each call is a request over a network. For a folder, threads cost more than they save."""
     return not store.root_uri.startswith(("file://", "memory://"))
 
 

@@ -123,7 +123,7 @@ class TypedData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return data as it is stored; typed data is validated, and its duration is added if both times are known.
+    """Return data as it is stored. Typed data is validated, and its duration is added if both times are known.
 
     Any JSON object is data. An object whose `type` is generic, ml_training or ml_prediction has only the further key
     `metadata`. Raises `InvalidNodeError` for invalid data.

@@ -47,7 +47,7 @@ class NodeChange(StrEnum):
 
     CREATE = "create"
     REVISE = "revise"
-    DELETE = "delete"  # to the trash: its bytes stay for the grace period
+    DELETE = "delete"  # Deletion to the trash, where the bytes stay for the grace period.
     RESTORE = "restore"
     PURGE = "purge"  # Permanent deletion of bytes. The ids are never reused.
 
@@ -89,7 +89,7 @@ class NodeRecord(Record, frozen=True):
     document: str  # SHA-256 of the `NodeDocument`
     content: StoredContent | None
     fields: Mapping[str, Scalar]  # searchable metadata
-    origin: str | None = None  # source of a registered node; unique in the tree
+    origin: str | None = None  # source of a registered node, unique in the tree
 
 
 class TreeEntry(Record, frozen=True):
@@ -128,7 +128,7 @@ class Hierarchy:
         return self.levels[level] if level < len(self.levels) else f"level {level}"
 
     def below(self, parent: NodeRecord | None) -> int:
-        """Return the level of a child; `InvalidNodeError` below the last one."""
+        """Return the level of a child. Raises `InvalidNodeError` below the last one."""
         level = 0 if parent is None else parent.level + 1
         if parent is not None and level >= len(self.levels):
             raise InvalidNodeError(

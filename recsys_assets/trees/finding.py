@@ -10,7 +10,10 @@ from recsys_assets.trees.tree import ArtifactTree
 
 
 def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactTree:
-    """Return the tree of a name, or the only tree without one; `ConfigurationError` lists the existing trees."""
+    """Return the tree of a name, or the only tree without one.
+
+    Raises `ConfigurationError` that lists the existing trees.
+    """
     if name is None and len(trees) == 1:
         return next(iter(trees.values()))
     if name is not None and name in trees:

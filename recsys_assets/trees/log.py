@@ -57,7 +57,10 @@ class TreeLog:
         return decode(line, TreeEntry, name=key)
 
     def is_intact(self) -> bool:
-        """Return whether the last entry read still exists unchanged; not after the store was restored from a backup."""
+        """Return whether the last entry read still exists unchanged.
+
+        It does not after the store was restored from a backup.
+        """
         if self.sequence == 0:
             return True
         last = self._line(self.sequence)
@@ -111,7 +114,7 @@ class TreeLog:
         return entry
 
     def _largest_segment(self) -> tuple[int, list[bytes]]:
-        """Return level and entries of the largest segment that starts at the next entry; level 0 without one."""
+        """Return level and entries of the largest segment that starts at the next entry, with level 0 without one."""
         for level in range(LEVELS, 0, -1):
             size = FAN**level
             if self.sequence % size == 0:

@@ -14,7 +14,7 @@ from recsys_assets.trees.documents import Hierarchy, NodeDocument, NodeRecord, T
 from recsys_assets.trees.log import TreeLog
 from recsys_assets.trees.state import Filter, TreeState
 
-MAX_TREE_NODES: Final = 1_000  # of one subtree, each read from the store
+MAX_TREE_NODES: Final = 1_000  # nodes of one subtree, each read from the store
 
 Found = TypeVar("Found")
 
@@ -35,7 +35,7 @@ class NodeRevision:
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A node with its children to the requested depth; `total` also counts children that are not included."""
+    """A node with its children to the requested depth. `total` also counts children that are not included."""
 
     node: NodeRevision
     total: int

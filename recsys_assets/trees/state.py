@@ -15,7 +15,7 @@ from recsys_assets.trees.documents import NodeChange, NodeRecord, TreeEntry
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Filter of nodes; None matches all. `parent` "" selects roots, `deleted` nodes in the trash."""
+    """Filter of nodes. None matches all. `parent` "" selects roots, `deleted` nodes in the trash."""
 
     level: int | None = None
     parent: str | None = None
@@ -92,7 +92,7 @@ class TreeState:
                 self.revisions.pop(node, None)
 
     def find(self, node: str) -> NodeRecord:
-        """Return the newest revision of a node; `NoSuchNodeError` says whether it was deleted."""
+        """Return the newest revision of a node. Raises `NoSuchNodeError` that says whether it was deleted."""
         if node in self.deleted:
             raise NoSuchNodeError(f"node {node} was deleted at {self.deleted[node].at}; it can be restored for a while")
         if node not in self.revisions:

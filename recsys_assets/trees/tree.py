@@ -122,7 +122,7 @@ class ArtifactTree(TreeReader):
         expected: str | None = None,
         by: Actor | None = None,
     ) -> NodeRevision:
-        """Create a new revision of a node and return it; omitted parts are kept, older revisions stay readable.
+        """Create a new revision of a node and return it. Omitted parts are kept, and older revisions stay readable.
 
         Raises `StaleRevisionError` if `expected` is given and is not the etag of the newest revision.
         """
@@ -272,7 +272,7 @@ class ArtifactTree(TreeReader):
         )
 
     def _commit(self, judge: Callable[[TreeState], PlannedChange | None]) -> None:
-        """Store the objects of a change, then its entry; validate it again whenever another change was first."""
+        """Store the objects of a change, then its entry. Validate it again whenever another change was first."""
         if not self._is_proven:
             ensure_proven(self.store)
             self._is_proven = True
@@ -287,7 +287,7 @@ class ArtifactTree(TreeReader):
                     missing = planned.objects.keys() - written
                     if not missing and not self._log.is_intact():
                         self._read_from_start()
-                        break  # and validate against the stored state
+                        break  # then validates against the stored state
                     if not missing:
                         won = self._log.append(planned.entry)
                         self._refresh()

@@ -1,6 +1,6 @@
 """Age limits: deletion of old raw parts, quarantined lines, staged references and canonical days that nothing needs.
 
-All limits are off by default. The journal and release records have none; artifacts are collected when no release needs
+All limits are off by default. The journal and release records have none. Artifacts are collected when no release needs
 them.
 """
 
@@ -128,7 +128,7 @@ def explain_age(
 
 
 def _prefixes(target: Target, key: str) -> dict[str, str]:
-    """Return the key prefix of each setting; raw parts are below their day."""
+    """Return the key prefix of each setting. Raw parts are below their day."""
     match = _DAY.match(key.removeprefix("raw/"))
     raw = raw_prefix(date.fromisoformat(match[1]), target) if match else ""
     found = {STAGING: staged_prefix(target), CANONICAL: canonical_prefix(target), QUARANTINE: "quarantine/"}

@@ -78,7 +78,7 @@ class ComparedAnswers:
 
 @dataclass(frozen=True, slots=True)
 class LiveDecision:
-    """Decision on the live release, with its reason and comparisons; `to` is the release before it."""
+    """Decision on the live release, with its reason and comparisons. `to` is the release before it."""
 
     verdict: LiveVerdict
     why: str
@@ -98,10 +98,10 @@ class LiveDecision:
 
 
 def look_at_live(store: ObjectStore, target: Target, settings: GuardSettings, *, now: datetime) -> LiveDecision:
-    """Decide on the live release by the answers of consumers from it and from the release before; writes nothing.
+    """Decide on the live release by the answers of consumers from it and from the release before. Writes nothing.
 
-    Only current heartbeats count, and each consumer is compared with itself: one that is silent, or lost its counts in
-    a restart, is no evidence either way.
+    Only current heartbeats count, and each consumer is compared with itself. A consumer that is silent, or lost its
+    counts in a restart, is not evidence either way.
     """
     current = read_current(store, target)
     if current is None:
@@ -247,7 +247,7 @@ class Answers:
 
 
 def answers_of(beats: Iterable[Heartbeat], *, live: str | None) -> tuple[Answers, ...]:
-    """Return the sums by kind and release, the live release first; consumers that do not count are skipped.
+    """Return the sums by kind and release, the live release first. Consumers that do not count lookups are skipped.
 
     Heartbeats of stopped consumers are included, because their answers were given.
     """

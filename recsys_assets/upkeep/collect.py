@@ -50,7 +50,7 @@ class Collection:
     kept: tuple[Listed, ...]
     unknown: tuple[Listed, ...]  # below the artifacts' prefix, but not artifacts: not touched
     left_alone: dict[str, tuple[int, int]]  # number and bytes of objects never collected here, by prefix
-    stale_intents: tuple[str, ...]  # of changes that crashed longer than the grace period ago
+    stale_intents: tuple[str, ...]  # intents of changes that crashed longer than the grace period ago
     dead_heartbeats: tuple[str, ...]  # keys of consumers that have been silent for a long time: deleted
     entry: JournalEntry | None = None
 
@@ -70,7 +70,7 @@ def collect(
     apply: bool = False,
     pause: Pause = wait,
 ) -> Collection:
-    """Move unneeded artifacts older than the grace period to the trash; delete those in the trash for a grace period.
+    """Move unneeded artifacts older than the grace period to the trash. Delete those in the trash for a grace period.
 
     Age is never enough: live, retained, pinned, announced and staged artifacts stay. Raises `RefusedError`, before
     anything is changed, if the artifacts to keep cannot be determined with certainty.
@@ -146,7 +146,7 @@ def _finish_earlier(change: PointerChange, retention: Retention) -> None:
 
 
 def _plan(change: PointerChange, retention: Retention, *, apply: bool) -> Collection:
-    """Return the plan of a collection from verified listings; with `apply`, restore missing needed blobs first."""
+    """Return the plan of a collection from verified listings. With `apply`, missing needed blobs are restored first."""
     store, target = change.store, change.target
     now = change.now()
     roots = read_roots(store, target, retention, now=now)

@@ -28,8 +28,9 @@ LIVE = "live"
 class KindDiff:
     """Difference of one kind. A row is an item, a list of neighbours, or a user.
 
-    A row of a ranking moved if its rank changed; a row of any other kind if its content changed, because its position
-    follows from the ids. `moved` contains (id, rank before, rank after), from 1, in the order of the later release.
+    A row of a ranking moved if its rank changed. A row of any other kind moved if its content changed, because its
+    position follows from the ids. `moved` contains (id, rank before, rank after), from 1, in the order of the later
+    release.
     """
 
     kind: str

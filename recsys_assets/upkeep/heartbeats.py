@@ -23,7 +23,7 @@ MAX_SECONDS: Final = 86_400.0  # maximum interval between two heartbeats
 KEPT = timedelta(days=1)  # a dead consumer's heartbeat is kept this long, then collected
 _MAX_BYTES = 32_000
 MAX_FAULT_CHARACTERS: Final = 500
-MAX_RELEASES: Final = 2  # with answers in a heartbeat: the served release and the one before
+MAX_RELEASES: Final = 2  # releases with answers in a heartbeat: the served release and the one before
 MAX_KINDS: Final = 30  # per release, those with the most lookups
 _TRIES = 3
 
@@ -38,7 +38,7 @@ LATENCY_BOUNDS: Final = (
     1e-2,
     1e-1,
     1.0,
-)  # seconds; one more bucket beyond
+)  # Seconds. There is one more bucket beyond.
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Times = Annotated[tuple[Count, ...], msgspec.Meta(min_length=11, max_length=11)]
@@ -87,7 +87,7 @@ class ArmAnswers(Record, frozen=True):
 
 
 class TrialAnswers(Record, frozen=True):
-    """Answers of a candidate and of the live release since the candidate was loaded; `fault`: why it is not served."""
+    """Answers of a candidate and of the live release since the candidate was loaded. `fault`: why it is not served."""
 
     release: str | None = None
     control: ArmAnswers = ArmAnswers()
@@ -106,10 +106,10 @@ class Heartbeat(Record, frozen=True):
     nonce: str  # unique, because a store may treat equal bytes as unchanged
     left: bool = False  # the consumer shut down cleanly
     answers: Annotated[tuple[ReleaseAnswers, ...], msgspec.Meta(max_length=MAX_RELEASES)] | msgspec.UnsetType = (
-        msgspec.UNSET  # served release first; omitted by consumers that do not count and before format 2
+        msgspec.UNSET  # Served release first. Omitted by consumers that do not count and before format 2.
     )
     blocked: str | msgspec.UnsetType = msgspec.UNSET  # `updated_at` of the blocked items that it applies, if any
-    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # of a rollout, from consumers that support it
+    trial: TrialAnswers | msgspec.UnsetType = msgspec.UNSET  # answers of a rollout, from consumers that support it
     failures: Failures | msgspec.UnsetType = msgspec.UNSET  # failed polls of the store, by problem
     v: int = FORMAT
 
@@ -137,7 +137,7 @@ class Heartbeats:
 
 
 def format_with(failures: Mapping[str, int] | msgspec.UnsetType) -> int:
-    """Return the format of a heartbeat; without failures it is 2, which earlier versions can read."""
+    """Return the format of a heartbeat. Without failures it is 2, which earlier versions can read."""
     return Heartbeat.newest_format if failures else 2
 
 
@@ -159,7 +159,7 @@ def write_heartbeat(store: ObjectStore, target: Target, beat: Heartbeat, *, expe
 
 
 def read_heartbeats(store: ObjectStore, target: Target) -> Heartbeats:
-    """Return the last heartbeat of every consumer of a target; unreadable ones are reported as faults."""
+    """Return the last heartbeat of every consumer of a target. Unreadable ones are reported as faults."""
     beats: list[Heartbeat] = []
     faults: list[str] = []
     for item in store.list(heartbeat_prefix(target)):
@@ -197,7 +197,7 @@ def dead_heartbeats(store: ObjectStore, target: Target, *, now: datetime) -> tup
 
 
 def delete_heartbeats(store: ObjectStore, keys: Iterable[str]) -> None:
-    """Delete the heartbeats of silent consumers; one that becomes active again creates a new one."""
+    """Delete the heartbeats of silent consumers. One that becomes active again creates a new one."""
     for key in keys:
         store.delete(key)
 

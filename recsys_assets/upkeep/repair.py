@@ -39,7 +39,7 @@ def repair_journal(
 ) -> RepairOutcome:
     """Complete the journal: replace every missing or unreadable entry, and record the last swap.
 
-    The content of such an entry is lost; its replacement states that, with the time and the actor of the repair.
+    The content of such an entry is lost. Its replacement states that, with the time and the actor of the repair.
     """
     lost = _lost(store, target)
     if dry_run:

@@ -85,7 +85,7 @@ def inputs(release: Release) -> Section:
 
 
 def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
-    """Return a table with a row per gate and a column per kind; findings that did not pass are listed above it."""
+    """Return a table with a row per gate and a column per kind. Findings that did not pass are listed above it."""
     found = {
         (finding.gate, sharded_kind(member.ref.kind)): finding
         for member in members
@@ -117,7 +117,7 @@ def _cell(finding: Finding | None) -> Scalar:
 
 
 def _without_number(finding: Finding) -> str:
-    """Return the cell of a finding without a number; a drift gate without a baseline did not compare anything."""
+    """Return the cell of a finding without a number. A drift gate without a baseline did not compare anything."""
     if finding.message == NO_BASELINE:
         return NO_BASELINE
     return "not compared" if finding.gate.startswith(_DRIFT) else "passed"
@@ -218,7 +218,7 @@ def report_release(store: ObjectStore, target: Target, release: Release, *, live
     """Return the report of a recorded release, compared with the release that was live when it was recorded.
 
     Everything except the comparison comes from the record. If data for the comparison is missing (collected, damaged),
-    the report states that instead; no error is raised.
+    the report states that instead, and no error is raised.
     """
     before = _before(store, target, release)
     return Report(

@@ -7,7 +7,7 @@ from typing import Final
 
 from recsys_assets.evidence import Scalar
 
-MAX_TEXT: Final = 1000  # characters of a sentence or cell; longer text is cut to keep reports readable
+MAX_TEXT: Final = 1000  # Characters of a sentence or cell. Longer text is cut to keep reports readable.
 _MARKUP: Final = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)[_#]|_(?!\w)")  # an underscore inside a word is literal
 
 

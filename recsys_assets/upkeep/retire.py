@@ -29,7 +29,7 @@ def retire(store: ObjectStore, target: Target, *, by: Actor, now: Clock, dry_run
     """Hold a target without end, journal the retirement, and delete its pointer. Every release stays in the store.
 
     The hold comes first, so that automation with an old configuration cannot ship again. An interrupted retirement is
-    completed by a rerun. Running consumers keep their last good release and report that the pointer is missing; new
+    completed by a rerun. Running consumers keep their last good release and report that the pointer is missing. New
     ones start without a release. `restore-pointer` and `release-hold` undo it. Raises `RefusedError` if nothing is
     live, and `ConflictError` if another release became live in the meantime, which stays live.
     """

@@ -59,7 +59,7 @@ class RolloutLimits:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Rate of one kind as (hits, lookups), live and candidate; `evidence` that the candidate's rate is higher."""
+    """Rate of one kind as (hits, lookups), live and candidate. `evidence`: that the candidate's rate is higher."""
 
     kind: str
     rate: str
@@ -200,7 +200,7 @@ def decide(store: ObjectStore, target: Target, limits: RolloutLimits, *, by: Act
 
 
 def look_at_rollout(store: ObjectStore, target: Target, limits: RolloutLimits, *, now: datetime) -> Decision:
-    """Decide the next transition of a target's rollout by the heartbeats of consumers; writes nothing.
+    """Decide the next transition of a target's rollout by the heartbeats of consumers. Writes nothing.
 
     The counts of silent consumers are included. One live consumer that cannot load the candidate aborts the rollout.
     """

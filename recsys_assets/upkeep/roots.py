@@ -196,7 +196,7 @@ def _last_live(
     entries that a repair replaced are added to `lost`: releases only in those entries are not yielded.
     """
     seen: set[str] = set()
-    end, left_at = 0, None  # time at which the entry's release was replaced; None: still live, or unknown
+    end, left_at = 0, None  # Time at which the entry's release was replaced. None: still live, or unknown.
     for entry in _readable(store, target):
         found = entry.details.get(HORIZON)
         end = max(end, found) if isinstance(found, int) else end

@@ -28,7 +28,7 @@ _TIME_TO_SWITCH = timedelta(minutes=15)  # time after a swap before consumers co
 
 
 class Cause(StrEnum):
-    """Cause of stale live data; the first that applies."""
+    """Cause of stale live data. The first that applies counts."""
 
     FRESH = "fresh"
     STORE_DOWN = "store_down"

@@ -63,7 +63,7 @@ def read_blocked_status(store: ObjectStore, target: Target, *, now: datetime) ->
 
 @dataclass(frozen=True, slots=True)
 class TargetStatus:
-    """Status of one target; unknown values are None, and `problems` has the reason."""
+    """Status of one target. Unknown values are None, and `problems` has the reason."""
 
     tenant: str
     surface: str
@@ -77,18 +77,18 @@ class TargetStatus:
     last: JournalEntry | None
     failed: tuple[JournalEntry, ...]  # failures of days not completed since, latest first
     consumers: Convergence | None
-    answers: tuple[Answers, ...]  # from consumers that count lookups, by release and kind
+    answers: tuple[Answers, ...]  # answers of consumers that count lookups, by release and kind
     blocked: tuple[BlockedItem, ...]  # items that readers exclude
     problems: tuple[str, ...]
 
 
 def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> tuple[TargetStatus, ...]:
-    """Return the status of every target, read in parallel; problems of one never hide another."""
+    """Return the status of every target, read in parallel. Problems of one never hide another."""
     return fan_out(lambda target: status_of(ReadOnce(store), target, now=now), tuple(targets))
 
 
 def served_targets(store: ObjectStore) -> tuple[Target, ...]:
-    """Return every target with a pointer, configured or not; costs one listing."""
+    """Return every target with a pointer, configured or not. Costs one listing."""
     found = (target_of_pointer(item.key) for item in store.list(POINTERS))
     return tuple(target for target in found if target is not None)
 
@@ -144,13 +144,13 @@ def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetSta
 
 
 def _last_attempt(store: ObjectStore, target: Target) -> JournalEntry | None:
-    """Return the newest journal entry about the live release; housekeeping must not hide a refused ship."""
+    """Return the newest journal entry about the live release. Housekeeping must not hide a refused ship."""
     entries = newest_first(store, target)
     return next((entry for entry in islice(entries, _LOOKED_AT) if entry.action not in _HOUSEKEEPING), None)
 
 
 def _or_note(problems: list[str], read: Callable[[], Value]) -> Value | None:
-    """Return the result of `read`; on an error add a problem and return None, so that the rest is still shown."""
+    """Return the result of `read`. On an error, adds a problem and returns None, so that the rest is still shown."""
     try:
         return read()
     except RecsysAssetsError as error:

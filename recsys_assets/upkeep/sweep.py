@@ -1,4 +1,4 @@
-"""Phases of a collection: announced, fenced, decided, carried out; any process can finish an interrupted one."""
+"""Phases of a collection: announced, fenced, decided, carried out. Any process can finish an interrupted one."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,7 +31,7 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import HORIZON, Retention, Roots, horizon, read_roots
 
 COLLECT = "collect"
-FENCES = 3  # attempts to swap the pointer to itself until the journal records the horizon; also attempts to decide
+FENCES = 3  # Attempts to swap the pointer to itself until the journal records the horizon. Also attempts to decide.
 
 
 def announce_sweep(change: PointerChange, taken: Sequence[CollectedBlob]) -> Sweep:
@@ -101,14 +101,14 @@ class _Lease:
     now: Clock
 
     def holds(self) -> bool:
-        """Return whether deletes may be sent; setting the clock back ends the lease too."""
+        """Return whether deletes may be sent. Setting the clock back ends the lease too."""
         return timedelta() <= self.now() - self.start < LEASE
 
 
 def _move(
     change: PointerChange, sweep: Sweep, taken: CollectedBlob, lease: _Lease, retention: Retention
 ) -> _Lease | None:
-    """Move one blob to the trash under a lease, renewed if expired; None: another process ended this collection."""
+    """Move one blob to the trash under a lease, renewed if expired. None: another process ended this collection."""
     store, target = change.store, change.target
     while _is_ours(store, target, sweep):
         if not lease.holds():
@@ -131,7 +131,7 @@ def _undo_late(change: PointerChange, taken: CollectedBlob, data: bytes, retenti
 def _fence(change: PointerChange, sweep: Sweep, retention: Retention) -> None:
     """Swap the pointer to itself and journal the horizon, before anything is moved.
 
-    Raises `ConflictError` if the horizon could not be journaled; nothing was taken then.
+    Raises `ConflictError` if the horizon could not be journaled. Nothing was taken then.
     """
     if read_current(change.store, change.target) is None:  # retired: nothing to swap, and no earlier release is kept
         read_roots(

@@ -225,7 +225,7 @@ class _TimedCalls:
 
 
 def _close(thing: Any) -> Callable[..., bool]:
-    """Return a context exit that closes `thing` and ignores errors, which lose nothing of what is only read."""
+    """Return a context exit that closes `thing` and ignores errors, because readers have nothing to lose."""
 
     def leave(*_: object) -> bool:
         with suppress(Exception):
@@ -257,7 +257,7 @@ def redacted(message: str, secrets: Iterable[str]) -> str:
 
 
 def _driver(name: str | None, *, what: str) -> tuple[Any, str]:
-    """Return the driver manager and the path of the driver; imported only here, because both are optional."""
+    """Return the driver manager and the path of the driver. Both are optional, so they are imported only here."""
     if name is None:
         raise ConfigurationError(f'{what}: raw.adbc.driver is not set: set it, e.g. to "snowflake" or "bigquery"')
     try:

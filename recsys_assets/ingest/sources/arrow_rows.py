@@ -20,7 +20,7 @@ _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def lines_of(fields: Mapping[str, Any], constants: Mapping[str, str | None], *, rows: int) -> bytes:
-    """Return one JSON line per row, with `v` 1, the constants, and the fields; null where a value is null.
+    """Return one JSON line per row, with `v` 1, the constants, and the fields, null where a value is null.
 
     `fields` holds Arrow arrays as `field_array` returns them. A string that is not UTF-8 is written unchanged.
     """
@@ -125,7 +125,7 @@ def check_types(schema: Any, mapped: ColumnMapping, *, name: str, assume_utc: bo
 
 
 def lines_of_batch(batch: Any, mapped: ColumnMapping, *, name: str, assume_utc: bool) -> bytes:
-    """Return one JSON line per row of a batch; raises `InputError` as `field_array` does."""
+    """Return one JSON line per row of a batch. Raises `InputError` as `field_array` does."""
     fields = {
         field: field_array(field, batch.column(column), name=name, assume_utc=assume_utc)
         for field, column in mapped.columns.items()
@@ -136,7 +136,7 @@ def lines_of_batch(batch: Any, mapped: ColumnMapping, *, name: str, assume_utc: 
 class RowStream:
     """The `RawStream` of batches that a library reads, in the memory of one batch.
 
-    `read` starts the reading; the iterator that it returns is closed at the end. `translate` translates the errors that
+    `read` starts the reading. The iterator that it returns is closed at the end. `translate` translates the errors that
     the library raises.
     """
 
@@ -157,7 +157,7 @@ class RowStream:
         self._lines = PieceStream(self._batches)
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return how many bytes; 0 at the end."""
+        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
         return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:

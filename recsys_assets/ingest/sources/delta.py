@@ -26,7 +26,7 @@ _TRUNCATED = timedelta(milliseconds=1)  # statistics of a file may be truncated 
 
 
 def find_delta(settings: Settings, day: date) -> list[SnapshotInput]:
-    """Return the rows of a day in the table of `raw.exposures`; raises as `find_day`."""
+    """Return the rows of a day in the table of `raw.exposures`. Raises as `find_day`."""
     return find_day(
         settings, day, scheme=SCHEME, opened=lambda path, version: DeltaSnapshot(settings.resolve(path), version)
     )
@@ -73,7 +73,7 @@ class DeltaSnapshot:
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
-        """Turn errors of the library into the package's."""
+        """Turn errors of the library into the package's: `InputError` and `StoreUnavailableError`."""
         library = _library(name)
         errors = library.exceptions
         try:
@@ -114,7 +114,7 @@ class DeltaSnapshot:
 
 
 def _library(label: str) -> Any:
-    """Return deltalake; imported only here, because it is optional."""
+    """Return deltalake. It is optional, so it is imported only here."""
     try:
         import deltalake  # noqa: PLC0415
     except ImportError as error:

@@ -19,7 +19,7 @@ _BATCH_ROWS = 1 << 14
 
 
 def find_query(settings: Settings, day: date) -> "list[DuckDbInput]":
-    """Return one input with the rows of the query of `raw.exposures` for a day. An empty list if there are no rows.
+    """Return one input with the rows of the query of `raw.exposures` for a day. The list is empty if there are no rows.
 
     Raises `ConfigurationError` for anything but one SELECT with `{day}` in it, `InputError` for one that fails,
     `StoreUnavailableError` for one that takes too long or cannot reach its data.
@@ -75,7 +75,7 @@ class QueryInput(ABC):
 
 
 class DuckDbInput(QueryInput):
-    """The rows that DuckDB returns; it also computes their digest."""
+    """The rows that DuckDB returns, with their digest."""
 
     def open(self) -> RowStream:
         """Return the rows as lines. The query runs when they are read."""
@@ -149,7 +149,7 @@ def untranslated() -> Generator[None]:
 
 
 def _library(label: str) -> Any:
-    """Return duckdb; imported only here, because it is optional."""
+    """Return duckdb. It is optional, so it is imported only here."""
     try:
         import duckdb  # noqa: PLC0415
     except ImportError as error:

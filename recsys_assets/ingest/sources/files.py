@@ -1,4 +1,4 @@
-"""Raw files of a day on disk, found by the path template; unreadable files are returned with their error."""
+"""Raw files of a day on disk, found by the path template. Unreadable files are returned with their error."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ class _GlobWalk:
                     yield from self._step(prefix + name, rest, listed=True)
 
     def _any_depth(self, prefix: str, rest: Sequence[str], above: frozenset[str] = frozenset()) -> Iterator[Entry]:
-        """Yield the matches of the rest in a folder and in all below it; `above` holds the real paths of parents."""
+        """Yield the matches of the rest in a folder and in all below it. `above` holds the real paths of parents."""
         yield from self.below(prefix, rest)
         here = above | {os.path.realpath(self.folder / prefix)}
         for name in self._names(prefix):
@@ -90,7 +90,10 @@ class _GlobWalk:
             yield from self._file(path, listed=listed)
 
     def _file(self, path: str, *, listed: bool) -> Iterator[Entry]:
-        """Yield an entry for a file (perhaps skipped or with a fault); nothing for a folder or a missing file."""
+        """Yield an entry for a file (perhaps skipped or with a fault).
+
+        Yields nothing for a folder or a missing file.
+        """
         if listed and is_uncommitted(self.pattern, path):
             if not (self.folder / path).is_dir():
                 yield Entry(_shown(path), skipped=True)
@@ -112,7 +115,7 @@ class _GlobWalk:
             yield _entry(path, status)
 
     def _names(self, prefix: str) -> Sequence[str | Entry]:
-        """Return the sorted names in a folder; one entry with the fault if it may not be listed."""
+        """Return the sorted names in a folder, or one entry with the fault if it may not be listed."""
         full_folder = self.folder / prefix
         try:
             return sorted(os.listdir(full_folder))  # noqa: PTH208

@@ -1,4 +1,4 @@
-"""Discovery of raw inputs in files, a bucket, a table or a query; files that belong to a lake table are refused."""
+"""Discovery of raw inputs in files, a bucket, a table or a query. Files that belong to a lake table are refused."""
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
@@ -35,7 +35,7 @@ _ADBC = "adbc:"
 
 
 def reject_table_files(settings: Settings, files: "Sequence[Seekable]") -> "list[Seekable]":
-    """Return the files and objects; those that may not be read as plain files are replaced by `BrokenInput`s.
+    """Return the files and objects. Those that may not be read as plain files are replaced by `BrokenInput`s.
 
     A Parquet file, or one that Spark wrote, below a folder with `_delta_log`, `metadata/*.metadata.json`, `.hoodie`,
     `snapshot/LATEST` or `_spark_metadata` belongs to a table whose log says which files count: removed and repeated

@@ -146,7 +146,7 @@ class Readable(Protocol):
     """Stored bytes that are read piece by piece."""
 
     def read(self, limit: int) -> bytes:
-        """Return at most `limit` bytes; empty at the end."""
+        """Return at most `limit` bytes, none at the end."""
         ...
 
 

@@ -19,7 +19,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def find_iceberg(settings: Settings, day: date) -> list[SnapshotInput]:
-    """Return the rows of a day in the table of `raw.exposures`; raises as `find_day`."""
+    """Return the rows of a day in the table of `raw.exposures`. Raises as `find_day`."""
     return find_day(settings, day, scheme=SCHEME, opened=IcebergSnapshot)
 
 
@@ -73,7 +73,7 @@ class IcebergSnapshot:
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
-        """Turn errors of the libraries into the package's, with `name` in front."""
+        """Turn errors of the libraries into `InputError` and `StoreUnavailableError`, with `name` at the front."""
         library = _library(name)
         missing = (library.NoSuchTableError, library.NoSuchNamespaceError, library.NoSuchIcebergTableError)
         try:
@@ -144,7 +144,7 @@ def _catalog(name: str, identifier: str) -> Any:
 
 
 def _library(label: str) -> Any:
-    """Return pyiceberg's module of errors; imported only here, because pyiceberg is optional."""
+    """Return pyiceberg's module of errors. pyiceberg is optional, so it is imported only here."""
     try:
         from pyiceberg import exceptions  # noqa: PLC0415
     except ImportError as error:

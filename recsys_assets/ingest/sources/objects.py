@@ -15,7 +15,7 @@ from recsys_assets.ingest.sources.templates import check_template, expand, fixed
 from recsys_assets.retry import attempts
 from recsys_assets.settings.settings import Settings
 
-_TRIES: Final = 4  # In a row without a single byte. The client waits between its own retries.
+_TRIES: Final = 4  # Failures in a row without a single byte. The client waits between its own retries.
 
 
 class SeekableObject(io.RawIOBase):
@@ -211,7 +211,7 @@ def names_below(folder: str) -> list[str]:
 
 
 def _checked_key(uri: str) -> str:
-    """Return the key of a URI; raises `ConfigurationError` without bucket or key, or with wildcards in the bucket."""
+    """Return the key of a URI. Raises `ConfigurationError` without bucket or key, or with wildcards in the bucket."""
     scheme, bucket, key = split_uri(uri)
     if not bucket or not key or fixed_part(bucket) != bucket or "{" in bucket:
         raise ConfigurationError(f"{uri!r}: expected {scheme}://bucket/key, the bucket without wildcards and fields")

@@ -23,12 +23,12 @@ from recsys_assets.settings.inputs import RawSettings
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _BATCH_ROWS = 1 << 15
-_BATCH_BYTES = 64_000_000  # of decoded values that are converted to lines at a time
+_BATCH_BYTES = 64_000_000  # size of decoded values that are converted to lines at a time
 _BUFFER_BYTES = 1 << 20  # per column: a row group may be larger than memory
 
 
 class SeekableBytes(StoredBytes, Protocol):
-    """Stored bytes with random access; `digest` and the whole `size` are known from the beginning."""
+    """Stored bytes with random access. `digest` and the whole `size` are known from the beginning."""
 
     def seekable(self) -> bool:
         """Return True."""
@@ -43,7 +43,7 @@ class Seekable(FoundInput, Protocol):
     """A found input whose stored bytes allow random access."""
 
     def open_seekable(self) -> SeekableBytes:
-        """Return the stored bytes; raises `InputError` naming the input if it cannot be opened."""
+        """Return the stored bytes. Raises `InputError` naming the input if it cannot be opened."""
         ...
 
 
@@ -105,7 +105,7 @@ class ParquetStream:
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return the number of bytes; 0 at the end."""
+        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
         return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ from recsys_assets.errors import InputError, LimitExceededError
 
 _SUSPECT_BYTES: Final = 256_000_000
 _SUSPECT_RATIO: Final = 200
-_BATCH_BYTES: Final = 32_000_000  # of values that are unpacked at a time, in the worst case that a page allows
+_BATCH_BYTES: Final = 32_000_000  # size of values that are unpacked at a time, in the worst case that a page allows
 _HEADER_BYTES: Final = (1 << 12, 1 << 24)  # a header is some 50 bytes, unless its statistics are long
 _DELTAS: Final = {6, 7}  # encodings of text as lengths, and as prefixes shared with the previous value
 _TEXT: Final = "BYTE_ARRAY"
@@ -86,7 +86,7 @@ def _check_size(pages: Sequence[_Page], chunk: Any, *, is_repeated: bool, name: 
 
 
 def _pages(stored: BufferedIOBase, chunk: Any, *, name: str) -> Iterator[_Page]:
-    """Yield the pages of a column chunk, reading only their headers; raises `InputError` for an invalid one."""
+    """Yield the pages of a column chunk, reading only their headers. Raises `InputError` for an invalid one."""
     starts = (chunk.dictionary_page_offset, chunk.data_page_offset)
     position = min(start for start in starts if start)
     end = position + chunk.total_compressed_size

@@ -24,7 +24,7 @@ _PINNED = re.compile(r"(?P<place>.+)@(?P<version>\d+)")
 class DayRows:
     """Condition for the rows of a day: by the column `ts` of timestamps, and by the column of days if configured.
 
-    `ts` is None where timestamps are text: then only the column of days decides.
+    `ts` is None where timestamps are text. Then only the column of days decides.
     """
 
     day: date
@@ -46,7 +46,7 @@ class DayRows:
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """A file of a snapshot that may hold rows of the day; `mark` changes with its content and its deletes."""
+    """A file of a snapshot that may hold rows of the day. Its `mark` changes with its content and its deletes."""
 
     mark: str
     touched_at: datetime
@@ -59,7 +59,7 @@ class TableSnapshot(Protocol):
     schema: Any
 
     def files(self, rows: DayRows) -> Sequence[DataFile]:
-        """Return the files that may hold such rows, according to the table's metadata; no file is read."""
+        """Return the files that may hold such rows, according to the table's metadata. Reads no file."""
         ...
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""Interfaces of raw inputs and their streams, for every source, and the input that was found and cannot be read."""
+"""Interfaces of raw inputs and their streams, for every source. Also the input that was found and cannot be read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class RawStream(Protocol):
         ...
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` and return the number of bytes; 0 at the end.
+        """Fill the front of `buffer` and return the number of bytes, 0 at the end.
 
         Raises `InputError` naming the input if it is truncated, corrupt, unreadable, or changed while it was read.
         Raises `StoreUnavailableError` if its store no longer answers.
@@ -55,7 +55,7 @@ class RawInput(Protocol):
         ...
 
     def open(self) -> RawStream:
-        """Return a fresh stream; raises `InputError` naming the input if it cannot be opened."""
+        """Return a fresh stream. Raises `InputError` naming the input if it cannot be opened."""
         ...
 
 
@@ -63,7 +63,7 @@ class FoundInput(RawInput, Protocol):
     """A raw input that a source has found, with marks that show whether it changed since it was read."""
 
     def digest(self) -> str:
-        """Return the value that `RawStream.digest` has at the end. A source reads no more for it than necessary."""
+        """Return the value that `RawStream.digest` has at the end. A source reads no more than that requires."""
         ...
 
     def appearance(self) -> str:
@@ -87,7 +87,7 @@ class Versioned(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BrokenInput:
-    """A file, folder or link that cannot be read; `message` names it, the fault and the next step."""
+    """A file, folder or link that cannot be read. `message` names it, the fault and the next step."""
 
     name: str
     targets: tuple[Target, ...]

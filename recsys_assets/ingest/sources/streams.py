@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 from recsys_assets.errors import InputError, LimitExceededError, MissingInputError
 from recsys_assets.ingest.sources.forms import HEAD_BYTES, XzPieces, check_text, codec_of
 
-_MAX_RATIO = 1000  # above the compression ratio of any real text; also the maximum of gzip
+_MAX_RATIO = 1000  # Above the compression ratio of any real text. Also the maximum of gzip.
 _FREE_BYTES = 64_000_000
 # Remedies for files that are complete but unsupported, by a part of the library's error message.
 _REMEDIES = {
@@ -28,7 +28,7 @@ class PieceStream:
         self._rest = memoryview(b"")
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` and return the number of bytes; 0 at the end."""
+        """Fill the front of `buffer` and return the number of bytes, 0 at the end."""
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
@@ -48,7 +48,7 @@ class UnpackLimit:
         self._size = 0
 
     def add(self, count: int, *, stored: int) -> None:
-        """Add `count` bytes, unpacked from `stored` bytes so far; raises `LimitExceededError` naming the file."""
+        """Add `count` bytes, unpacked from `stored` bytes so far. Raises `LimitExceededError` naming the file."""
         self._size += count
         if self._size > max(_FREE_BYTES, _MAX_RATIO * stored):
             raise LimitExceededError(
@@ -73,7 +73,7 @@ class StoredBytes(Protocol):
         ...
 
     def readinto(self, buffer: memoryview, /) -> int:
-        """Fill the front of `buffer` and return the number of bytes; 0 at the end."""
+        """Fill the front of `buffer` and return the number of bytes, 0 at the end."""
         ...
 
     def changed(self) -> bool:
@@ -104,14 +104,14 @@ class DecodedStream:
         self._head = b""  # decompressed bytes that were examined and not returned yet
 
     def _open(self) -> Any:
-        """Recognise the format and return the decompressed stream; raises `InputError` for a refused format."""
+        """Recognise the format and return the decompressed stream. Raises `InputError` for a refused format."""
         import pyarrow as pa  # noqa: PLC0415 - `status` finds inputs without opening them, and must not wait for Arrow
 
         self._faults = (OSError, pa.ArrowException)
         rest = _ArrowFile(self._stored)
         rest.head = _read_some(rest.read, HEAD_BYTES)
         self._codec = codec_of(rest.head, name=self._name)
-        # Arrow's stream distinguishes a truncated stream from a finished one; zstandard's reader does not.
+        # Arrow's stream distinguishes a truncated stream from a finished one, and zstandard's reader does not.
         if self._codec is None:
             self._bytes = rest
         elif self._codec == "xz":
@@ -133,7 +133,10 @@ class DecodedStream:
         return self._stored.digest
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with decompressed bytes and return their number; 0 at the end."""
+        """Fill the front of `buffer` with decompressed bytes and return their number, 0 at the end.
+
+        Raises `InputError` as described at the class.
+        """
         try:
             stream = self._bytes or self._open()
             if self._head:
@@ -161,7 +164,7 @@ class DecodedStream:
 
 
 class FileStream(DecodedStream):
-    """The `DecodedStream` of a file on disk; raises `InputError` naming it if it cannot be opened."""
+    """The `DecodedStream` of a file on disk. Raises `InputError` naming it if it cannot be opened."""
 
     def __init__(self, path: Path, *, name: str) -> None:
         try:
@@ -217,7 +220,7 @@ def _read_some(read: Callable[[int], bytes], size: int) -> bytes:
 
 
 class _ArrowFile:
-    """Adapter of stored bytes to the file interface of Arrow; `head` was read before and is returned first."""
+    """Adapter of stored bytes to the file interface of Arrow. `head` was read before and is returned first."""
 
     def __init__(self, stored: StoredBytes) -> None:
         self._stored = stored

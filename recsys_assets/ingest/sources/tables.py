@@ -92,7 +92,7 @@ def day_query(connection: Any, raw: RawSettings, table: str, target: Target, day
 
 
 def _read_columns(connection: Any, table: str) -> Mapping[str, tuple[str, str]]:
-    """Return type and category of each column of the table; of a domain, those of its base type."""
+    """Return type and category of each column of the table. For a domain, these are those of its base type."""
     name = table_name(table).as_string(connection)
     column_types = {row[0]: (row[1], row[2]) for row in connection.execute(_COLUMNS, [name]).fetchall()}
     if not column_types:
@@ -113,7 +113,7 @@ def _names_in_items(raw: RawSettings) -> tuple[str, ...]:
 def _value(
     field: str, column: str, column_types: Mapping[str, tuple[str, str]], raw: RawSettings, table: str
 ) -> sql.Composable:
-    """Return the expression of a field's JSON value; raises `InputError` for an unsupported type."""
+    """Return the expression of a field's JSON value. Raises `InputError` for an unsupported type."""
     if raw.nested and field in _OF_ITEMS:
         return sql.SQL("item -> {}").format(column)
     kind, category = column_types[column]
@@ -134,7 +134,7 @@ def _value(
 def _line(
     constants: Mapping[str, str | None], fields: Mapping[str, sql.Composable], raw: RawSettings
 ) -> sql.Composable:
-    """Return the expression of an event's JSON text; for a row without a list of items it also holds that column."""
+    """Return the expression of an event's JSON text. For a row without a list of items it also holds that column."""
     pairs: list[sql.Composable] = [sql.SQL("'v', 1")]
     pairs += [sql.SQL("{}, {}::text").format(name, value) for name, value in constants.items()]
     pairs += [sql.SQL("{}, {}").format(name, value) for name, value in fields.items()]
@@ -147,7 +147,7 @@ def _line(
 
 
 def _items(raw: RawSettings) -> sql.Composable:
-    """Return the join that makes one row of each item; a row without a list of items becomes one with a null item."""
+    """Return the join that makes one row of each item. A row without a list of items becomes one with a null item."""
     if raw.nested is None:
         return sql.SQL("")
     return sql.SQL(
@@ -163,7 +163,7 @@ def _has_items(nested: str) -> sql.Composable:
 def _is(
     field: str, mapped: ColumnMapping, name: Any, column_types: Mapping[str, tuple[str, str]], blanks: str
 ) -> sql.Composable:
-    """Return the condition that a row is of this tenant or surface; blanks are trimmed as for JSON lines."""
+    """Return the condition that a row is of this tenant or surface. Blanks are trimmed as for JSON lines."""
     if field in mapped.constants:
         return sql.Literal(mapped.constants[field] == name)
     column = mapped.columns[field]
@@ -192,7 +192,7 @@ def _column(name: str) -> sql.Composable:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of a target's rows of a day in one snapshot; `newest` is the time of the newest event."""
+    """State of a target's rows of a day in one snapshot. `newest` is the time of the newest event."""
 
     rows: int
     size: int
@@ -215,7 +215,7 @@ class TableInput:
         return TableStream(self._raw, self._target, self._day, name=self.name)
 
     def digest(self) -> str:
-        """Return a digest of the rows' content that the database computes; no row is sent."""
+        """Return a digest of the rows' content that the database computes. No row is sent."""
         return self._state.digest
 
     def appearance(self) -> str:
@@ -252,7 +252,7 @@ class TableStream:
         self.digest = ""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return the number of bytes; 0 at the end."""
+        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
         return self._lines.readinto(buffer)
 
     def __enter__(self) -> Self:
@@ -276,7 +276,7 @@ class TableStream:
 
 
 def find_tables(settings: Settings, day: date) -> list[TableInput]:
-    """Return one input per target; raises `ConfigurationError` if `raw.exposures` does not name a table."""
+    """Return one input per target. Raises `ConfigurationError` if `raw.exposures` does not name a table."""
     table_name(settings.raw.exposures.removeprefix(SCHEME))
     return [TableInput(settings.raw, row.target, day) for row in settings.targets]
 
@@ -295,7 +295,7 @@ def _begin(connection: Any, raw: RawSettings, target: Target, day: date) -> tupl
 
 @contextmanager
 def _connected(raw: RawSettings, target: Target, day: date, *, name: str) -> Generator[Any]:
-    """Yield a connection; the error for data that the database cannot read names the first such row."""
+    """Yield a connection. The error for data that the database cannot read names the first such row."""
     try:
         with connected(VARIABLE, what=name) as connection:
             yield connection

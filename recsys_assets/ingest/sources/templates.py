@@ -28,7 +28,7 @@ _INFIX = re.compile(r"\.(tmp|temp|bak|backup|partial|filepart|inprogress|uploadi
 
 
 def expand(template: str, day: date, *, tenant: str, surface: str) -> str:
-    """Return the glob pattern of one target and day; wildcards in tenant and surface are escaped."""
+    """Return the glob pattern of one target and day. Wildcards in tenant and surface are escaped."""
     return template.format(day=day, tenant=glob.escape(tenant), surface=glob.escape(surface))
 
 
