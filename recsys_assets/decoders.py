@@ -17,8 +17,8 @@ def decoder_of(kind: type[Kind]) -> msgspec.json.Decoder[Kind]:
     msgspec inspects a class and the classes of its fields when their first decoder is built. Another thread that uses
     them at that time crashes the process. After this call, `msgspec.convert` to the class is safe as well.
     """
-    found = _made.get(kind)
-    if found is None:
+    decoder = _made.get(kind)
+    if decoder is None:
         with _making:
-            found = _made.setdefault(kind, msgspec.json.Decoder(kind))
-    return found
+            decoder = _made.setdefault(kind, msgspec.json.Decoder(kind))
+    return decoder

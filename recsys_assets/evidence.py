@@ -74,8 +74,8 @@ class GateReport:
     @property
     def left_out_because(self) -> str | None:
         """Why the subject is excluded from the release that it was built for, or None if it is included."""
-        found = (finding.params[LEFT_OUT] for finding in self.findings if LEFT_OUT in finding.params)
-        return next((str(why) for why in found), None)
+        reasons = (finding.params[LEFT_OUT] for finding in self.findings if LEFT_OUT in finding.params)
+        return next((str(reason) for reason in reasons), None)
 
     @property
     def refused_because(self) -> tuple[str, ...]:

@@ -128,9 +128,9 @@ class ArtifactRef:
 
     def __post_init__(self) -> None:
         check_segment(self.kind, what="artifact kind")
-        for what, value, form in (("version", self.version, _VERSION), ("digest", self.digest, _SHA256)):
+        for field, value, form in (("version", self.version, _VERSION), ("digest", self.digest, _SHA256)):
             if not form.fullmatch(value):
-                raise ConfigurationError(f"{what} of {self.kind} is {value!r}: expected 64 lower-case hex digits")
+                raise ConfigurationError(f"{field} of {self.kind} is {value!r}: expected 64 lower-case hex digits")
         if self.size <= 0:
             raise ConfigurationError(f"size of {self.kind} is {self.size}: expected a positive number of bytes")
 

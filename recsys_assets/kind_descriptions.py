@@ -90,8 +90,8 @@ class KindDescription:
     @property
     def nouns(self) -> tuple[str, str]:
         """The words for one row and for several."""
-        known = {"item_id": ("item", "items"), "user_id": ("user", "users")}
-        return known.get(self.shape.row_id, ("row", "rows")) if isinstance(self.shape, Shape) else ("vector", "vectors")
+        nouns = {"item_id": ("item", "items"), "user_id": ("user", "users")}
+        return nouns.get(self.shape.row_id, ("row", "rows")) if isinstance(self.shape, Shape) else ("vector", "vectors")
 
 
 def _neighbors(column: str) -> Shape:
@@ -189,12 +189,12 @@ def installed_descriptions() -> Mapping[str, KindDescription]:
 
     A description that cannot be loaded is skipped, so that services keep reading. `kinds.registry` reports it.
     """
-    found: dict[str, KindDescription] = {}
+    descriptions: dict[str, KindDescription] = {}
     for point in entry_points(group=DESCRIPTIONS_GROUP):
         try:
             loaded: object = point.load()
         except Exception:  # noqa: BLE001, S112 - third-party code: see above
             continue
         if isinstance(loaded, KindDescription):
-            found[point.name] = loaded
-    return found
+            descriptions[point.name] = loaded
+    return descriptions

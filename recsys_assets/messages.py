@@ -17,14 +17,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
 
 
-def name_known(asked: str, known: Iterable[str], *, intro: str = "known are") -> str:
+def name_known(name: str, valid: Iterable[str], *, intro: str = "known are") -> str:
     """Return the known names, preceded by a suggestion if one is similar: "did you mean x? ..."."""
-    names = list(known)
+    names = list(valid)
     if not names:
         return f"{intro} none"
-    near = get_close_matches(asked, names, n=1)
+    near = get_close_matches(name, names, n=1)
     question = f"did you mean {near[0]}? " if near else ""
-    shown = names if len(names) <= _NAMED else get_close_matches(asked, names, n=_NAMED, cutoff=0.0)
+    shown = names if len(names) <= _NAMED else get_close_matches(name, names, n=_NAMED, cutoff=0.0)
     more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
     return f"{question}{intro} {', '.join(shown)}{more}"
 
@@ -34,4 +34,4 @@ def printable(text: str) -> str:
 
     Names, reasons and messages are untrusted, and a terminal would execute control sequences in them.
     """
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -106,11 +106,11 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-def answer_of(action: Action, found: Any) -> Response:
+def answer_of(action: Action, value: Any) -> Response:
     """Return the HTTP response for the value that an action's handler returned."""
-    if isinstance(found, Response):
-        return found
-    response = found if isinstance(found, ActionResponse) else ActionResponse(found, action.status)
+    if isinstance(value, Response):
+        return value
+    response = value if isinstance(value, ActionResponse) else ActionResponse(value, action.status)
     headers = {"Cache-Control": "no-store", **response.headers}
     if response.value is None:
         return Response(status_code=response.status, headers=headers)

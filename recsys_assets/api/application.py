@@ -165,9 +165,9 @@ def _action_endpoint(context: ApiContext, budgets: Budgets, action: Action) -> H
 
 def _json_answer(context: ApiContext, route: Route) -> Answering:
     def answer(request: Request) -> Response:
-        found = route.handle(context, _query(request, route.query))
-        status = found.status if isinstance(found, Health) else 200
-        return Response(msgspec.json.encode(found), status, {"Cache-Control": "no-cache"}, MEDIA)
+        value = route.handle(context, _query(request, route.query))
+        status = value.status if isinstance(value, Health) else 200
+        return Response(msgspec.json.encode(value), status, {"Cache-Control": "no-cache"}, MEDIA)
 
     return answer
 

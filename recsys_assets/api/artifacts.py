@@ -96,10 +96,10 @@ def show_metadata(context: ApiContext, query: ArtifactQuery) -> Metadata:
 
 def show_expanded(context: ApiContext, query: ArtifactQuery) -> Expanded:
     """Return the metadata of an artifact, with its evidence in the last recorded release that contains it."""
-    found = locate(context, query)
-    release, member = next(_holding(context, found), (None, None))
-    evidence = view_member(found.target, member, stored=True) if member else None
-    return Expanded(_metadata(context, found), release.id if release else None, evidence)
+    located = locate(context, query)
+    release, member = next(_holding(context, located), (None, None))
+    evidence = view_member(located.target, member, stored=True) if member else None
+    return Expanded(_metadata(context, located), release.id if release else None, evidence)
 
 
 def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
@@ -107,21 +107,21 @@ def show_artifact_tree(context: ApiContext, query: ArtifactTreeQuery) -> Node:
 
     Raises `UnknownAddressError` if no recorded release contains it.
     """
-    found = locate(context, query)
-    for release, member in _holding(context, found):
+    located = locate(context, query)
+    for release, member in _holding(context, located):
         return artifact_tree(release, member, depth=query.depth)
     raise UnknownAddressError(f"none of the last {MAX_HOLDERS} releases contains this version: its tree is unknown")
 
 
 def list_users(context: ApiContext, query: ArtifactPageQuery) -> Page[Holder]:
     """Return the releases that contain an artifact, last recorded first. An empty page may have a successor."""
-    found = locate(context, query)
+    located = locate(context, query)
     return _page(
         context,
-        found.target,
+        located.target,
         cursor=query.cursor,
         limit=query.limit,
-        uses=lambda release: [m.ref.kind for m in release.members if _is_part(found, m)],
+        uses=lambda release: [m.ref.kind for m in release.members if _is_part(located, m)],
     )
 
 
@@ -137,14 +137,14 @@ def list_day_users(context: ApiContext, query: DayQuery) -> Page[Holder]:
 
 def list_rows(context: ApiContext, query: RowsQuery) -> RowsPage:
     """Return a page of an artifact's rows, or the row of one id. Imported tables have no ids to look up."""
-    found = locate(context, query)
-    rows = _rows(context, found, query)
+    located = locate(context, query)
+    rows = _rows(context, located, query)
     if query.id is not None:
-        return RowsPage(found.version, found.kind, rows.total, 0, rows.read(0, 1), None)
+        return RowsPage(located.version, located.kind, rows.total, 0, rows.read(0, 1), None)
     stop = min(query.start + query.limit, rows.total)
     page = rows.read(query.start, stop)
     following = stop if stop < rows.total and page else None
-    return RowsPage(found.version, found.kind, rows.total, query.start, page, following)
+    return RowsPage(located.version, located.kind, rows.total, query.start, page, following)
 
 
 def send_rows_of(context: ApiContext, request: ActionRequest) -> RowsPage | Response:
@@ -155,12 +155,12 @@ def send_rows_of(context: ApiContext, request: ActionRequest) -> RowsPage | Resp
     query = RowsQuery(**{name: value for name, value in plain.items() if value is not None})
     if chosen == "json":
         return list_rows(context, query)
-    found = locate(context, query)
-    rows = _rows(context, found, query)
+    located = locate(context, query)
+    rows = _rows(context, located, query)
     stop = rows.total if given.limit is None else min(query.start + given.limit, rows.total)
     with context.heavy.pass_through():
         part = rows.read(0, 1) if query.id is not None else rows.read(query.start, stop)
-        return send_rows(part, chosen, name=f"{found.kind}_{found.version[:12]}")
+        return send_rows(part, chosen, name=f"{located.kind}_{located.version[:12]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,63 +171,63 @@ class _Rows:
     read: Callable[[int, int], tuple[Mapping[str, Any], ...]]
 
 
-def _rows(context: ApiContext, found: Located, query: RowsQuery) -> _Rows:
-    served = load(context, found)
+def _rows(context: ApiContext, located: Located, query: RowsQuery) -> _Rows:
+    served = load(context, located)
     if served.rows is None:
-        return _file_rows(context, found, served, query)
-    known = served.rows
+        return _file_rows(context, located, served, query)
+    lookup = served.rows
     if query.id is not None:
-        row = known.find(query.id)
-        one = () if row is None else (msgspec.to_builtins(row),)
-        return _Rows(len(known), lambda start, stop: one[start:stop])
-    places: Sequence[int] = range(len(known))
+        row = lookup.find(query.id)
+        matches = () if row is None else (msgspec.to_builtins(row),)
+        return _Rows(len(lookup), lambda start, stop: matches[start:stop])
+    places: Sequence[int] = range(len(lookup))
     if query.prefix or query.sort == "support":
-        ranking = context.rankings.of(found.version, known)
+        ranking = context.rankings.of(located.version, lookup)
         places = ranking.places(prefix=query.prefix or "", by_support=query.sort == "support")
-    return _Rows(len(places), lambda start, stop: tuple(msgspec.to_builtins(known.row(n)) for n in places[start:stop]))
+    return _Rows(len(places), lambda start, stop: tuple(msgspec.to_builtins(lookup.row(n)) for n in places[start:stop]))
 
 
-def _file_rows(context: ApiContext, found: Located, served: ServedArtifact, query: RowsQuery) -> _Rows:
-    kind = media_type(context.settings, found.kind, found.version)
+def _file_rows(context: ApiContext, located: Located, served: ServedArtifact, query: RowsQuery) -> _Rows:
+    kind = media_type(context.settings, located.kind, located.version)
     if not is_table(kind):
         raise BadRequestError(f"rows of {served.kind} cannot be looked up: read its content")
     if query.id is not None or query.prefix or query.sort == "support":
         raise BadRequestError(f"{served.kind} is a file of rows, which are not looked up by id: read pages of it")
     with context.heavy.pass_through():
-        table = open_table(bytes(served.data), kind, name=f"{served.kind} {found.version[:12]}")
+        table = open_table(bytes(served.data), kind, name=f"{served.kind} {located.version[:12]}")
     return _Rows(table.num_rows, lambda start, stop: tuple(table.slice(start, max(stop - start, 0)).to_pylist()))
 
 
-def _metadata(context: ApiContext, found: Located) -> Metadata:
-    served = load(context, found)
+def _metadata(context: ApiContext, located: Located) -> Metadata:
+    served = load(context, located)
     return Metadata(
-        version=found.version,
-        kind=found.kind,
-        tenant=found.target.tenant,
-        surface=found.target.surface,
+        version=located.version,
+        kind=located.kind,
+        tenant=located.target.tenant,
+        surface=located.target.surface,
         level=LEVELS.index("artifact"),
         label="artifact",
         bytes=len(served.data),
-        media_type=media_type(context.settings, found.kind, found.version),
-        stored_at=datetime.fromtimestamp(found.stored.modified, UTC),
+        media_type=media_type(context.settings, located.kind, located.version),
+        stored_at=datetime.fromtimestamp(located.stored.modified, UTC),
         window_start=served.window_start,
         window_end=served.window_end,
         rows=None if served.rows is None else len(served.rows),
     )
 
 
-def _holding(context: ApiContext, found: Located) -> Iterator[tuple[Release, Member]]:
+def _holding(context: ApiContext, located: Located) -> Iterator[tuple[Release, Member]]:
     """Yield the releases that contain an artifact, among the last recorded ones."""
-    for item in islice(recorded_releases(context.store, found.target, cursor=None), MAX_HOLDERS):
-        release = _find(context, found.target, item)
+    for item in islice(recorded_releases(context.store, located.target, cursor=None), MAX_HOLDERS):
+        release = _find(context, located.target, item)
         for member in release.members if release else ():
-            if release and _is_part(found, member):
+            if release and _is_part(located, member):
                 yield release, member
 
 
-def _is_part(found: Located, member: Member) -> bool:
+def _is_part(located: Located, member: Member) -> bool:
     """Return whether an object is the member's artifact or one of its shards."""
-    return any(ref.version == found.version for ref in member.refs)
+    return any(ref.version == located.version for ref in member.refs)
 
 
 def _page(

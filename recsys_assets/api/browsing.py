@@ -25,7 +25,7 @@ class Ranking:
     def places(self, *, prefix: str, by_support: bool) -> Sequence[int]:
         """Return the positions of the rows whose id begins with a prefix, by support or in stored order."""
         order: Sequence[int] = self.strongest if by_support else range(len(self.ids))
-        return [place for place in order if self.ids[place].startswith(prefix)] if prefix else order
+        return [position for position in order if self.ids[position].startswith(prefix)] if prefix else order
 
 
 class Rankings:
@@ -43,10 +43,10 @@ class Rankings:
                 "sort and prefix, or look up one id"
             )
         with self._lock:
-            known = self._kept.get(version)
-            if known is None:
-                known = self._kept[version] = _rank(rows)
-        return known
+            ranking = self._kept.get(version)
+            if ranking is None:
+                ranking = self._kept[version] = _rank(rows)
+        return ranking
 
 
 def _rank(rows: Lookup[Any]) -> Ranking:
@@ -56,7 +56,9 @@ def _rank(rows: Lookup[Any]) -> Ranking:
     for row in rows:
         ids.append(id_of(row))
         supports.append(support_of(row))
-    return Ranking(tuple(ids), array("I", sorted(range(len(ids)), key=lambda place: (-supports[place], ids[place]))))
+    return Ranking(
+        tuple(ids), array("I", sorted(range(len(ids)), key=lambda position: (-supports[position], ids[position])))
+    )
 
 
 def support_of(row: Any) -> float:
@@ -67,4 +69,4 @@ def support_of(row: Any) -> float:
     entries = getattr(row, "items", None)
     if entries is None:
         return len(getattr(row, "tags", ()))
-    return sum(getattr(one, "count", 0) or getattr(one, "score", 0.0) for one in entries)
+    return sum(getattr(entry, "count", 0) or getattr(entry, "score", 0.0) for entry in entries)

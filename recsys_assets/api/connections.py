@@ -108,7 +108,7 @@ class Budgets:
 
     patience_seconds: float = _PATIENCE_SECONDS
     _limiters: dict[RequestClass, CapacityLimiter] = field(
-        default_factory=lambda: {one: CapacityLimiter(threads) for one, threads in THREADS.items()}
+        default_factory=lambda: {budget: CapacityLimiter(threads) for budget, threads in THREADS.items()}
     )
 
     async def run(self, chosen: RequestClass, call: Callable[[], Result]) -> Result:

@@ -41,13 +41,13 @@ def send_content(context: ApiContext, query: ArtifactQuery, request: Request) ->
     A version never changes its bytes, so its ETag is strong and the response immutable. Requests of several ranges get
     the complete bytes, as HTTP allows.
     """
-    found = locate(context, query)
-    headers = _headers(context, found)
-    if _has_it(request.headers.get("if-none-match"), found.version):
+    located = locate(context, query)
+    headers = _headers(context, located)
+    if _has_it(request.headers.get("if-none-match"), located.version):
         return Response(status_code=304, headers=headers)
-    data = load(context, found).data
+    data = load(context, located).data
     wanted = request.headers.get("range", "")
-    if request.method == "HEAD" or not _may_be_cut(request.headers.get("if-range"), found.version):
+    if request.method == "HEAD" or not _may_be_cut(request.headers.get("if-range"), located.version):
         wanted = ""
     part = _part(wanted, len(data))
     if part is None:
@@ -58,11 +58,11 @@ def send_content(context: ApiContext, query: ArtifactQuery, request: Request) ->
     return Response(data[part.start : part.stop], status_code=206, headers=headers)
 
 
-def _headers(context: ApiContext, found: Located) -> dict[str, str]:
+def _headers(context: ApiContext, located: Located) -> dict[str, str]:
     return {
-        "Content-Type": media_type(context.settings, found.kind, found.version),
-        "Content-Disposition": f'attachment; filename="{blob_name(found.version)}"',
-        "ETag": f'"{found.version}"',
+        "Content-Type": media_type(context.settings, located.kind, located.version),
+        "Content-Disposition": f'attachment; filename="{blob_name(located.version)}"',
+        "ETag": f'"{located.version}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": "max-age=31536000, immutable",
     }
@@ -80,10 +80,10 @@ def _may_be_cut(tag: str | None, version: str) -> bool:
 
 def _part(wanted: str, size: int) -> range | None:
     """Return the byte positions of a single range, empty beyond the end, or None for the complete content."""
-    found = _RANGE.fullmatch(wanted.strip())
-    if found is None or not any(found.groups()):
+    match = _RANGE.fullmatch(wanted.strip())
+    if match is None or not any(match.groups()):
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:  # suffix range: the last bytes
         return range(max(size - int(last), 0), size)
     if last and int(last) < int(first):

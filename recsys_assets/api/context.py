@@ -46,18 +46,18 @@ class ArtifactCache:
     def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
         """Return the artifact of a version, loaded if not cached. Artifacts larger than the cache are not stored."""
         with self._lock:
-            known = self._kept.get(version)
-        artifact = known if known is not None else load()
+            cached = self._kept.get(version)
+        artifact = cached if cached is not None else load()
         with self._lock, suppress(ValueError):
             self._kept.pop(version, None)
             self._kept[version] = artifact  # ValueError: larger than the whole cache
         return artifact
 
 
-def _held_bytes(kept: ServedArtifact) -> int:
+def _held_bytes(artifact: ServedArtifact) -> int:
     """Return the size of an artifact in bytes, including the loaded shards of an index."""
-    shards = kept.rows.held_bytes if kept.rows is not None and is_index_kind(kept.kind) else 0
-    return len(kept.data) + shards
+    shards = artifact.rows.held_bytes if artifact.rows is not None and is_index_kind(artifact.kind) else 0
+    return len(artifact.data) + shards
 
 
 class Displays:
@@ -75,31 +75,31 @@ class Displays:
         """Return the displays of a surface's items, by item id."""
         if settings.raw.catalog is None:
             return {}
-        place = settings.resolve(settings.raw.catalog)
+        path = settings.resolve(settings.raw.catalog)
         with self._lock:
-            fingerprint = _fingerprint(place)
+            fingerprint = _fingerprint(path)
             if fingerprint != self._fingerprint:
-                found = _read_displays(settings, place)
+                displays = _read_displays(settings, path)
                 surfaces = {row.surface for row in settings.targets}
-                self._known = {one: displays_of(found, one) for one in surfaces}
+                self._known = {surface_name: displays_of(displays, surface_name) for surface_name in surfaces}
                 self._fingerprint = fingerprint
             return self._known.get(surface, {})
 
 
-def _fingerprint(place: str) -> object:
+def _fingerprint(path: str) -> object:
     """Return a fingerprint that changes whenever the catalog may have changed."""
-    if "://" not in place:
+    if "://" not in path:
         with suppress(OSError):
-            stat = Path(place).stat()
+            stat = Path(path).stat()
             return stat.st_mtime_ns, stat.st_size, stat.st_ino
     return int(time.monotonic() // _CATALOG_SECONDS)
 
 
-def _read_displays(settings: Settings, place: str) -> dict[str | None, dict[str, Display]]:
+def _read_displays(settings: Settings, path: str) -> dict[str | None, dict[str, Display]]:
     raw = settings.raw
     try:
         return read_displays(
-            place, open_stream=open_stream, encoding=raw.catalog_encoding, delimiter=raw.catalog_delimiter
+            path, open_stream=open_stream, encoding=raw.catalog_encoding, delimiter=raw.catalog_delimiter
         )
     except RecsysAssetsError as error:
         _log.warning("catalog_unreadable effect=no_titles error=%s", error)

@@ -45,14 +45,16 @@ class Graph:
 def draw_lineage(release: Release) -> Graph:
     """Return days, windows, artifacts and the release as boxes. Artifacts of the same inputs share a window's box."""
     target = Target(release.tenant, release.surface)
-    members = [one for one in release.members if sharded_kind(one.ref.kind) == one.ref.kind or one.shard_refs]
-    windows = dict.fromkeys(_inputs(one, target) for one in members)
+    members = [
+        member for member in release.members if sharded_kind(member.ref.kind) == member.ref.kind or member.shard_refs
+    ]
+    windows = dict.fromkeys(_inputs(member, target) for member in members)
     days = sorted(release.canonical, key=lambda day: day.day)
     height = max(len(days[-_DAYS:]) + (len(days) > _DAYS), len(members), len(windows), 1) * (_TALL + _GAP)
 
-    def column(place: int, count: int) -> list[tuple[float, float]]:
+    def column(position: int, count: int) -> list[tuple[float, float]]:
         top = (height - count * (_TALL + _GAP)) / 2
-        return [(_COLUMNS[place], top + n * (_TALL + _GAP)) for n in range(count)]
+        return [(_COLUMNS[position], top + n * (_TALL + _GAP)) for n in range(count)]
 
     boxes_of_days = dict(_day_boxes(days, column(0, len(days[-_DAYS:]) + (len(days) > _DAYS))))
     boxes_of_windows = {
@@ -61,23 +63,23 @@ def draw_lineage(release: Release) -> Graph:
     }
     boxes_of_members = [
         (
-            one,
+            member,
             Box(
                 x,
                 y,
-                one.ref.kind,
+                member.ref.kind,
                 f"{plural(rows, 'row')}" if isinstance(rows, int) else "",
                 "artifact",
-                one.ref.version,
+                member.ref.version,
             ),
         )
-        for one, (x, y) in zip(members, column(2, len(members)), strict=True)
-        for rows in [one.facts.get("rows")]
+        for member, (x, y) in zip(members, column(2, len(members)), strict=True)
+        for rows in [member.facts.get("rows")]
     ]
     final = Box(*column(3, 1)[0], f"release {release.id[:12]}", f"data through {release.data_through}", None)
     links = [
         *_day_links(boxes_of_days, boxes_of_windows),
-        *((boxes_of_windows[_inputs(one, target)], box) for one, box in boxes_of_members),
+        *((boxes_of_windows[_inputs(member, target)], box) for member, box in boxes_of_members),
         *((box, final) for _, box in boxes_of_members),
     ]
     boxes = (
@@ -113,9 +115,9 @@ def _day_boxes(days: Sequence[CanonicalDay], places: Sequence[tuple[float, float
         text = f"{earlier[0].day} to {earlier[-1].day[5:]}"
         box = Box(*places[0], text, f"{plural(len(earlier), 'day')} before", None)
         yield from ((day.day, box) for day in earlier)
-    for day, place in zip(shown, places[len(places) - len(shown) :], strict=True):
+    for day, corner in zip(shown, places[len(places) - len(shown) :], strict=True):
         size = sum(used.size for used in day.inputs)
-        yield day.day, Box(*place, day.day, f"{plural(len(day.inputs), 'raw file')}, {size:,} bytes", "day", day.day)
+        yield day.day, Box(*corner, day.day, f"{plural(len(day.inputs), 'raw file')}, {size:,} bytes", "day", day.day)
 
 
 def _day_links(days: Mapping[str, Box], windows: Mapping[_Window, Box]) -> Iterator[tuple[Box, Box]]:
@@ -123,8 +125,8 @@ def _day_links(days: Mapping[str, Box], windows: Mapping[_Window, Box]) -> Itera
         yield from ((days[day], box) for day in window[2] if day in days)
 
 
-def _path(one: Box, other: Box) -> str:
-    x, y, to_x, to_y = one.x + one.width, one.y + one.height / 2, other.x, other.y + other.height / 2
+def _path(box: Box, other: Box) -> str:
+    x, y, to_x, to_y = box.x + box.width, box.y + box.height / 2, other.x, other.y + other.height / 2
     middle = (x + to_x) / 2
     return f"M{x:g} {y:g}C{middle:g} {y:g} {middle:g} {to_y:g} {to_x:g} {to_y:g}"
 
@@ -181,17 +183,17 @@ def _recommenders(facts: Mapping[str, Scalar]) -> list[str]:
 def _backtested(facts: Mapping[str, Scalar], name: str) -> _Measure:
     """Return a recommender's nDCG, with the interval of its difference shifted by the live nDCG."""
     live, low, high = (
-        _number(facts.get(f"{what}/{name}")) for what in ("live_ndcg", "difference_low", "difference_high")
+        _number(facts.get(f"{measure}/{name}")) for measure in ("live_ndcg", "difference_low", "difference_high")
     )
-    known = None if live is None or low is None or high is None else (live + low, live + high)
-    return _Measure(name, _number(facts[f"ndcg/{name}"]) or 0.0, known, live)
+    interval = None if live is None or low is None or high is None else (live + low, live + high)
+    return _Measure(name, _number(facts[f"ndcg/{name}"]) or 0.0, interval, live)
 
 
 def _drift(release: Release, gate: str, limit: str | None) -> list[_Measure]:
-    found = ((one.ref.kind, finding) for one in release.members for finding in one.gates.findings)
+    findings = ((member.ref.kind, finding) for member in release.members for finding in member.gates.findings)
     return [
         _Measure(kind, value, limit=_number(finding.params.get(limit)) if limit else None)
-        for kind, finding in found
+        for kind, finding in findings
         if finding.gate == gate and (value := _number(finding.value)) is not None
     ]
 
@@ -201,20 +203,25 @@ def _number(value: Scalar) -> float | None:
 
 
 def _plot(title: str, measures: Sequence[_Measure]) -> Plot:
-    seen = [n for one in measures for n in (one.value, one.live, one.limit, *(one.interval or ())) if n is not None]
+    seen = [
+        n
+        for measure in measures
+        for n in (measure.value, measure.live, measure.limit, *(measure.interval or ()))
+        if n is not None
+    ]
     low, high = min(0.0, *seen), max(seen)
     scale = (high - low) or 1.0
 
     def place(number: float) -> float:
         return round(100 * (number - low) / scale, 2)
 
-    def bar(one: _Measure) -> Bar:
-        interval = (place(one.interval[0]), place(one.interval[1])) if one.interval else None
-        words = [f"{one.name}: {one.value:.4g}"]
-        words += [f"live {one.live:.4g}"] if one.live is not None else []
-        words += [f"interval {one.interval[0]:.4g} to {one.interval[1]:.4g}"] if one.interval else []
-        words += [f"limit {one.limit:.4g}"] if one.limit is not None else []
-        live, limit = (place(n) if n is not None else None for n in (one.live, one.limit))
-        return Bar(one.name, place(one.value), interval, live, limit, ", ".join(words))
+    def bar(measure: _Measure) -> Bar:
+        interval = (place(measure.interval[0]), place(measure.interval[1])) if measure.interval else None
+        words = [f"{measure.name}: {measure.value:.4g}"]
+        words += [f"live {measure.live:.4g}"] if measure.live is not None else []
+        words += [f"interval {measure.interval[0]:.4g} to {measure.interval[1]:.4g}"] if measure.interval else []
+        words += [f"limit {measure.limit:.4g}"] if measure.limit is not None else []
+        live, limit = (place(n) if n is not None else None for n in (measure.live, measure.limit))
+        return Bar(measure.name, place(measure.value), interval, live, limit, ", ".join(words))
 
     return Plot(title, low, high, tuple(map(bar, measures)))

@@ -30,7 +30,7 @@ class Node:
 def target_tree(target: Target, release: Release | None, *, depth: int) -> Node:
     """Return a target and, to a depth, the inputs of its release (None if it has no live release)."""
     below = [release] if release else []
-    children = tuple(release_tree(one, depth=depth - 1) for one in below) if depth else ()
+    children = tuple(release_tree(recorded, depth=depth - 1) for recorded in below) if depth else ()
     return _node(0, str(target), str(target), {"segment": target.segment}, children, of=len(below))
 
 
@@ -69,8 +69,8 @@ def input_name(name: str, target: Target) -> str:
     day = day_of_input(name, target)
     if day is not None:
         return day
-    what, colon, path = name.partition(":")
-    return f"{what} {base_name(path)}" if colon and not path.startswith("//") else base_name(name)
+    prefix, colon, path = name.partition(":")
+    return f"{prefix} {base_name(path)}" if colon and not path.startswith("//") else base_name(name)
 
 
 def _input_tree(used: Input, day: CanonicalDay | None, release: Release, *, depth: int) -> Node:

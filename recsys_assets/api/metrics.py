@@ -58,16 +58,16 @@ class RecentEntries:
 
     def of(self, store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
         """Return the recent entries of a target, newest first, or the cached ones if the journal cannot be read."""
-        known = self._known.get(target, ())
-        read_to = known[0].sequence if known else 0
+        cached = self._known.get(target, ())
+        read_to = cached[0].sequence if cached else 0
         try:
             new = tuple(takewhile(lambda entry: entry.sequence > read_to, recent_entries(store, target, now=now)))
         except RecsysAssetsError as error:  # also one of the problems in the status
             _log.warning("journal_unreadable target=%s effect=cached_tests error=%s", target, error)
-            return known
-        kept = tuple(entry for entry in (*new, *known) if is_recent(entry, now=now))[:MAX_RECENT]
-        self._known[target] = kept
-        return kept
+            return cached
+        recent = tuple(entry for entry in (*new, *cached) if is_recent(entry, now=now))[:MAX_RECENT]
+        self._known[target] = recent
+        return recent
 
 
 @dataclass(slots=True)
@@ -111,19 +111,25 @@ def _tests(context: ApiContext, entries: RecentEntries) -> Iterator[Sample]:
     """Yield samples of the file tests of targets with imported kinds."""
     rows = [row for row in context.settings.targets[:MAX_TARGETS] if context.settings.imports_for(row)]
     now = context.now()
-    for row, found in zip(rows, fan_out(lambda row: entries.of(context.store, row.target, now=now), rows), strict=True):
-        yield from samples_of_tests(found, context.settings, row, prefix="recsys_target")
+    for row, entries_of_row in zip(
+        rows, fan_out(lambda row: entries.of(context.store, row.target, now=now), rows), strict=True
+    ):
+        yield from samples_of_tests(entries_of_row, context.settings, row, prefix="recsys_target")
 
 
 def _answers(row: TargetStatus, labels: Mapping[str, str]) -> Iterator[Sample]:
     """Yield the counts of consumers for the live release and the most queried earlier one."""
-    earlier = max((one for one in row.answers if not one.live), key=lambda one: one.asked, default=None)
-    for one in row.answers:
-        if one.live or (earlier is not None and one.release == earlier.release):
-            more = {**labels, "kind": one.kind, "release": "live" if one.live else "before"}
-            yield Sample("recsys_target_questions", more, one.asked)
-            yield Sample("recsys_target_questions_without_items", more, one.empty + one.unknown + one.failed)
-            yield Sample("recsys_target_short_answers", more, one.short)
+    earlier = max(
+        (answers for answers in row.answers if not answers.live), key=lambda answers: answers.asked, default=None
+    )
+    for answers in row.answers:
+        if answers.live or (earlier is not None and answers.release == earlier.release):
+            more = {**labels, "kind": answers.kind, "release": "live" if answers.live else "before"}
+            yield Sample("recsys_target_questions", more, answers.asked)
+            yield Sample(
+                "recsys_target_questions_without_items", more, answers.empty + answers.unknown + answers.failed
+            )
+            yield Sample("recsys_target_short_answers", more, answers.short)
 
 
 def _values(row: TargetStatus) -> Iterator[tuple[str, float]]:

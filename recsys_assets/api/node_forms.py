@@ -179,18 +179,18 @@ def view_change(entry: TreeEntry) -> ChangeView:
 
 
 def _fields(node: NodeRevision) -> dict[str, Any]:
-    found = node.document
+    document = node.document
     return {
-        "id": found.id,
-        "parent_id": found.parent,
-        "level": found.level,
+        "id": document.id,
+        "parent_id": document.parent,
+        "level": document.level,
         "level_label": node.label,
-        "hierarchy": found.hierarchy,
-        "data": found.data,
-        "content": view_content(found.content),
-        "created_at": found.created_at,
-        "updated_at": found.updated_at,
-        "revision": found.revision,
+        "hierarchy": document.hierarchy,
+        "data": document.data,
+        "content": view_content(document.content),
+        "created_at": document.created_at,
+        "updated_at": document.updated_at,
+        "revision": document.revision,
         "etag": node.etag,
     }
 
@@ -215,10 +215,10 @@ def split_data(data: Mapping[str, Any]) -> tuple[dict[str, Any], Content | None]
     refuse_pickles(b"", kind or "")
     if content is None:
         return plain, None
-    found = _content(content, (kind or "application/json").lower())
-    if isinstance(content, str) and size is not None and size != len(found.data):
-        raise InvalidNodeError(f"content_size is {size}, and content has {len(found.data)} bytes: send all of it")
-    return plain, found
+    parsed = _content(content, (kind or "application/json").lower())
+    if isinstance(content, str) and size is not None and size != len(parsed.data):
+        raise InvalidNodeError(f"content_size is {size}, and content has {len(parsed.data)} bytes: send all of it")
+    return plain, parsed
 
 
 def _content(content: Any, kind: str) -> Content:

@@ -68,13 +68,13 @@ def gather_nodes(context: ApiContext, query: NodesPageQuery) -> dict[str, Any]:
         deleted=query.deleted,
     )
     looked_at = [name for name in context.trees if query.hierarchy in {None, name}]
-    found = list_nodes(context, ActionRequest(wanted)) if context.trees else None
+    page = list_nodes(context, ActionRequest(wanted)) if context.trees else None
     changes: tuple[ChangeView, ...] = ()
     if len(looked_at) == 1:
         changes = list_changes(context, ActionRequest(LogQuery(hierarchy=looked_at[0], limit=_CHANGES)))
     return {
         "query": query,
-        "found": found,
+        "found": page,
         "fields_of": _fields_of,
         "hierarchies": tuple(context.trees),
         "levels": tuple(_labels(context, looked_at)),
@@ -93,7 +93,7 @@ def gather_node(context: ApiContext, query: RevisionQuery) -> dict[str, Any]:
         "node": view_node(node),
         "metadata": metadata_of(node.document.data),
         "data": msgspec.json.format(msgspec.json.encode(node.document.data), indent=2).decode(),
-        "above": [view_node(one) for one in _above(tree, node)],
+        "above": [view_node(ancestor) for ancestor in _above(tree, node)],
         "branch": view_branch(tree.tree(query.id, max_nodes=_BELOW)),
         "fields_of": _fields_of,
         "revisions": revisions[: -_REVISIONS - 1 : -1],
@@ -105,18 +105,18 @@ def gather_node(context: ApiContext, query: RevisionQuery) -> dict[str, Any]:
 
 def _living(tree: TreeReader, changes: tuple[ChangeView, ...]) -> frozenset[str]:
     """Return the nodes of some changes that still exist and have a page."""
-    ids = [node for one in changes for node in one.ids]
+    ids = [node for change in changes for node in change.ids]
     return tree.look(lambda state: frozenset(ids) & state.revisions.keys() - state.deleted.keys())
 
 
 def _above(tree: TreeReader, node: NodeRevision) -> list[NodeRevision]:
     """Return the ancestors of a node, from the root down."""
-    found: list[NodeRevision] = []
+    ancestors: list[NodeRevision] = []
     parent = node.document.parent
     while parent is not None:
-        found.insert(0, tree.find(parent))
-        parent = found[0].document.parent
-    return found
+        ancestors.insert(0, tree.find(parent))
+        parent = ancestors[0].document.parent
+    return ancestors
 
 
 def _fields_of(node: NodeView) -> dict[str, Scalar]:

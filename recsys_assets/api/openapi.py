@@ -36,22 +36,28 @@ _HEADER: Final = {"in": "header", "required": False, "schema": {"type": "string"
 
 def describe(actions: Sequence[Action]) -> dict[str, Any]:
     """Return the document of `/openapi.json`."""
-    known = (*ROUTES, *actions)
+    endpoints = (*ROUTES, *actions)
     bodies = [action.body for action in actions if action.body and action.body is not bytes]
-    types = [*(one.answer for one in known), *(one.query for one in known), ArtifactQuery, ProblemDetails, *bodies]
+    types = [
+        *(endpoint.answer for endpoint in endpoints),
+        *(endpoint.query for endpoint in endpoints),
+        ArtifactQuery,
+        ProblemDetails,
+        *bodies,
+    ]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
-    answers = dict(zip(known, schemas, strict=False))
+    answers = dict(zip(endpoints, schemas, strict=False))
     of_bodies = dict(zip(map(id, bodies), schemas[len(schemas) - len(bodies) :], strict=True))
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for one in known:
-        if isinstance(one, Route):
-            paths[one.path]["get"] = _operation(one, answers[one], components)
+    for endpoint in endpoints:
+        if isinstance(endpoint, Route):
+            paths[endpoint.path]["get"] = _operation(endpoint, answers[endpoint], components)
         else:
-            described = _action(one, answers[one], of_bodies.get(id(one.body)), components)
-            paths[one.path][one.method.lower()] = described
+            described = _action(endpoint, answers[endpoint], of_bodies.get(id(endpoint.body)), components)
+            paths[endpoint.path][endpoint.method.lower()] = described
     paths[CONTENT_PATH]["get"] = _content(components)
     paths["/metrics"]["get"] = _metrics()
-    queries = {one.query.__name__ for one in known} | {ArtifactQuery.__name__}
+    queries = {endpoint.query.__name__ for endpoint in endpoints} | {ArtifactQuery.__name__}
     return {
         "openapi": "3.1.0",
         "info": {

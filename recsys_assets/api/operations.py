@@ -144,21 +144,21 @@ def judge_file(context: ApiContext, request: ActionRequest) -> FileDone:
     """Test a file against every gate of its import, without registering it. The journal records the result."""
     query: FileQuery = request.query
     row = _row(context, request)
-    with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
+    with _operating(context, request), context.heavy.pass_through(), _file(request) as file:
         try_file = _load("import_by_hand", "try_file")
         by = _by(request, query.reason)
-        return _of_file(try_file(context.store, context.settings, row, query.kind, place, by=by, now=context.now()))
+        return _of_file(try_file(context.store, context.settings, row, query.kind, file, by=by, now=context.now()))
 
 
 def import_file(context: ApiContext, request: ActionRequest) -> FileDone:
     """Test a file and register it for a day. The live release does not change."""
     query: ImportQuery = request.query
-    with _operating(context, request), context.heavy.pass_through(), _file(request) as place:
+    with _operating(context, request), context.heavy.pass_through(), _file(request) as file:
         register, by = _load("import_by_hand", "import_file"), _by(request, query.reason)
         day_context = _day_context(context, request, query.day)
         node = _load("imported", "NodePlace")(query.parent)
         return _of_file(
-            register(day_context, query.kind, place, by=by, now=context.now(), dry_run=query.dry_run, node=node)
+            register(day_context, query.kind, file, by=by, now=context.now(), dry_run=query.dry_run, node=node)
         )
 
 
@@ -284,20 +284,20 @@ def _by(request: ActionRequest, reason: str) -> Actor:
     return Actor(name=request.by or "token", reason=reason)
 
 
-def _done(found: Any) -> Done:
-    return Done(redact(found.message), redact_entry(found.entry) if found.entry else None)
+def _done(outcome: Any) -> Done:
+    return Done(redact(outcome.message), redact_entry(outcome.entry) if outcome.entry else None)
 
 
-def _of_file(found: Any) -> FileDone:
+def _of_file(outcome: Any) -> FileDone:
     return FileDone(
-        kind=found.ref.kind,
-        version=found.ref.version,
-        day=str(found.day) if found.day else None,
-        registered=found.registered,
-        passed=found.passed,
-        message=redact(found.message),
-        gates=found.gates,
-        entry=redact_entry(found.entry) if found.entry else None,
+        kind=outcome.ref.kind,
+        version=outcome.ref.version,
+        day=str(outcome.day) if outcome.day else None,
+        registered=outcome.registered,
+        passed=outcome.passed,
+        message=redact(outcome.message),
+        gates=outcome.gates,
+        entry=redact_entry(outcome.entry) if outcome.entry else None,
     )
 
 

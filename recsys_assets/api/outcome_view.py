@@ -50,10 +50,10 @@ def show_rollout(context: ApiContext, target: Target) -> Decision | str | None:
     row = context.settings.find(target.tenant, target.surface)
     try:
         limits = RolloutLimits.of(context.settings.rollout_for(row))
-        found = look_at_rollout(context.store, target, limits, now=context.now())
+        decision = look_at_rollout(context.store, target, limits, now=context.now())
     except RecsysAssetsError as error:
         return redact(str(error))
-    return found if found.rollout is not None and found.rollout.is_under_way else None
+    return decision if decision.rollout is not None and decision.rollout.is_under_way else None
 
 
 def gather_outcomes(context: ApiContext, query: TargetQuery) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def gather_outcomes(context: ApiContext, query: TargetQuery) -> dict[str, Any]:
     target = context.find(query.tenant, query.surface)
     today = context.now().date()
     days = [today - timedelta(days=n) for n in range(DAYS, 0, -1)]
-    found = fan_out(lambda day: find_document(context.store, outcomes_key(target, day), OutcomeReport), days)
-    reports = [report for report in found if report is not None]
+    documents = fan_out(lambda day: find_document(context.store, outcomes_key(target, day), OutcomeReport), days)
+    reports = [report for report in documents if report is not None]
     return {
         "tenant": target.tenant,
         "surface": target.surface,
         "pictures": [draw_outcomes(reports, metric) for metric in METRICS] if reports else [],
         "newest": reports[-1] if reports else None,
-        "rollouts": [(report.end, one) for report in reversed(reports) for one in report.rollouts],
+        "rollouts": [(report.end, rollout) for report in reversed(reports) for rollout in report.rollouts],
         "enabled": context.settings.outcomes.enabled,
     }
 

@@ -98,17 +98,21 @@ class Overview:
 
     def look(self, take: Callable[[], TargetSummaries]) -> TargetSummaries:
         """Return cached summaries, or those of `take`. Slow ones are renewed in the background."""
-        asked = time.monotonic()
-        age = asked - self._taken
-        kept = self.spent_seconds * _TIMES_KEPT
-        if self._last is not None and age < kept:
+        started = time.monotonic()
+        age = started - self._taken
+        cached_seconds = self.spent_seconds * _TIMES_KEPT
+        if self._last is not None and age < cached_seconds:
             return self._last
-        if self._last is not None and self.spent_seconds > _SHORT_SECONDS and age < max(_MAX_AGE_SECONDS, 2 * kept):
+        if (
+            self._last is not None
+            and self.spent_seconds > _SHORT_SECONDS
+            and age < max(_MAX_AGE_SECONDS, 2 * cached_seconds)
+        ):
             if self._lock.acquire(blocking=False):
                 threading.Thread(target=self._renew_and_unlock, args=(take,), daemon=True).start()
             return self._last
         with self._lock:
-            if self._last is not None and self._taken > asked:  # renewed by another thread while this one waited
+            if self._last is not None and self._taken > started:  # renewed by another thread while this one waited
                 return self._last
             return self._renew(take)
 
@@ -150,18 +154,18 @@ def look_at_all(store: ObjectStore, settings: Settings, *, now: datetime) -> Tar
 
 def select_targets(look: TargetSummaries, query: OverviewQuery) -> OverviewPage:
     """Return a page of the targets that match the query, in its order, by default the most urgent first."""
-    named = [one for one in look.summaries if (query.q or "").casefold() in one.name.casefold()]
-    chosen = sorted((one for one in named if query.health in (None, one.health)), key=_ORDERS[query.sort])
+    named = [summary for summary in look.summaries if (query.q or "").casefold() in summary.name.casefold()]
+    chosen = sorted((summary for summary in named if query.health in (None, summary.health)), key=_ORDERS[query.sort])
     start = int(query.cursor or 0)
     part = chosen[start : start + query.limit + 1]
     page = page_of(part, [str(start + n) for n in range(1, len(part) + 1)], limit=query.limit)
-    found = Counter(one.health for one in named)
-    counts = {health.value: found[health] for health in TargetHealth if found[health]}
+    health_counts = Counter(summary.health for summary in named)
+    counts = {health.value: health_counts[health] for health in TargetHealth if health_counts[health]}
     return OverviewPage(page, counts, len(look.summaries), len(chosen), look.seen_at)
 
 
 def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
-    asked, empty = live_empty_share(row.answers)
+    lookups, empty = live_empty_share(row.answers)
     consumers = row.consumers
     health = _health(row, age)
     return TargetSummary(
@@ -174,7 +178,7 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
         last=row.last,
         serving=len(consumers.serving) if consumers else 0,
         consumers=len(consumers.serving) + len(consumers.behind) if consumers else 0,
-        asked=asked,
+        asked=lookups,
         empty_share=empty,
         problems=tuple(redact(problem) for problem in row.problems),
     )
@@ -212,25 +216,25 @@ def _end_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
-def _oldest(one: TargetSummary) -> float:
+def _oldest(summary: TargetSummary) -> float:
     """Return the end of a target's data in seconds, for sorting. A target without data sorts as oldest."""
-    return one.data_end.timestamp() if one.data_end else 0.0
+    return summary.data_end.timestamp() if summary.data_end else 0.0
 
 
-def _by_urgency(one: TargetSummary) -> tuple[int, bool, float, str]:
-    return _URGENCY[one.health], not one.problems, _oldest(one), one.name
+def _by_urgency(summary: TargetSummary) -> tuple[int, bool, float, str]:
+    return _URGENCY[summary.health], not summary.problems, _oldest(summary), summary.name
 
 
-def _by_name(one: TargetSummary) -> str:
-    return one.name
+def _by_name(summary: TargetSummary) -> str:
+    return summary.name
 
 
-def _by_age(one: TargetSummary) -> tuple[float, str]:
-    return _oldest(one), one.name
+def _by_age(summary: TargetSummary) -> tuple[float, str]:
+    return _oldest(summary), summary.name
 
 
-def _by_empty(one: TargetSummary) -> tuple[float, str]:
-    return -(one.empty_share or 0.0), one.name
+def _by_empty(summary: TargetSummary) -> tuple[float, str]:
+    return -(summary.empty_share or 0.0), summary.name
 
 
 _ORDERS: Final[Mapping[str, Callable[[TargetSummary], Any]]] = {

@@ -107,8 +107,8 @@ def page_of_action(context: ApiContext, query: ActQuery, *, done: Done | None = 
     target = context.find(query.tenant, query.surface)
     live = releases.live_id(context, target)
     earlier = earlier_releases(context.store, target, live) if live else ()
-    records = (find_readable_release(context.store, target, one) for one in earlier)
-    choices = {one.id: one.data_through for one in islice(records, _CHOICES) if one}
+    records = (find_readable_release(context.store, target, release) for release in earlier)
+    choices = {release.id: release.data_through for release in islice(records, _CHOICES) if release}
     verb = VERBS[query.action]
     return _environment().get_template("act.html").render(query=query, verb=verb, choices=choices, done=done)
 
@@ -148,12 +148,12 @@ def _trends(context: ApiContext, row: TargetSummary) -> Trends:
 
 
 def _target_page(context: ApiContext, query: queries.TargetPageQuery) -> dict[str, Any]:
-    one = queries.TargetQuery(tenant=query.tenant, surface=query.surface)
+    target_query = queries.TargetQuery(tenant=query.tenant, surface=query.surface)
     target = context.find(query.tenant, query.surface)
-    view = targets.show_target(context, one)
+    view = targets.show_target(context, target_query)
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=_IN_PICTURE)
     journal = releases.list_journal(context, recent).items
-    freshness = targets.show_freshness(context, one)
+    freshness = targets.show_freshness(context, target_query)
     return {
         "target": view,
         "freshness": freshness,
@@ -220,8 +220,8 @@ def _recommendations_page(context: ApiContext, query: queries.RecommendationsQue
 
 def _choices(rows: tuple[releases.ReleaseRow, ...], *chosen: Release) -> dict[str, str]:
     """Return the releases that a form offers, including the chosen ones, by id with the end of their data."""
-    known = {row.id: row.data_through or "" for row in rows if row.problem is None}
-    return {**{one.id: one.data_through for one in chosen}, **known}
+    recorded = {row.id: row.data_through or "" for row in rows if row.problem is None}
+    return {**{release.id: release.data_through for release in chosen}, **recorded}
 
 
 def _release_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str, Any]:
@@ -234,14 +234,15 @@ def _release_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str,
 def _day_page(context: ApiContext, query: queries.OneDayQuery) -> dict[str, Any]:
     target, day = context.find(query.tenant, query.surface), _day(query.day)
     row = context.settings.find(target.tenant, target.surface)
-    found = read_day_reports(context.store, target, [day])
+    reports = read_day_reports(context.store, target, [day])
     staged = read_staged_reports(context.store, target, day, context.settings.kinds_for(row))
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=queries.MAX_PAGE)
+    entries = releases.list_journal(context, recent).items
     return {
         "day": day,
-        "report": found.get(day),
+        "report": reports.get(day),
         "staged": staged,
-        "journal": [one for one in releases.list_journal(context, recent).items if one.details.get("day") == query.day],
+        "journal": [entry for entry in entries if entry.details.get("day") == query.day],
         "users": artifacts.list_day_users(context, queries.DayQuery(**msgspec.structs.asdict(query))),
         "tenant": query.tenant,
         "surface": query.surface,
@@ -268,13 +269,13 @@ def _report_page(context: ApiContext, query: queries.ReleaseQuery) -> dict[str, 
 
 
 def _diff_page(context: ApiContext, query: queries.DiffQuery) -> dict[str, Any]:
-    found = releases.show_diff(context, query)
-    one = {"tenant": query.tenant, "surface": query.surface}
+    compared = releases.show_diff(context, query)
+    names = {"tenant": query.tenant, "surface": query.surface}
     sides = [
-        releases.show_release(context, queries.ReleaseQuery(**one, release=name))
-        for name in (found.before, found.after)
+        releases.show_release(context, queries.ReleaseQuery(**names, release=name))
+        for name in (compared.before, compared.after)
     ]
-    return {"diff": found, "sides": sides, "displays": context.displays.of(context.settings, query.surface), **one}
+    return {"diff": compared, "sides": sides, "displays": context.displays.of(context.settings, query.surface), **names}
 
 
 def _artifact_page(context: ApiContext, query: queries.RowsQuery) -> dict[str, Any]:

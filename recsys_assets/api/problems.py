@@ -87,8 +87,8 @@ def problem_of(error: RecsysAssetsError) -> ProblemDetails:
 
 def of_status(status: int, detail: str | None = None) -> ProblemDetails:
     """Return a problem of an HTTP status."""
-    known = HTTPStatus(status)
-    return ProblemDetails(status, known.phrase, detail or known.description or known.phrase)
+    status_code = HTTPStatus(status)
+    return ProblemDetails(status, status_code.phrase, detail or status_code.description or status_code.phrase)
 
 
 _PLACE: Final = re.compile(

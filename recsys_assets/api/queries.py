@@ -190,15 +190,15 @@ def read_query(
         raise BadRequestError("a parameter contains a NUL character")
     try:
         decoder_of(form)  # builds the decoder in one thread only
-        found = msgspec.convert(given, form, strict=False)
+        parsed = msgspec.convert(given, form, strict=False)
     except msgspec.ValidationError as error:
         allowed = ", ".join(field.name for field in msgspec.structs.fields(form)) or "none"
         raise BadRequestError(f"{str(error)[:500]}; parameters of this endpoint: {allowed}") from error
     for name, value in given.items():
-        held = getattr(found, name)  # msgspec accepts "null" for optional numbers, and seconds as times
+        held = getattr(parsed, name)  # msgspec accepts "null" for optional numbers, and seconds as times
         if held is None or (isinstance(held, datetime) and value[4:5] != "-"):
             raise BadRequestError(f"parameter {name!r} is {value[:100]!r}: write it as described, or omit it")
-    return found
+    return parsed
 
 
 Item = TypeVar("Item")
@@ -234,12 +234,12 @@ def recorded_releases(store: ObjectStore, target: Target, *, cursor: str | None)
     listed = list(islice(store.list(prefix), MAX_LISTED + 1))
     if len(listed) > MAX_LISTED:
         raise RefusedError(f"{target} has more than {MAX_LISTED} releases: too many to look through")
-    found = [
+    releases = [
         Recorded(item.key[len(prefix) :].removesuffix(".json"), round(item.modified * 1_000_000)) for item in listed
     ]
-    found.sort(key=_last_written_first)
+    releases.sort(key=_last_written_first)
     after = None if cursor is None else _last_written_first(_recorded(cursor))
-    return (item for item in found if after is None or _last_written_first(item) > after)
+    return (item for item in releases if after is None or _last_written_first(item) > after)
 
 
 def page_of(items: list[Item], cursors: list[str], *, limit: int) -> Page[Item]:

@@ -52,12 +52,12 @@ def find_answers(
 
     Without an id only the kinds with one list for all are included.
     """
-    found: list[ComparedKind] = []
+    compared: list[ComparedKind] = []
     for kind in sorted(first.artifacts.keys() | second.artifacts.keys()):
         shape = _shape_of(kind, first, second)
         if shape is not None and (shape.key is None or query.id is not None):
-            found.append(_ask(context, target, kind, shape, query.id, (first, second), shown=SHOWN))
-    return tuple(found)
+            compared.append(_ask(context, target, kind, shape, query.id, (first, second), shown=SHOWN))
+    return tuple(compared)
 
 
 def _ask(
@@ -65,13 +65,15 @@ def _ask(
     target: Target,
     kind: str,
     shape: Shape,
-    asked: str | None,
+    row_id: str | None,
     sides: tuple[Release, Release],
     *,
     shown: int,
 ) -> ComparedKind:
     """Return the lists of one kind from both releases."""
-    first, second = (_entries(context, target, one.artifacts.get(kind), shape, asked, shown=shown) for one in sides)
+    first, second = (
+        _entries(context, target, release.artifacts.get(kind), shape, row_id, shown=shown) for release in sides
+    )
     description = describe(kind)
     return ComparedKind(
         kind,
@@ -107,29 +109,29 @@ def sample_questions(
             if total:
                 kinds[kind] = shape, total
     random = Random(seed)  # noqa: S311 - a sample for display
-    found: dict[tuple[str, str], SampledQuestion] = {}
+    samples: dict[tuple[str, str], SampledQuestion] = {}
     for kind in islice(cycle(kinds), SAMPLED):
         shape, total = kinds[kind]
-        one = msgspec.structs.replace(
+        rows_query = msgspec.structs.replace(
             _rows_query(target, second.artifacts[kind], limit=1), start=random.randrange(total)
         )
-        asked = str(list_rows(context, one).rows[0][shape.row_id])
-        answers = _ask(context, target, kind, shape, asked, (first, second), shown=SAMPLED_SHOWN)
-        found[kind, asked] = SampledQuestion(asked, shape.key == "item_id", answers)
-    return tuple(found.values())
+        row_id = str(list_rows(context, rows_query).rows[0][shape.row_id])
+        answers = _ask(context, target, kind, shape, row_id, (first, second), shown=SAMPLED_SHOWN)
+        samples[kind, row_id] = SampledQuestion(row_id, shape.key == "item_id", answers)
+    return tuple(samples.values())
 
 
 def find_examples(context: ApiContext, target: Target, release: Release) -> dict[str, tuple[str, ...]]:
     """Return the first item ids and user ids of a release, as examples for lookups."""
-    found: dict[str, tuple[str, ...]] = {}
+    examples: dict[str, tuple[str, ...]] = {}
     for kind, ref in release.artifacts.items():
         shape = _shape_of(kind, release)
-        if shape is None or shape.key is None or shape.key in found:
+        if shape is None or shape.key is None or shape.key in examples:
             continue
         page = list_rows(context, _rows_query(target, ref, limit=_EXAMPLES))
         if page.rows:
-            found[shape.key] = tuple(str(row[shape.key]) for row in page.rows)
-    return found
+            examples[shape.key] = tuple(str(row[shape.key]) for row in page.rows)
+    return examples
 
 
 def find_matches(displays: Mapping[str, Display], text: str) -> tuple[str, ...]:
@@ -152,13 +154,13 @@ def _shape_of(kind: str, *releases: Release) -> Shape | None:
 
 
 def _entries(
-    context: ApiContext, target: Target, ref: ArtifactRef | None, shape: Shape, asked: str | None, *, shown: int
+    context: ApiContext, target: Target, ref: ArtifactRef | None, shape: Shape, row_id: str | None, *, shown: int
 ) -> Sequence[Any] | None:
     if ref is None:
         return None
     if shape.key is None:
         return list_rows(context, _rows_query(target, ref, limit=shown)).rows
-    rows = list_rows(context, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=asked)).rows
+    rows = list_rows(context, msgspec.structs.replace(_rows_query(target, ref, limit=1), id=row_id)).rows
     return rows[0][shape.entries or ""][:shown] if rows else None
 
 
@@ -172,22 +174,22 @@ def _marked(
     """Return the entries compared with the other release's. `absent` marks those that it lacks."""
     if entries is None:
         return None
-    places = {_id_of(one, shape): place for place, one in enumerate(others or (), start=1)}
-    found: list[ComparedEntry] = []
-    for place, one in enumerate(entries, start=1):
-        item = _id_of(one, shape)
+    places = {_id_of(entry, shape): rank for rank, entry in enumerate(others or (), start=1)}
+    compared: list[ComparedEntry] = []
+    for rank, entry in enumerate(entries, start=1):
+        item = _id_of(entry, shape)
         other = places.get(item)
-        value = one[shape.value] if isinstance(one, Mapping) and shape.value else None
-        found.append(ComparedEntry(item, value, _change(place, other, absent=absent), other))
-    return tuple(found)
+        value = entry[shape.value] if isinstance(entry, Mapping) and shape.value else None
+        compared.append(ComparedEntry(item, value, _change(rank, other, absent=absent), other))
+    return tuple(compared)
 
 
-def _change(place: int, other: int | None, *, absent: str) -> str:
+def _change(rank: int, other: int | None, *, absent: str) -> str:
     if other is None:
         return absent
-    if place == other or absent == "gone":  # the first list marks only lost entries, the second new and moved ones
+    if rank == other or absent == "gone":  # the first list marks only lost entries, the second new and moved ones
         return ""
-    return "up" if place < other else "down"
+    return "up" if rank < other else "down"
 
 
 def _id_of(entry: Any, shape: Shape) -> str:

@@ -93,7 +93,7 @@ def cover_days(
 
     `reports` are gate reports by day. They distinguish refused days from missing ones.
     """
-    inside = {date.fromisoformat(one.day) for one in release.days}
+    inside = {date.fromisoformat(covered.day) for covered in release.days}
     end = date.fromisoformat(release.data_through)
 
     def state(day: date) -> str:
@@ -109,9 +109,9 @@ def cover_days(
 def days_to_cover(release: ReleaseView, *, wanted: date | None) -> tuple[date, ...]:
     """Return the days that `cover_days` covers."""
     end = date.fromisoformat(release.data_through)
-    known = [date.fromisoformat(one.window_first) for one in release.artifacts]
-    known += [date.fromisoformat(one.day) for one in release.days]
-    first = max(min([*known, end]), end - timedelta(days=MAX_DAYS - 1))
+    days = [date.fromisoformat(artifact.window_first) for artifact in release.artifacts]
+    days += [date.fromisoformat(artifact.day) for artifact in release.days]
+    first = max(min([*days, end]), end - timedelta(days=MAX_DAYS - 1))
     due = min((wanted - end).days, MAX_DAYS) if wanted and wanted > end else 0
     return tuple(first + timedelta(days=n) for n in range((end - first).days + 1 + due))
 
@@ -130,7 +130,9 @@ def view_release(context: ApiContext, target: Target, release: Release, *, live:
         parent=release.parent,
         bad=_label(context, target, Labelled.BAD, release),
         pinned=_label(context, target, Labelled.PINNED, release),
-        artifacts=tuple(view_member(target, one, stored=missing.isdisjoint(one.refs)) for one in release.members),
+        artifacts=tuple(
+            view_member(target, member, stored=missing.isdisjoint(member.refs)) for member in release.members
+        ),
         days=tuple(_day(target, day) for day in release.canonical),
         gates=release.gates,
         build=release.build,
@@ -160,9 +162,9 @@ def _day(target: Target, day: CanonicalDay) -> DayEvidence:
 
 
 def _label(context: ApiContext, target: Target, label: Labelled, release: Release) -> Label | None:
-    found = find_label(context.store, target, label, release.id)
-    return msgspec.structs.replace(found, reason=redact(found.reason)) if found else None
+    stored = find_label(context.store, target, label, release.id)
+    return msgspec.structs.replace(stored, reason=redact(stored.reason)) if stored else None
 
 
 def _inputs(inputs: tuple[Input, ...], target: Target) -> tuple[InputView, ...]:
-    return tuple(InputView(input_name(one.name, target), one.digest, one.size) for one in inputs)
+    return tuple(InputView(input_name(item.name, target), item.digest, item.size) for item in inputs)

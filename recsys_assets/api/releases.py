@@ -63,8 +63,8 @@ class DiffView:
 def list_releases(context: ApiContext, query: TargetPageQuery) -> Page[ReleaseRow]:
     """Return the recorded releases of a target, last recorded first, whether shipped or not."""
     target = context.find(query.tenant, query.surface)
-    found = list(islice(recorded_releases(context.store, target, cursor=query.cursor), query.limit + 1))
-    page = page_of(found, [item.cursor for item in found], limit=query.limit)
+    releases = list(islice(recorded_releases(context.store, target, cursor=query.cursor), query.limit + 1))
+    page = page_of(releases, [item.cursor for item in releases], limit=query.limit)
     live = live_id(context, target)
     now = context.now()
     marked = {label: set(islice(labelled(context.store, target, label, now=now), MAX_LISTED)) for label in Labelled}
@@ -92,8 +92,8 @@ def show_diff(context: ApiContext, query: DiffQuery) -> DiffView:
     target = context.find(query.tenant, query.surface)
     before, after = (find_named(context, target, name) for name in (query.before, query.after))
     with context.heavy.pass_through():
-        found = diff(context.store, target, before.id, after.id)
-    return DiffView(before.id, before.data_through, after.id, after.data_through, found.kinds)
+        difference = diff(context.store, target, before.id, after.id)
+    return DiffView(before.id, before.data_through, after.id, after.data_through, difference.kinds)
 
 
 def find_named(context: ApiContext, target: Target, name: str) -> Release:

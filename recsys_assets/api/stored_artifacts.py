@@ -46,7 +46,7 @@ def locate(context: ApiContext, query: ArtifactQuery) -> Located:
     raise UnknownAddressError("no artifact of this version is stored: it never existed, or was collected")
 
 
-def load(context: ApiContext, found: Located) -> ServedArtifact:
+def load(context: ApiContext, located: Located) -> ServedArtifact:
     """Return an artifact from the cache, or read within limits and verified byte by byte.
 
     The shards of an index are read when their rows are requested.
@@ -55,13 +55,15 @@ def load(context: ApiContext, found: Located) -> ServedArtifact:
     """
 
     def read() -> ServedArtifact:
-        key = blob_key(found.target, found.kind, found.version)
+        key = blob_key(located.target, located.kind, located.version)
         with context.heavy.pass_through():
             data = context.store.get(key, max_bytes=_LIMITS.blob_bytes).data
-            proven = prove(found.target, found.kind, found.version, data, name=key)
-            return with_shards(proven, found.target, ShardCache(context.store, found.target, max_bytes=_SHARD_BYTES))
+            proven = prove(located.target, located.kind, located.version, data, name=key)
+            return with_shards(
+                proven, located.target, ShardCache(context.store, located.target, max_bytes=_SHARD_BYTES)
+            )
 
-    return context.artifacts.take(found.version, read)
+    return context.artifacts.take(located.version, read)
 
 
 def _places(context: ApiContext, query: ArtifactQuery) -> Iterator[tuple[Target, str]]:

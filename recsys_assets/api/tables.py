@@ -34,17 +34,17 @@ _LINES: Final = (JSON_LINES, "application/jsonl")
 _TABLES: Final = (PARQUET, ARROW, CSV, *_LINES)
 
 
-def choose_format(asked: Format | None, accept: str) -> Format:
+def choose_format(requested: Format | None, accept: str) -> Format:
     """Return the requested format, else the preferred one of `Accept`, else JSON."""
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     liked: list[tuple[float, Format]] = []
     for part in accept.split(","):
         media, _, parameters = part.partition(";")
-        known = _BY_MEDIA.get(media.strip().lower())
-        if known is not None:
-            liked.append((_quality(parameters), known))
-    best = max(liked, key=lambda one: one[0], default=(0.0, "json"))
+        media_format = _BY_MEDIA.get(media.strip().lower())
+        if media_format is not None:
+            liked.append((_quality(parameters), media_format))
+    best = max(liked, key=lambda weighted: weighted[0], default=(0.0, "json"))
     return best[1] if best[0] > 0 else "json"
 
 

@@ -100,9 +100,9 @@ def receive_heartbeat(context: ApiContext, request: ActionRequest) -> None:
     Raises `BadRequestError` for a name that is not safe.
     """
     target, beat = context.find(request.query.tenant, request.query.surface), request.read(Beat)
-    said = {name: getattr(beat, name) for name in beat.__struct_fields__}
+    fields = {name: getattr(beat, name) for name in beat.__struct_fields__}
     nonce, seen_at = token_hex(8), rfc3339(context.now())
-    heartbeat = Heartbeat(**said, seen_at=seen_at, nonce=nonce, v=format_with(beat.failures))
+    heartbeat = Heartbeat(**fields, seen_at=seen_at, nonce=nonce, v=format_with(beat.failures))
     try:
         write_heartbeat(context.store, target, heartbeat, expected=None)
     except UnsafeNameError as error:
@@ -128,8 +128,8 @@ def show_freshness(context: ApiContext, query: TargetQuery) -> Freshness:
     """Return whether a target's live data is fresh by its configured limit, and the cause if it is not."""
     target = context.find(query.tenant, query.surface)
     row = context.settings.find(target.tenant, target.surface)
-    found = freshness(context.store, context.settings, row, now=context.now())
-    return replace(found, why=redact(found.why))
+    fresh = freshness(context.store, context.settings, row, now=context.now())
+    return replace(fresh, why=redact(fresh.why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ def show_stats(context: ApiContext, query: TargetQuery) -> Stats:
         surface=target.surface,
         releases=releases,
         journal_entries=newest.sequence if newest else 0,
-        artifacts=tuple(Stored(kind, len(found), sum(found)) for kind, found in sorted(sizes.items())),
+        artifacts=tuple(Stored(kind, len(of_kind), sum(of_kind)) for kind, of_kind in sorted(sizes.items())),
         complete=max(len(blobs), releases) < MAX_LISTED,
     )
 
@@ -219,6 +219,6 @@ def _view(target: Target, row: TargetStatus) -> TargetView:
         failed=tuple(map(redact_entry, row.failed)),
         answers=row.answers,
         consumers=row.consumers.message if row.consumers else None,
-        blocked=tuple(msgspec.structs.replace(one, reason=redact(one.reason)) for one in row.blocked),
+        blocked=tuple(msgspec.structs.replace(item, reason=redact(item.reason)) for item in row.blocked),
         problems=tuple(redact(problem) for problem in row.problems),
     )

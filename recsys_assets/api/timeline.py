@@ -68,11 +68,11 @@ def draw_timeline(
     events = [Event(_LEFT + _STEP * n, height(step.day), step.kind, step.message) for n, step in enumerate(steps)]
     places = {step.sequence: event.x for step, event in zip(steps, events, strict=True)}
     end = events[-1].x + _STEP / 2
-    known = [event for event, step in zip(events, steps, strict=True) if step.day]
+    placed = [event for event, step in zip(events, steps, strict=True) if step.day]
     return Timeline(
         width=end + _STEP,
         height=_TOP + _TALL + 40,
-        line=_line(known, end),
+        line=_line(placed, end),
         events=tuple(events),
         holds=tuple(_bands(entries, places, hold, end=end)),
         days=tuple((height(day), day.isoformat()) for day in sorted({*days})),
@@ -115,10 +115,10 @@ def _steps(
 
 def words_of(entry: JournalEntry, day: date | None) -> str:
     """Return one line about an entry: time, action, actor and reason."""
-    what = f"{entry.action.replace('_', ' ')} {entry.outcome}"
+    action = f"{entry.action.replace('_', ' ')} {entry.outcome}"
     data = f", live data through {day}" if day else ""
-    why = message_of(entry) if entry.outcome == REFUSED else entry.reason
-    return f"{entry.at[:16].replace('T', ' ')} UTC: {what} by {entry.actor}{data}. {why[:200]}"
+    reason = message_of(entry) if entry.outcome == REFUSED else entry.reason
+    return f"{entry.at[:16].replace('T', ' ')} UTC: {action} by {entry.actor}{data}. {reason[:200]}"
 
 
 def _line(events: Sequence[Event], end: float) -> str:
@@ -158,8 +158,8 @@ def _bands(
 
 def _dates(steps: Sequence[_Step], events: Sequence[Event]) -> Iterator[tuple[float, str]]:
     """Yield the date labels, where the date changes, with a minimum distance."""
-    last, place = "", -_LABEL_EVERY
+    last, position = "", -_LABEL_EVERY
     for n, (step, event) in enumerate(zip(steps, events, strict=True)):
-        if step.at[:10] != last and n - place >= _LABEL_EVERY:
+        if step.at[:10] != last and n - position >= _LABEL_EVERY:
             yield event.x, step.at[5:10]
-            last, place = step.at[:10], n
+            last, position = step.at[:10], n

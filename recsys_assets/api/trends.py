@@ -63,9 +63,9 @@ class ReleasePoints:
     def find(self, store: ObjectStore, target: Target, release: str) -> ReleasePoint | None:
         """Return the point of a release, or None if its record cannot be read."""
         with self._lock:
-            known = self._known.get((target, release))
-        if known is not None:
-            return known
+            cached = self._known.get((target, release))
+        if cached is not None:
+            return cached
         record = find_readable_release(store, target, release)
         if record is None:
             return None
@@ -144,7 +144,11 @@ def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = Tru
     samples = [last[day] for day in sorted(last)]
     days = (samples[-1].day - samples[0].day).days or 1
     numbers = [sample.value for sample in samples]
-    seen = [*numbers, *(n for one in samples for n in (one.least, one.most) if n is not None), *([0.0] * from_zero)]
+    seen = [
+        *numbers,
+        *(n for sampled in samples for n in (sampled.least, sampled.most) if n is not None),
+        *([0.0] * from_zero),
+    ]
     low, high = min(seen), max(seen)
 
     def place(day: date, number: float) -> Place:
@@ -155,11 +159,11 @@ def draw_line(name: str, samples: Sequence[TrendPoint], *, from_zero: bool = Tru
     def path(of: Sequence[tuple[date, float | None]]) -> str:
         return " ".join("{},{}".format(*place(day, number)) for day, number in of if number is not None)
 
-    bounds = (path([(one.day, getattr(one, side)) for one in samples]) for side in ("least", "most"))
+    bounds = (path([(sampled.day, getattr(sampled, side)) for sampled in samples]) for side in ("least", "most"))
     return TrendLine(
-        points=path([(one.day, one.value) for one in samples]),
+        points=path([(sampled.day, sampled.value) for sampled in samples]),
         limits=tuple(filter(None, bounds)),
-        refused=tuple(place(one.day, one.value) for one in samples if one.refused),
+        refused=tuple(place(sampled.day, sampled.value) for sampled in samples if sampled.refused),
         last=place(samples[-1].day, samples[-1].value),
         value=samples[-1].value,
         message=_words(name, samples),
@@ -172,14 +176,14 @@ def read_day_reports(store: ObjectStore, target: Target, days: Sequence[date]) -
     def read(day: date) -> GateReport | None:
         return _redacted(lambda: find_report_of_day(store, target, day))
 
-    found = fan_out(read, days)
-    return {day: report for day, report in zip(days, found, strict=True) if report is not None}
+    reports = fan_out(read, days)
+    return {day: report for day, report in zip(days, reports, strict=True) if report is not None}
 
 
 def read_staged_reports(store: ObjectStore, target: Target, day: date, kinds: Iterable[str]) -> dict[str, GateReport]:
     """Return the gate reports of a day's staged kinds, by kind. Unreadable ones are omitted."""
-    found = {kind: _redacted(partial(find_report_of_kind, store, target, day, kind)) for kind in kinds}
-    return {kind: report for kind, report in found.items() if report is not None}
+    reports = {kind: _redacted(partial(find_report_of_kind, store, target, day, kind)) for kind in kinds}
+    return {kind: report for kind, report in reports.items() if report is not None}
 
 
 def _redacted(read: Callable[[], GateReport | None]) -> GateReport | None:
@@ -207,13 +211,15 @@ def draw_gates(
             for member in record.members
         ),
     )
-    found: dict[str, list[TrendPoint]] = {}
+    points_by_gate: dict[str, list[TrendPoint]] = {}
     for day, report in judged:
         for finding in report.findings:
             sample = _sample(day, finding)
             if sample is not None:
-                found.setdefault(f"{report.subject}/{finding.gate}", []).append(sample)
-    lines = {name: draw_line(name.partition("/")[2], samples, from_zero=False) for name, samples in found.items()}
+                points_by_gate.setdefault(f"{report.subject}/{finding.gate}", []).append(sample)
+    lines = {
+        name: draw_line(name.partition("/")[2], samples, from_zero=False) for name, samples in points_by_gate.items()
+    }
     return {name: line for name, line in lines.items() if line is not None}
 
 
@@ -226,10 +232,10 @@ def _sample(day: date, finding: Finding) -> TrendPoint | None:
 
 def _limits(finding: Finding) -> tuple[float | None, float | None]:
     """Return the limits in the unit of the value, from the message, because settings may be shares."""
-    found = _BOUNDS.search(finding.message)
-    if found is not None:
-        first, second = (float(n.replace(",", "")) if n else None for n in found.group(2, 3))
-        return (first, second) if found[1] == "least" else (None, first)
+    match = _BOUNDS.search(finding.message)
+    if match is not None:
+        first, second = (float(n.replace(",", "")) if n else None for n in match.group(2, 3))
+        return (first, second) if match[1] == "least" else (None, first)
     named = {
         name: value for name, value in finding.params.items() if name in _PARAMS and isinstance(value, int | float)
     }
@@ -266,12 +272,12 @@ def _point(record: Release) -> ReleasePoint:
 
 def _quality(record: Release, day: GateReport | None) -> tuple[float | None, str]:
     scored = (report.facts.get(_BACKTEST) for report in record.gates)
-    found = next((value for value in scored if isinstance(value, int | float)), None)
-    if found is not None:
-        return found, "nDCG in the back-test"
+    quality = next((value for value in scored if isinstance(value, int | float)), None)
+    if quality is not None:
+        return quality, "nDCG in the back-test"
     worth = (finding.value for finding in (day.findings if day else ()) if finding.gate == "day_live")
-    found = next((value for value in worth if isinstance(value, int | float)), None)
-    return found, "worth of live on the day (1: as usual)" if found is not None else ""
+    quality = next((value for value in worth if isinstance(value, int | float)), None)
+    return quality, "worth of live on the day (1: as usual)" if quality is not None else ""
 
 
 def _rows(record: Release) -> int | None:

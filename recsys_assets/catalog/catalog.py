@@ -89,7 +89,7 @@ def read_catalog(
     suffixes = [suffix for suffix in Path(path).suffixes if suffix not in {".gz", ".zst"}]
     if not suffixes or suffixes[-1] not in _READERS:
         raise InputError(f"catalog {name} is neither .csv nor .jsonl (perhaps with .gz or .zst): rename or convert it")
-    kept: list[pl.DataFrame] = [pl.DataFrame(schema=dict(SCHEMA))]
+    frames: list[pl.DataFrame] = [pl.DataFrame(schema=dict(SCHEMA))]
     rows: list[CatalogRow] = []
     rejects: list[Reject] = []
     faults: Counter[Reason] = Counter()
@@ -98,7 +98,7 @@ def read_catalog(
     with open_stream(name) as stream:
         for item in _READERS[suffixes[-1]](_pieces(stream, unpacked, form), name, form):
             if isinstance(item, pl.DataFrame):
-                kept += [_frame(rows), item]
+                frames += [_frame(rows), item]
                 rows = []
             elif isinstance(item.row, LineFault):
                 _check_one_file(name, item)
@@ -107,7 +107,7 @@ def read_catalog(
                 rejects += [_reject(name, item, item.row)] if len(rejects) < MAX_KEPT else []
             else:
                 rows.append(item.row)
-        taken = pl.concat([*kept, _frame(rows)])
+        taken = pl.concat([*frames, _frame(rows)])
         good_bytes = unpacked.size - sizes.total()
         bad, bad_bytes = (sum(counts[reason] for reason in LINE_HIDING_REASONS) for counts in (faults, sizes))
         faults[Reason.HIDDEN_LINES] = hidden_lines(bad, bad_bytes, good=len(taken), good_bytes=good_bytes)

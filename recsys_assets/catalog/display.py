@@ -95,7 +95,7 @@ def _csv_rows(text: io.TextIOWrapper, delimiter: str) -> Iterator[_DisplayRow]:
         except csv.Error:
             continue
         if len(cells) == len(header):
-            item, *others = (None if place is None else cells[place] for place in places)
+            item, *others = (None if column is None else cells[column] for column in places)
             yield _DisplayRow(item or "", *others)
 
 

@@ -30,14 +30,22 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     are omitted.
     """
     lines = [
-        (f"{one.day}  {each.name}  ({one.against})", each)
-        for one in tested
-        if isinstance(one.found, BacktestResult)
-        for each in one.found.compared
+        (f"{tested_day.day}  {each.name}  ({tested_day.against})", each)
+        for tested_day in tested
+        if isinstance(tested_day.found, BacktestResult)
+        for each in tested_day.found.compared
     ]
-    reach = max((abs(value) for _, one in lines for value in (one.low, one.high, one.allowed)), default=0) or 1.0
+    reach = (
+        max(
+            (abs(value) for _, tested_day in lines for value in (tested_day.low, tested_day.high, tested_day.allowed)),
+            default=0,
+        )
+        or 1.0
+    )
     height = _MARGIN + _LINE * len(lines) + _LINE
-    rows = [_row(label, one, _MARGIN + _LINE * number, reach) for number, (label, one) in enumerate(lines)]
+    rows = [
+        _row(label, tested_day, _MARGIN + _LINE * number, reach) for number, (label, tested_day) in enumerate(lines)
+    ]
     middle, low, high = _at(0, reach), _at(-reach, reach), _at(reach, reach)
     scale = "".join(
         f'<text x="{x:.1f}" y="46" text-anchor="middle">{value:+.3f}</text>'
@@ -51,13 +59,15 @@ def draw_backtest(tested: Sequence[DayTested], *, title: str) -> str:
     )
 
 
-def _row(label: str, one: ComparedScores, y: int, reach: float) -> str:
-    color, middle = _COLORS[one.verdict], y + 8
-    low, high, at, allowed = (_at(value, reach) for value in (one.low, one.high, one.difference, one.allowed))
+def _row(label: str, scores: ComparedScores, y: int, reach: float) -> str:
+    color, middle = _COLORS[scores.verdict], y + 8
+    low, high, at, allowed = (
+        _at(value, reach) for value in (scores.low, scores.high, scores.difference, scores.allowed)
+    )
     return (
         f'<text x="10" y="{y + 12}">{escape(label)}</text>'
         f'<line x1="{low:.1f}" y1="{middle}" x2="{high:.1f}" y2="{middle}" stroke="{color}" stroke-width="4"/>'
-        f'<circle cx="{at:.1f}" cy="{middle}" r="4" fill="{color}"><title>{one.verdict.value}</title></circle>'
+        f'<circle cx="{at:.1f}" cy="{middle}" r="4" fill="{color}"><title>{scores.verdict.value}</title></circle>'
         f'<line x1="{allowed:.1f}" y1="{y + 1}" x2="{allowed:.1f}" y2="{y + 15}" stroke="#444"/>'
     )
 
@@ -102,16 +112,18 @@ def run_backtest(
     if plot is not None:
         plot.write_text(draw_backtest(tested, title=str(context.target)), encoding="utf-8")
     if as_json:
-        print_json([_document(one) for one in tested])
+        print_json([_document(tested_day) for tested_day in tested])
     else:
         _print(tested, k=context.settings.gates_for(row).backtest.k)
     return (
-        EXIT_REFUSED if any(each.verdict is ComparisonVerdict.WORSE for one in tested for each in _compared(one)) else 0
+        EXIT_REFUSED
+        if any(each.verdict is ComparisonVerdict.WORSE for tested_day in tested for each in _compared(tested_day))
+        else 0
     )
 
 
-def _compared(one: DayTested) -> Sequence[ComparedScores]:
-    return one.found.compared if isinstance(one.found, BacktestResult) else ()
+def _compared(tested_day: DayTested) -> Sequence[ComparedScores]:
+    return tested_day.found.compared if isinstance(tested_day.found, BacktestResult) else ()
 
 
 def _print(tested: Sequence[DayTested], *, k: int) -> None:
@@ -128,27 +140,32 @@ def _print(tested: Sequence[DayTested], *, k: int) -> None:
             f"{each.candidate.coverage:.2f}",
             each.verdict.value,
         )
-        for one in tested
-        for each in _compared(one)
+        for tested_day in tested
+        for each in _compared(tested_day)
     ]
     print_table(f"next items at {k}; `its` is the baseline's nDCG", _COLUMNS, rows)
-    for one in tested:
-        if isinstance(one.found, BacktestResult):
-            echo(f"{one.day}: {one.found.sessions:,} sessions of {one.found.held_out.message}")
+    for tested_day in tested:
+        if isinstance(tested_day.found, BacktestResult):
+            echo(f"{tested_day.day}: {tested_day.found.sessions:,} sessions of {tested_day.found.held_out.message}")
         else:
-            echo(f"{one.day}: not compared: {one.found.message}")
+            echo(f"{tested_day.day}: not compared: {tested_day.found.message}")
 
 
-def _document(one: DayTested) -> dict[str, object]:
-    if not isinstance(one.found, BacktestResult):
-        return {"day": one.day, "against": one.against or None, "message": one.found.message, "compared": []}
+def _document(tested_day: DayTested) -> dict[str, object]:
+    if not isinstance(tested_day.found, BacktestResult):
+        return {
+            "day": tested_day.day,
+            "against": tested_day.against or None,
+            "message": tested_day.found.message,
+            "compared": [],
+        }
     return {
-        "day": one.day,
-        "against": one.against,
-        "baseline": one.found.baseline,
-        "sessions": one.found.sessions,
-        **one.found.held_out.facts,
-        "compared": [_numbers(each) for each in one.found.compared],
+        "day": tested_day.day,
+        "against": tested_day.against,
+        "baseline": tested_day.found.baseline,
+        "sessions": tested_day.found.sessions,
+        **tested_day.found.held_out.facts,
+        "compared": [_numbers(each) for each in tested_day.found.compared],
     }
 
 

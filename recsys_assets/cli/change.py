@@ -67,8 +67,10 @@ def await_consumers(call: CommandCall, done: RollbackOutcome, *, seconds: float)
     The rollback is complete either way. A consumer that is behind follows at its next poll, if it reaches the store.
     """
     context = call.context
-    found = wait_until_converged(context.store, context.target, done.live, seconds=seconds, now=clock, pause=retry.wait)
-    return Awaited(done, found)
+    converged = wait_until_converged(
+        context.store, context.target, done.live, seconds=seconds, now=clock, pause=retry.wait
+    )
+    return Awaited(done, converged)
 
 
 @changes_one_target("ship")

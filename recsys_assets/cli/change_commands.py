@@ -79,7 +79,7 @@ def changes_targets(
     ) -> int:
         done = act(call, **own)
         print_json({"targets": done}) if as_json else echo("\n".join(map(line, done)))
-        return max(one.exit_code for one in done)
+        return max(result.exit_code for result in done)
 
     return lambda act: _command(name, act, report)
 

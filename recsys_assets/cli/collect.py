@@ -70,31 +70,31 @@ def run_collect(  # noqa: PLR0913 - one parameter per option
         back = restore(context.store, context.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
         print_json(back) if as_json else echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
-    found = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
+    collections = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
     old = {
         target: () if isinstance(outcome, RefusedError) else _age_out(context, target, by=by, apply=apply)
-        for target, outcome in found.items()
+        for target, outcome in collections.items()
     }
     quarantine = _age_out_quarantine(context, apply=apply)
     trees = _collect_trees(context, by=by, apply=apply)
     if as_json:
-        rows = [{**_document(target, outcome), "old": old[target]} for target, outcome in found.items()]
+        rows = [{**_document(target, outcome), "old": old[target]} for target, outcome in collections.items()]
         print_json([*rows, *trees])
     else:
-        for target, outcome in found.items():
+        for target, outcome in collections.items():
             _print_outcome(str(target), outcome)
             _print_old(str(target), old[target], applied=apply)
         _print_old("quarantine", quarantine, applied=apply)
         for tree in trees:
             echo(f"{tree.hierarchy}: {tree.message}")
-    return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in found.values()) else 0
+    return EXIT_REFUSED if any(isinstance(outcome, RefusedError) for outcome in collections.values()) else 0
 
 
 def _explain(context: CommandContext, key: str) -> str:
     target = context.target
-    kept, limits = context.retention(target), context.age_limits(target)
-    found = explain_age(context.store, target, key, limits, now=clock, retention=kept)
-    return found or explain(context.store, target, key, now=clock, retention=kept)
+    retention, limits = context.retention(target), context.age_limits(target)
+    reason = explain_age(context.store, target, key, limits, now=clock, retention=retention)
+    return reason or explain(context.store, target, key, now=clock, retention=retention)
 
 
 def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[ExpiredObject, ...]:
@@ -110,8 +110,8 @@ def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[Expire
     """Return the bad lines of all targets beyond their age limit. With `apply`, deletes them."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
     old = find_expired_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
-    for one in old if apply else ():
-        context.store.delete(one.item.key)
+    for item in old if apply else ():
+        context.store.delete(item.item.key)
     return old
 
 
@@ -127,7 +127,7 @@ def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[T
 def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> None:
     if old:
         word = "deleted" if applied else "would be deleted"
-        rows = [(f"{word}, by retention.{one.setting}", one.item.key, one.item.size) for one in old]
+        rows = [(f"{word}, by retention.{expired.setting}", expired.item.key, expired.item.size) for expired in old]
         print_table(title, ("what", "key", "bytes"), rows)
 
 
@@ -156,15 +156,19 @@ def _print_outcome(target: str, outcome: Collection | RefusedError) -> None:
         _print_collection(target, outcome)
 
 
-def _print_collection(target: str, found: Collection) -> None:
-    rows = [("to trash" if found.applied else "would go to trash", item.key, item.size) for item in found.taken]
-    rows += [("emptied" if found.applied else "would be emptied", item.key, item.size) for item in found.emptied]
-    rows += [("unknown, left alone", item.key, item.size) for item in found.unknown]
+def _print_collection(target: str, collection: Collection) -> None:
+    rows = [
+        ("to trash" if collection.applied else "would go to trash", item.key, item.size) for item in collection.taken
+    ]
+    rows += [
+        ("emptied" if collection.applied else "would be emptied", item.key, item.size) for item in collection.emptied
+    ]
+    rows += [("unknown, left alone", item.key, item.size) for item in collection.unknown]
     print_table(target, ("what", "key", "bytes"), rows)
-    echo(f"kept {plural(len(found.kept), 'artifact')}, {sum(item.size for item in found.kept):,} bytes")
-    for prefix, (count, size) in found.left_alone.items():
+    echo(f"kept {plural(len(collection.kept), 'artifact')}, {sum(item.size for item in collection.kept):,} bytes")
+    for prefix, (count, size) in collection.left_alone.items():
         echo(f"never collected here: {prefix} {plural(count, 'object')}, {size:,} bytes")
-    if found.dead_heartbeats:
-        echo(f"consumers without a heartbeat for a long time: {len(found.dead_heartbeats)}")
-    for intent in found.stale_intents:
+    if collection.dead_heartbeats:
+        echo(f"consumers without a heartbeat for a long time: {len(collection.dead_heartbeats)}")
+    for intent in collection.stale_intents:
         echo(f"left by an interrupted publish: {short(intent)}")

@@ -81,17 +81,17 @@ def open_scratch_shop(folder: Path, *, first_day: date, window_days: int = 28) -
 def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]:
     """Yield events that pass every gate. Bad events are well-formed, too."""
     for session in range(_SESSIONS):
-        for place in range(_ITEMS_SEEN):
-            number = (session + place * (1 + day.day % 3)) % _ITEMS
+        for position in range(_ITEMS_SEEN):
+            number = (session + position * (1 + day.day % 3)) % _ITEMS
             yield {
                 "v": 1,
-                "ts": f"{day}T{8 + session % 12:02d}:{session:02d}:{place:02d}Z",
+                "ts": f"{day}T{8 + session % 12:02d}:{session:02d}:{position:02d}Z",
                 "tenant": TARGET.tenant,
                 "surface": TARGET.surface,
                 "session_id": f"session-{session}",
                 "user_id": f"user-{session % 10}",
-                "item_id": BAD_ITEM if is_bad and place % 2 else f"{ids}-{number}",
-                "rank": place,
+                "item_id": BAD_ITEM if is_bad and position % 2 else f"{ids}-{number}",
+                "rank": position,
             }
 
 
@@ -116,10 +116,10 @@ def run_bad_release(*, folder: Path | None, pause: bool) -> int:
 
     Follows docs/runbooks/bad-release.md. Exits with code 2 if a step has an unexpected result.
     """
-    with _scratch_folder(folder) as place, _without_dagster_home():
-        drilled = _Drill(open_scratch_shop(place, first_day=clock().date() - timedelta(days=3)), pause)
+    with _scratch_folder(folder) as scratch, _without_dagster_home():
+        drilled = _Drill(open_scratch_shop(scratch, first_day=clock().date() - timedelta(days=3)), pause)
         _walk(drilled)
-        drilled.say(f"Done. The store is in {place}: try --config {drilled.shop.config}." if folder else "Done.")
+        drilled.say(f"Done. The store is in {scratch}: try --config {drilled.shop.config}." if folder else "Done.")
     return 0
 
 
@@ -131,8 +131,8 @@ def run_bad_answers(*, folder: Path | None, pause: bool) -> int:
 
     Follows docs/runbooks/empty-recommendations.md. Exits with code 2 if a step has an unexpected result.
     """
-    with _scratch_folder(folder) as place, _without_dagster_home():
-        shop = open_scratch_shop(place, first_day=clock().date() - timedelta(days=2), window_days=1)
+    with _scratch_folder(folder) as scratch, _without_dagster_home():
+        shop = open_scratch_shop(scratch, first_day=clock().date() - timedelta(days=2), window_days=1)
         _walk_bad_answers(_Drill(shop, pause))
     return 0
 
@@ -170,10 +170,10 @@ def _ask(service: Reader, *, is_known: bool) -> None:
     """Refresh a service, make as many lookups as the guard needs, and report how many found something."""
     service.refresh()
     with service.snapshot() as live:
-        found = [live.neighbors(f"item-{n % _ITEMS}") for n in range(_ASKED)]
+        answers = [live.neighbors(f"item-{n % _ITEMS}") for n in range(_ASKED)]
     service.beat()
-    echo(f"a service found recommendations for {sum(map(bool, found))} of {len(found)} lookups")
-    if all(found) is not is_known:
+    echo(f"a service found recommendations for {sum(map(bool, answers))} of {len(answers)} lookups")
+    if all(answers) is not is_known:
         raise click.ClickException("the drill failed: that is not what should be live now")
 
 
@@ -245,12 +245,12 @@ class _Drill:
             click.pause("press Enter")
         started = perf_counter()
         try:
-            found = recsys_assets.main(line, prog_name="recsys-assets", standalone_mode=False) or 0
+            exit_code = recsys_assets.main(line, prog_name="recsys-assets", standalone_mode=False) or 0
         except RecsysAssetsError as error:
             echo(f"{type(error).__name__}: {error}", err=True)
-            found = EXIT_REFUSED
-        if found != code:
-            raise click.ClickException(f"the drill failed: `{name}` exited with code {found}, expected {code}")
+            exit_code = EXIT_REFUSED
+        if exit_code != code:
+            raise click.ClickException(f"the drill failed: `{name}` exited with code {exit_code}, expected {code}")
         return perf_counter() - started
 
     def expect(self, *, is_bad: bool) -> None:

@@ -38,7 +38,7 @@ def _message(forgot: ForgetOutcome) -> str:
         message += f"; not searched: {'; '.join(forgot.unread)}"
     if forgot.places:
         more = f"\n  and {len(forgot.places) - _SHOWN:,} more: see --json" if len(forgot.places) > _SHOWN else ""
-        places = "".join(f"\n  {place}" for place in forgot.places[:_SHOWN])
+        places = "".join(f"\n  {key}" for key in forgot.places[:_SHOWN])
         still = plural(len(forgot.places), "object")
         message += f"\nthe user is still in {still}; repeat the command after they are deleted:{places}{more}"
     if forgot.entry is not None:
@@ -55,10 +55,10 @@ def run_forget(call: CommandCall, *, user: str) -> Sequence[ForgetOutcome]:
     the user. Raw files are not changed: delete them yourself. Builds from them exclude the user.
     """
     store, settings = call.context.store, call.context.settings
-    known = {row.target for row in settings.targets}
+    configured = {row.target for row in settings.targets}
     named = list(call.context.targets)
-    if set(named) == known:
-        named += _served_only(store, known)
+    if set(named) == configured:
+        named += _served_only(store, configured)
     tasks = [_task(store, settings, target, user, call) for target in named]
     done = [_forget(task, dry_run=call.dry_run) for task in tasks]
     if not call.dry_run:
@@ -67,10 +67,10 @@ def run_forget(call: CommandCall, *, user: str) -> Sequence[ForgetOutcome]:
     return [forgot if n == 0 else replace(forgot, quarantined=0) for n, forgot in enumerate(done)]
 
 
-def _served_only(store: ObjectStore, known: set[Target]) -> Iterator[Target]:
+def _served_only(store: ObjectStore, configured: set[Target]) -> Iterator[Target]:
     """Yield the targets that have a pointer but are not configured."""
-    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
-    yield from (target for target in found if target is not None and target not in known)
+    served = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    yield from (target for target in served if target is not None and target not in configured)
 
 
 def _task(store: ObjectStore, settings: Settings, target: Target, user: str, call: CommandCall) -> ForgetRequest:

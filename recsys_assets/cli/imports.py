@@ -106,8 +106,8 @@ def run_test(
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found or not name:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
         raise click.BadParameter(f"{text!r}: expected NAME=VALUE, such as model=v3", param_hint="--metadata")
     return name, value
 

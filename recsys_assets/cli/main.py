@@ -119,7 +119,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the summaries of the table, because importing every subcommand takes seconds."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, found.summary) for name, found in COMMANDS.items()])
+            formatter.write_dl([(name, command.summary) for name, command in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -135,10 +135,10 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Return the subcommand, or None if there is none of that name."""
-        found = COMMANDS.get(cmd_name)
-        if found is None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
             return None
-        module, _, name = found.address.partition(":")
+        module, _, name = entry.address.partition(":")
         with kept_imports():
             command: click.Command = getattr(import_module(f"{__package__}.{module}"), name)
         return command

@@ -93,17 +93,17 @@ def run_untag(call: CommandCall, *, name: str) -> MarkOutcome:
 def show_marks(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool, wide: bool) -> int:
     """List the releases that are named, pinned or marked bad, with time, actor and reason."""
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = {target: tuple(_marks(context.store, target)) for target in context.targets}
+    marks_by_target = {target: tuple(_marks(context.store, target)) for target in context.targets}
     if as_json:
         print_json(
             [
                 {"tenant": target.tenant, "surface": target.surface, "mark": name, **_fields(label)}
-                for target, marks in found.items()
+                for target, marks in marks_by_target.items()
                 for name, label in marks
             ]
         )
     else:
-        print_stacked("", (_stacked(target, marks) for target, marks in found.items()), wide=wide)
+        print_stacked("", (_stacked(target, marks) for target, marks in marks_by_target.items()), wide=wide)
     return 0
 
 
@@ -114,13 +114,16 @@ def _unmark(call: CommandCall, label: Labelled, release: str) -> MarkOutcome:
 
 def _marks(store: ObjectStore, target: Target) -> Iterator[tuple[str, Label]]:
     """Yield the names and marks of a target's releases, without expired pins."""
-    for one in list_tags(store, target):
-        yield one.name, Label(release=one.release, at=one.at, actor=one.actor, reason=one.reason)
+    for release_tag in list_tags(store, target):
+        yield (
+            release_tag.name,
+            Label(release=release_tag.release, at=release_tag.at, actor=release_tag.actor, reason=release_tag.reason),
+        )
     for label in Labelled:
         for release_id in labelled(store, target, label, now=clock()):
-            found = find_label(store, target, label, release_id)
-            if found is not None:
-                yield label.value, found
+            stored = find_label(store, target, label, release_id)
+            if stored is not None:
+                yield label.value, stored
 
 
 def _fields(label: Label) -> dict[str, str | None]:
@@ -173,19 +176,19 @@ def show_blocked_items(
     Exits with code 1 if a list cannot be read.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = [read_blocked_status(context.store, target, now=clock()) for target in context.targets]
+    statuses = [read_blocked_status(context.store, target, now=clock()) for target in context.targets]
     if as_json:
-        print_json(found)
+        print_json(statuses)
     else:
-        print_stacked("", map(_list, found), wide=wide)
-    return EXIT_REFUSED if any(of.fault for of in found) else 0
+        print_stacked("", map(_list, statuses), wide=wide)
+    return EXIT_REFUSED if any(of.fault for of in statuses) else 0
 
 
 def _list(of: BlockedStatus) -> Stacked:
     """Return the blocked items of a target, and the consumers that honour the list, as a record."""
     now = clock()
     notes = [("problem", of.fault)] if of.fault else [("consumers", of.consumers)]
-    for one in of.items:
-        end = f", until {one.until}" if one.until else ""
-        notes.append((one.item, f"by {one.actor}, {when(one.at, now=now)}{end}: {one.reason}"))
+    for item in of.items:
+        end = f", until {item.until}" if item.until else ""
+        notes.append((item.item, f"by {item.actor}, {when(item.at, now=now)}{end}: {item.reason}"))
     return Stacked(f"{of.tenant}/{of.surface}", f"{len(of.items)} blocked", (), notes)

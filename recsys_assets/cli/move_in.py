@@ -27,7 +27,7 @@ class MoveInOutcome:
     @property
     def exit_code(self) -> int:
         """1 if a compared version differs, which should be explained before the switch, else 0."""
-        return int(any(not one.equal for one in self.proven))
+        return int(any(not version.equal for version in self.proven))
 
 
 @changes_one_target("move-in")
@@ -46,8 +46,8 @@ def run_move_in(call: CommandCall, *, folder: str, their_config: str | None, pro
     registry = Registry(folder, read_config(their_config), target)
     hashed = settings.raw.user_key is not None
     history = plan_history(call.context.store, registry, keep=settings.retention_for(row).keep, without_users=hashed)
-    published = [one for release in history for one in release.artifacts if one.last == prove]
-    distinct = {one.blob.ref: one for one in published}.values()
+    published = [artifact for release in history for artifact in release.artifacts if artifact.last == prove]
+    distinct = {artifact.blob.ref: artifact for artifact in published}.values()
     proven = prove_day(settings, row, registry, distinct, prove) if prove else ()
     new = sum(release.is_new for release in history)
     if not call.dry_run:
@@ -59,7 +59,7 @@ def run_move_in(call: CommandCall, *, folder: str, their_config: str | None, pro
 def _message(call: CommandCall, last: date, releases: int, new: int, proven: tuple[ComparedVersion, ...]) -> str:
     did = "would move in" if call.dry_run else "moved in"
     lines = [f"{did} {new} of {plural(releases, 'release')}, the last with data through {last}"]
-    for one in proven:
-        verdict = "equal" if one.equal else f"ours is {short(one.ours)}: {one.message}"
-        lines.append(f"  {one.kind} {short(one.theirs)}: {verdict}")
+    for version in proven:
+        verdict = "equal" if version.equal else f"ours is {short(version.ours)}: {version.message}"
+        lines.append(f"  {version.kind} {short(version.theirs)}: {verdict}")
     return "\n".join(lines)

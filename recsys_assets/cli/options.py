@@ -38,8 +38,8 @@ class CommandContext:
     def target(self) -> Target:
         """The only target. Raises `ConfigurationError` if none or several are selected."""
         if len(self.targets) != 1:
-            known = name_known("", map(str, self.targets))
-            raise ConfigurationError(f"select one target with --tenant and --surface: {known}")
+            choices = name_known("", map(str, self.targets))
+            raise ConfigurationError(f"select one target with --tenant and --surface: {choices}")
         return self.targets[0]
 
     def retention(self, target: Target) -> Retention:

@@ -63,12 +63,12 @@ def _print(report: OutcomeReport) -> None:
         for row in report.rows
     ]
     print_table(f"{report.tenant}/{report.surface}, {report.start} to {report.end}", _COLUMNS, rows)
-    for one in report.rollouts:
-        echo(f"rollout of {one.release[:12]} beside {one.against[:12]}: {one.verdict.value}, {one.why}")
-        for each in one.differences:
+    for rollout in report.rollouts:
+        echo(f"rollout of {rollout.release[:12]} beside {rollout.against[:12]}: {rollout.verdict.value}, {rollout.why}")
+        for each in rollout.differences:
             moved = f"{each.difference:+.2%} ({each.low:+.2%} to {each.high:+.2%})"
             echo(f"    {each.metric}: {each.candidate:.2%}, live {each.live:.2%}, difference {moved}")
-        for step in one.steps:
+        for step in rollout.steps:
             keys = f"{step.candidate:,} of {step.keys:,} keys, probability {step.probability:.3f}"
             echo(f"    {step.share} % since {step.since}: {keys}, {step.mixed:,} on both sides")
     echo(message_of(report))

@@ -69,17 +69,17 @@ def print_stacked(title: str, records: Iterable[Stacked], *, wide: bool = False)
     console = _console()
     if title:
         console.print(Text(title, style="bold"))
-    one = None
-    for one in records:
-        heading = Text.assemble((plain(one.name, wide=wide), "bold"))
-        for part in (one.state, *one.facts):
+    record = None
+    for record in records:
+        heading = Text.assemble((plain(record.name, wide=wide), "bold"))
+        for part in (record.state, *record.facts):
             if part:
                 heading.append("  ").append(plain(part, wide=wide), style=style_of(part))
         console.print(heading, overflow="fold")
-        for label, text in one.notes:
+        for label, text in record.notes:
             note = Text.assemble((label, style_of(label) or "dim"), " " if label else "", plain(text, wide=wide))
             console.print(Padding(note, (0, 0, 0, _INDENT), expand=False), overflow="fold")
-    if one is None:
+    if record is None:
         echo("(none)")
 
 

@@ -97,20 +97,28 @@ def run_relocate(
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant else live_targets(context.store)
-    found = relocate(context.store, targets, by=acting(actor, reason), now=clock, dry_run=not apply)
+    outcomes = relocate(context.store, targets, by=acting(actor, reason), now=clock, dry_run=not apply)
     if as_json:
-        print_json([{"tenant": one.target.tenant, "surface": one.target.surface, **_relocation(one)} for one in found])
+        print_json(
+            [
+                {"tenant": outcome.target.tenant, "surface": outcome.target.surface, **_relocation(outcome)}
+                for outcome in outcomes
+            ]
+        )
         return 0
-    rows = [(str(one.target), short(one.release), one.before, one.after if one.moves else "-") for one in found]
+    rows = [
+        (str(outcome.target), short(outcome.release), outcome.before, outcome.after if outcome.moves else "-")
+        for outcome in outcomes
+    ]
     print_table("", ("target", "release", "root", "new root" if apply else "would be"), rows)
-    moving = sum(one.moves for one in found)
+    moving = sum(outcome.moves for outcome in outcomes)
     if moving and not apply:
         click.echo(f"{plural(moving, 'pointer')} would change: repeat the command with --apply")
     return 0
 
 
-def _relocation(one: RelocateOutcome) -> dict[str, object]:
-    return {"release": one.release, "before": one.before, "after": one.after, "entry": one.entry}
+def _relocation(outcome: RelocateOutcome) -> dict[str, object]:
+    return {"release": outcome.release, "before": outcome.before, "after": outcome.after, "entry": outcome.entry}
 
 
 @click.command("sign")
@@ -129,13 +137,13 @@ def run_sign(*, config: str | None, tenant: str | None, surface: str | None, uns
     if not settings.signing_keys:
         raise ConfigurationError("signing.key is not set: set it to a private key, as env:NAME or file:PATH")
     signer = read_signer(settings.signing_keys, valid_days=settings.signing.valid_days)
-    found = {target: renew(context.store, signer, target, unsigned=unsigned) for target in context.targets}
+    statements = {target: renew(context.store, signer, target, unsigned=unsigned) for target in context.targets}
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "signed": signed} for t, signed in found.items()])
+        print_json([{"tenant": t.tenant, "surface": t.surface, "signed": signed} for t, signed in statements.items()])
         return 0
     rows = [
-        (str(t), short(one.release) if one else None, one.expires if one else "nothing is live")
-        for t, one in found.items()
+        (str(t), short(statement.release) if statement else None, statement.expires if statement else "nothing is live")
+        for t, statement in statements.items()
     ]
     print_table(f"signed by {', '.join(signer.keys)}", ("target", "release", "valid until"), rows)
     return 0
@@ -158,7 +166,7 @@ def run_reindex(
     """Fill gaps in the journal, and report shipped releases to Dagster if $DAGSTER_HOME is set."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "reindex")
-    found = {t: repair_journal(context.store, t, by=by, now=clock, dry_run=dry_run) for t in context.targets}
+    repairs = {t: repair_journal(context.store, t, by=by, now=clock, dry_run=dry_run) for t in context.targets}
     reported = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
@@ -168,10 +176,10 @@ def run_reindex(
                 instance, context.store, context.settings, targets=context.targets, dry_run=dry_run
             )
     if as_json:
-        journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in found.items()]
+        journals = [{"tenant": t.tenant, "surface": t.surface, "journal": repaired} for t, repaired in repairs.items()]
         print_json({"journals": journals, "dagster_events": reported})
         return 0
-    rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in found.items()]
+    rows = [(str(t), len(r.filled), "yes" if r.recovered else "no") for t, r in repairs.items()]
     print_table("", ("target", "entries filled", "swap recovered"), rows)
     echo(
         f"events reported to Dagster: {reported}"
@@ -196,10 +204,10 @@ def prune_runs(*, older_than_days: int, apply: bool) -> int:
     Days that only those runs built then look missing in the UI. `reindex` reports what they shipped to Dagster again.
     """
     with opened_instance() as instance:
-        found = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
-        for run_id in found if apply else ():
+        old_runs = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
+        for run_id in old_runs if apply else ():
             instance.delete_run(run_id)
-    echo(f"{'removed' if apply else 'would remove'} {plural(len(found), 'run')}")
+    echo(f"{'removed' if apply else 'would remove'} {plural(len(old_runs), 'run')}")
     return 0
 
 

@@ -24,11 +24,11 @@ def rollout() -> None:
 def show_rollout(*, config: str | None, tenant: str | None, surface: str | None, as_json: bool) -> int:
     """Show each target's rollout, the rates of both sides, and the current decision. Nothing is changed."""
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = [(target, _look(context, target)) for target in context.targets]
+    decisions = [(target, _look(context, target)) for target in context.targets]
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "decision": one} for t, one in found])
+        print_json([{"tenant": t.tenant, "surface": t.surface, "decision": decision} for t, decision in decisions])
     else:
-        print_stacked("", [_stacked(target, one) for target, one in found])
+        print_stacked("", [_stacked(target, decision) for target, decision in decisions])
     return 0
 
 
@@ -100,12 +100,12 @@ def show_answers(*, config: str | None, tenant: str | None, surface: str | None,
     Exits with code 1 if a person has to decide.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = [(target, _look_at_live(context, target)) for target in context.targets]
+    decisions = [(target, _look_at_live(context, target)) for target in context.targets]
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "decision": one} for t, one in found])
+        print_json([{"tenant": t.tenant, "surface": t.surface, "decision": decision} for t, decision in decisions])
     else:
-        print_stacked("", [_answered(target, one) for target, one in found])
-    return max((one.exit_code for _, one in found), default=0)
+        print_stacked("", [_answered(target, decision) for target, decision in decisions])
+    return max((decision.exit_code for _, decision in decisions), default=0)
 
 
 @changes_one_target("decide")
@@ -115,10 +115,10 @@ def run_decide_live(call: CommandCall) -> ChangeResult:
     The sensor does the same. Exits with code 1 if a person has to decide.
     """
     context = call.context
-    found = _look_at_live(context, context.target)
+    decision = _look_at_live(context, context.target)
     if call.dry_run:
-        return found
-    return carry_out_on_live(context.store, context.target, found, by=call.by, now=clock) or found
+        return decision
+    return carry_out_on_live(context.store, context.target, decision, by=call.by, now=clock) or decision
 
 
 answers.add_command(run_decide_live)
@@ -131,7 +131,7 @@ def _look_at_live(context: CommandContext, target: Target) -> LiveDecision:
 def _answered(target: Target, decision: LiveDecision) -> Stacked:
     """Return a record of the decision on a live release, with its rates and those of its predecessor."""
     facts = [f"release {decision.live}"] if decision.live else []
-    notes = [("", one.message) for one in decision.compared]
+    notes = [("", compared.message) for compared in decision.compared]
     if decision.verdict is not LiveVerdict.ROLL_BACK:
         notes.insert(0, ("", decision.why))
     return Stacked(str(target), decision.verdict.value, facts, notes)

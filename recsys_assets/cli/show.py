@@ -58,18 +58,18 @@ def show_status(
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
-    found = look_at_targets(context.store, context.settings, targets, now=clock())
+    statuses = look_at_targets(context.store, context.settings, targets, now=clock())
     sinks = _sinks(context, targets)
     if as_json:
-        more = [{"sinks": one} if context.settings.sinks else {} for one in sinks]
-        rows = zip(found, more, strict=True)
+        more = [{"sinks": sink_rows} if context.settings.sinks else {} for sink_rows in sinks]
+        rows = zip(statuses, more, strict=True)
         print_json([{**_fields(row), "freshness": age, "configured": age is not None, **m} for (row, age), m in rows])
     else:
-        rows = zip(found, sinks, strict=True)
-        print_stacked("", (_stacked(row, age, one) for (row, age), one in rows), wide=wide)
-    is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in found)
-    is_behind = any(one.is_problem for of_target in sinks for one in of_target)
-    return EXIT_REFUSED if is_stale or is_behind or any(row.problems for row, _ in found) else 0
+        rows = zip(statuses, sinks, strict=True)
+        print_stacked("", (_stacked(row, age, sink_rows) for (row, age), sink_rows in rows), wide=wide)
+    is_stale = fail_on_stale and any(age is not None and not age.fresh for _, age in statuses)
+    is_behind = any(sink_rows.is_problem for of_target in sinks for sink_rows in of_target)
+    return EXIT_REFUSED if is_stale or is_behind or any(row.problems for row, _ in statuses) else 0
 
 
 def _sinks(context: CommandContext, targets: Sequence[Target]) -> "list[tuple[SinkStatus, ...]]":
@@ -95,10 +95,15 @@ def show_log(
     context = open_context(config=config, tenant=tenant, surface=surface)
     entries = {target: list(islice(newest_first(context.store, target), limit)) for target in context.targets}
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "entries": found} for t, found in entries.items()])
+        print_json(
+            [
+                {"tenant": t.tenant, "surface": t.surface, "entries": shown_entries}
+                for t, shown_entries in entries.items()
+            ]
+        )
         return 0
-    for target, found in entries.items():
-        print_stacked(str(target), map(_entry, found), wide=wide)
+    for target, shown_entries in entries.items():
+        print_stacked(str(target), map(_entry, shown_entries), wide=wide)
     return 0
 
 
@@ -112,11 +117,13 @@ def show_at(
 ) -> int:
     """Show the release that was live at TIME (such as 2026-01-31T04:00:00Z), and whether it can still be served."""
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = {target: live_at(context.store, target, time) for target in context.targets}
+    releases = {target: live_at(context.store, target, time) for target in context.targets}
     if as_json:
-        print_json([{"tenant": t.tenant, "surface": t.surface, "live": live} for t, live in found.items()])
+        print_json([{"tenant": t.tenant, "surface": t.surface, "live": live} for t, live in releases.items()])
     else:
-        print_stacked(f"live at {time.isoformat()}", (_live_at(str(t), live) for t, live in found.items()), wide=wide)
+        print_stacked(
+            f"live at {time.isoformat()}", (_live_at(str(t), live) for t, live in releases.items()), wide=wide
+        )
     return 0
 
 
@@ -143,7 +150,7 @@ def run_verify(
     """Read and verify every retained release, byte by byte."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     unproven = _unproven(context, keys) if signatures or keys else {}
-    found = [
+    results = [
         verify(
             context.store,
             target,
@@ -154,16 +161,16 @@ def run_verify(
         for target in context.targets
     ]
     if as_json:
-        print_json(found)
+        print_json(results)
     else:
-        for one in found:
-            rows = [(p.release_id, p.why, p.data_through, "; ".join(p.faults) or "ok") for p in one.releases]
-            print_table(str(one.target), ("release", "why retained", "data through", "verdict"), rows, wide=wide)
-            for problem in one.problems:
+        for result in results:
+            rows = [(p.release_id, p.why, p.data_through, "; ".join(p.faults) or "ok") for p in result.releases]
+            print_table(str(result.target), ("release", "why retained", "data through", "verdict"), rows, wide=wide)
+            for problem in result.problems:
                 echo(f"  problem: {problem}")
-            for note in one.notes:
+            for note in result.notes:
                 echo(f"  note: {note}")
-    return 0 if all(one.ok for one in found) else EXIT_REFUSED
+    return 0 if all(result.ok for result in results) else EXIT_REFUSED
 
 
 def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -177,7 +184,7 @@ def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple
     trust = (
         Trust.of(*keys) if keys else read_signer(settings.signing_keys, valid_days=settings.signing.valid_days).trust
     )
-    return {str(one): signature_faults(context.store, one, trust, now=clock()) for one in context.targets}
+    return {str(target): signature_faults(context.store, target, trust, now=clock()) for target in context.targets}
 
 
 @click.command("diff")
@@ -191,12 +198,14 @@ def show_diff(
 ) -> int:
     """Show the changes from release A to release B (`live`, or 8 digits of an id): items that enter, leave, move."""
     context = open_context(config=config, tenant=tenant, surface=surface)
-    found = diff(context.store, context.target, a, b)
+    difference = diff(context.store, context.target, a, b)
     if as_json:
-        print_json(found)
+        print_json(difference)
         return 0
-    ends = [f"{plain(release.id, wide=wide)} ({release.data_through})" for release in (found.before, found.after)]
-    print_stacked(" -> ".join(ends), map(_changed, found.kinds), wide=wide)
+    ends = [
+        f"{plain(release.id, wide=wide)} ({release.data_through})" for release in (difference.before, difference.after)
+    ]
+    print_stacked(" -> ".join(ends), map(_changed, difference.kinds), wide=wide)
     return 0
 
 
@@ -217,9 +226,9 @@ def _fields(row: TargetStatus) -> dict[str, object]:
 
 def _unconfigured(context: CommandContext) -> list[Target]:
     """Return the served targets that are not configured. Prints an error if they cannot be listed."""
-    known = {(target.tenant, target.surface) for target in context.targets}
+    configured = {(target.tenant, target.surface) for target in context.targets}
     try:
-        return [found for found in served_targets(context.store) if (found.tenant, found.surface) not in known]
+        return [served for served in served_targets(context.store) if (served.tenant, served.surface) not in configured]
     except RecsysAssetsError as error:
         echo(f"targets that are not in the configuration cannot be listed: {error}", err=True)
         return []
@@ -230,9 +239,9 @@ def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStat
     now = clock()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"
     facts = [f"live {row.release}", f"data through {row.data_through}"] if row.release else ["nothing is live"]
-    asked, empty = live_empty_share(row.answers)
+    lookups, empty = live_empty_share(row.answers)
     if empty is not None:
-        facts.append(f"{empty:.1%} of {asked:,} answers empty")
+        facts.append(f"{empty:.1%} of {lookups:,} answers empty")
     notes: list[tuple[str, str]] = [("problem", problem) for problem in row.problems]
     if age is not None and not age.fresh:
         notes.append(("stale", f"{age.cause.value}: {age.why}"))
@@ -245,10 +254,10 @@ def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStat
         notes.append(("last", ": ".join(filter(None, (did, str(last.details.get("message", "")))))))
     if row.consumers is not None and row.consumers.message:
         notes.append(("consumers", row.consumers.message))
-    notes += (("problem" if one.is_problem else "sink", f"{one.sink}: {one.message}") for one in sinks)
+    notes += (("problem" if item.is_problem else "sink", f"{item.sink}: {item.message}") for item in sinks)
     if row.blocked:
-        notes.append(("blocked", ", ".join(one.item for one in row.blocked)))
-    notes += (("left out", f"live is without {kind}: {why}") for kind, why in row.left_out.items())
+        notes.append(("blocked", ", ".join(item.item for item in row.blocked)))
+    notes += (("left out", f"live is without {kind}: {reason}") for kind, reason in row.left_out.items())
     notes += (("failed", f"{when(e.at, now=now)}, {e.action}: {message_of(e)}") for e in row.failed)
     return Stacked(f"{row.tenant}/{row.surface}", state, facts, notes)
 

@@ -53,25 +53,31 @@ def run_sync(
     if not context.settings.sinks:
         raise ConfigurationError("no sink is configured: add a table [sinks.NAME]")
     if dry_run:
-        found = [
-            (target, one)
+        statuses = [
+            (target, sink_status)
             for target in context.targets
-            for one in look_at_sinks(context.store, context.settings, target, now=clock(), only=only)
+            for sink_status in look_at_sinks(context.store, context.settings, target, now=clock(), only=only)
         ]
         if as_json:
-            print_json([{"tenant": t.tenant, "surface": t.surface, "status": one} for t, one in found])
+            print_json(
+                [{"tenant": t.tenant, "surface": t.surface, "status": sink_status} for t, sink_status in statuses]
+            )
         else:
-            echo("\n".join(f"{target}: sink {one.sink}: {one.message}" for target, one in found))
+            echo(
+                "\n".join(
+                    f"{target}: sink {sink_status.sink}: {sink_status.message}" for target, sink_status in statuses
+                )
+            )
         return 0
     results = [
-        one
+        sink_status
         for target in context.targets
-        for one in sync_sinks(context.store, context.settings, target, now=clock, only=only, verify=verify)
+        for sink_status in sync_sinks(context.store, context.settings, target, now=clock, only=only, verify=verify)
     ]
     if as_json:
         print_json(results)
     else:
-        for one in results:
-            message = one.error if isinstance(one, SinkFault) else one.message
-            echo(f"{one.tenant}/{one.surface}: sink {one.sink}: {message}")
-    return EXIT_REFUSED if any(isinstance(one, SinkFault) for one in results) else 0
+        for sink_status in results:
+            message = sink_status.error if isinstance(sink_status, SinkFault) else sink_status.message
+            echo(f"{sink_status.tenant}/{sink_status.surface}: sink {sink_status.sink}: {message}")
+    return EXIT_REFUSED if any(isinstance(sink_status, SinkFault) for sink_status in results) else 0

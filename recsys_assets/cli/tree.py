@@ -74,12 +74,12 @@ def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
         text=search,
         deleted=deleted,
     )
-    found, total = page_of_nodes(trees, wanted, hierarchy=hierarchy, page=page, size=size)
+    nodes, total = page_of_nodes(trees, wanted, hierarchy=hierarchy, page=page, size=size)
     pages = -(-total // size)
     if as_json:
-        print_json(NodePage(tuple(view_node(node) for _, node in found), total, page, size, pages))
+        print_json(NodePage(tuple(view_node(node) for _, node in nodes), total, page, size, pages))
         return
-    print_stacked("", (_record(node) for _, node in found))
+    print_stacked("", (_record(node) for _, node in nodes))
     echo(f"page {page} of {max(pages, 1)}, {plural(total, 'node')}")
 
 
@@ -89,19 +89,21 @@ def list_nodes(  # noqa: PLR0913 - one parameter per option of the command
 def show_node(trees: Trees, *, node: str, revision: int | None, as_json: bool) -> None:
     """Show a NODE: its data, content, position and revisions."""
     of = tree_of_node(trees, node)
-    found, revisions = of.find(node, revision=revision), of.revisions(node)
+    node_revision, revisions = of.find(node, revision=revision), of.revisions(node)
     if as_json:
-        print_json({**msgspec.to_builtins(view_node(found)), "revisions": [view_revision(one) for one in revisions]})
+        print_json(
+            {**msgspec.to_builtins(view_node(node_revision)), "revisions": [view_revision(item) for item in revisions]}
+        )
         return
-    document, now = found.document, clock()
+    document, now = node_revision.document, clock()
     children = of.look(lambda state: len(state.children(node)))
     notes = [("hierarchy", document.hierarchy), ("parent", document.parent or "none: it is a root")]
     notes += [("created", when(document.created_at, now=now)), ("updated", when(document.updated_at, now=now))]
     if document.content is not None:
         notes.append(("content", f"{document.content.content_type}, SHA-256 {document.content.digest}"))
-    notes += [("etag", found.etag), ("revisions", f"{len(revisions)}"), ("children", f"{children:,}")]
+    notes += [("etag", node_revision.etag), ("revisions", f"{len(revisions)}"), ("children", f"{children:,}")]
     notes += ((f"data.{name}", _text(value)) for name, value in document.data.items())
-    print_stacked("", [Stacked(document.id, found.label, _facts(found), notes)], wide=True)
+    print_stacked("", [Stacked(document.id, node_revision.label, _facts(node_revision), notes)], wide=True)
 
 
 @on_trees("subtree")
@@ -124,21 +126,24 @@ def show_subtree(trees: Trees, *, node: str, depth: int | None, nodes: int, as_j
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(1, 10_000), help="number of changes")
 def show_log(trees: Trees, *, hierarchy: str | None, limit: int, as_json: bool) -> None:
     """Show the log of a tree, newest first: actor, change, time and reason."""
-    found = named_tree(trees, hierarchy).history(limit=limit)
+    changes = named_tree(trees, hierarchy).history(limit=limit)
     if as_json:
-        print_json([view_change(one) for one in found])
+        print_json([view_change(change) for change in changes])
         return
     now = clock()
     print_stacked(
         "",
         (
             Stacked(
-                f"#{one.sequence} {one.change}",
+                f"#{change.sequence} {change.change}",
                 "",
-                (when(one.at, now=now),),
-                [("", ", ".join(one.ids)), ("", f"by {one.actor}: {one.reason}" if one.reason else f"by {one.actor}")],
+                (when(change.at, now=now),),
+                [
+                    ("", ", ".join(change.ids)),
+                    ("", f"by {change.actor}: {change.reason}" if change.reason else f"by {change.actor}"),
+                ],
             )
-            for one in found
+            for change in changes
         ),
     )
 
@@ -157,9 +162,9 @@ def download_node(
     from recsys_assets.api.tables import ending_of, read_rows, write_rows  # noqa: PLC0415 - other commands do not read rows
 
     of = tree_of_node(trees, node)
-    found = of.find(node, revision=revision)
-    content = found.document.content
-    data = msgspec.json.encode(found.document.data) if content is None else of.read_content(found)
+    node_revision = of.find(node, revision=revision)
+    content = node_revision.document.content
+    data = msgspec.json.encode(node_revision.document.data) if content is None else of.read_content(node_revision)
     ending = "json" if content is None else ending_of(content.content_type)
     if chosen is not None and content is not None and chosen != ending:
         data, ending = write_rows(read_rows(data, content.content_type, name=f"the content of {node}"), chosen), chosen
@@ -205,5 +210,5 @@ def _branches(branch: Branch, *, depth: int) -> Iterator[Stacked]:
     if branch.total > len(branch.children):
         facts.append(f"({len(branch.children):,} of {branch.total:,} children are shown)")
     yield Stacked(f"{indent}{branch.node.id}", branch.node.label, facts)
-    for one in branch.children:
-        yield from _branches(one, depth=depth + 1)
+    for child in branch.children:
+        yield from _branches(child, depth=depth + 1)

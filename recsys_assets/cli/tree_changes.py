@@ -108,9 +108,9 @@ def _takes_data(act: Callable[..., int | None]) -> Callable[..., int | None]:
         **own: Any,
     ) -> int | None:
         plain, inline = (None, None) if data is None else split_data(_document(data))
-        kept = _content(content, content_type) or inline
+        node_content = _content(content, content_type) or inline
         by = acting(actor, reason or click.get_current_context().command_path)
-        return act(trees, given=NodeInput(plain, dict(map(pair_of, fields)), kept, by), **own)
+        return act(trees, given=NodeInput(plain, dict(map(pair_of, fields)), node_content, by), **own)
 
     for option in reversed(_GIVEN):
         command = option(command)
@@ -185,8 +185,8 @@ def _report(node: NodeRevision, done: str, *, as_json: bool) -> None:
 
 def pair_of(text: str) -> tuple[str, str]:
     """Return the name and the value of NAME=VALUE. Other text raises `BadParameter`, a usage error."""
-    name, found, value = text.partition("=")
-    if not found or not name:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
         raise click.BadParameter(f"{text!r}: expected NAME=VALUE, such as status=success", param_hint="--metadata")
     return name, value
 

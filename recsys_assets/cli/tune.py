@@ -41,19 +41,19 @@ def run_tune(
     settings = load_settings(config)
     (row,) = choose_targets(settings, tenant=tenant, surface=surface)
     store = open_configured_store(settings)
-    found = tune(store, settings, row, days=days, end=end, report=lambda message: echo(message, err=True))
+    tuning = tune(store, settings, row, days=days, end=end, report=lambda message: echo(message, err=True))
     file = path_of_settings(config)
     text = file.read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != settings.digest:
         raise ConfigurationError(f"{file} changed during the back-tests: repeat the command")
-    edited = found.winner.option.edit(text, settings, row)
+    edited = tuning.winner.option.edit(text, settings, row)
     parse_settings(edited.encode(), name=f"{file}, edited", base=file.absolute().parent)
     names = str(file), f"{file} with the best option"
     diff = "".join(unified_diff(text.splitlines(keepends=True), edited.splitlines(keepends=True), *names))
     if as_json:
-        print_json(_document(found, diff))
+        print_json(_document(tuning, diff))
     else:
-        _print(found, row, diff)
+        _print(tuning, row, diff)
     if write and diff:
         _replace(file.resolve(), edited)
         echo(f"wrote {file}: the next build uses it", err=True)
@@ -67,64 +67,64 @@ def _replace(file: Path, text: str) -> None:
     new_file.replace(file)
 
 
-def _print(found: Tuning, row: TargetSettings, diff: str) -> None:
+def _print(tuning: Tuning, row: TargetSettings, diff: str) -> None:
     rows = [
         (
-            one.option,
-            f"{one.ndcg:.4f}",
-            f"{one.difference:+.4f}",
-            f"{one.low:+.4f}",
-            f"{one.high:+.4f}",
-            f"{one.hit_rate:.3f}",
-            f"{one.unanswered:.1%}",
-            f"{one.coverage:.2f}",
-            f"{one.size:,}",
-            f"{one.seconds:.2f}",
-            _note(one, found),
+            tuned.option,
+            f"{tuned.ndcg:.4f}",
+            f"{tuned.difference:+.4f}",
+            f"{tuned.low:+.4f}",
+            f"{tuned.high:+.4f}",
+            f"{tuned.hit_rate:.3f}",
+            f"{tuned.unanswered:.1%}",
+            f"{tuned.coverage:.2f}",
+            f"{tuned.size:,}",
+            f"{tuned.seconds:.2f}",
+            _note(tuned, tuning),
         )
-        for one in found.options
+        for tuned in tuning.options
     ]
-    days = f"{found.days[0]} to {found.days[-1]}"
+    days = f"{tuning.days[0]} to {tuning.days[-1]}"
     title = (
-        f"{row.target}: next items of {plural(found.sessions, 'session')} of {plural(len(found.days), 'day')}, {days}"
+        f"{row.target}: next items of {plural(tuning.sessions, 'session')} of {plural(len(tuning.days), 'day')}, {days}"
     )
     print_table(f"{title}; differences to the configured option, 95 % intervals", _COLUMNS, rows)
-    echo(_verdict(found))
+    echo(_verdict(tuning))
     echo(diff or "nothing to change in the file", nl=not diff)
 
 
-def _note(one: Tuned, found: Tuning) -> str:
+def _note(tuned: Tuned, tuning: Tuning) -> str:
     notes = (
-        ("configured", one.option.key == found.configured.key),
-        ("best", one is found.winner),
-        ("over max_bytes", one.too_large),
+        ("configured", tuned.option.key == tuning.configured.key),
+        ("best", tuned is tuning.winner),
+        ("over max_bytes", tuned.too_large),
     )
     return ", ".join(note for note, holds in notes if holds)
 
 
-def _verdict(found: Tuning) -> str:
-    winner = found.winner
-    if winner.option.key == found.configured.key:
+def _verdict(tuning: Tuning) -> str:
+    winner = tuning.winner
+    if winner.option.key == tuning.configured.key:
         return "the configured option is the best"
     if winner.is_surely_better:
         return f"best: {winner.option}, significantly better than the configured option"
     return f"best: {winner.option}, not significantly better than the configured option: try more days"
 
 
-def _document(found: Tuning, diff: str) -> dict[str, object]:
+def _document(tuning: Tuning, diff: str) -> dict[str, object]:
     return {
-        "days": found.days,
-        "sessions": found.sessions,
-        "message": _verdict(found),
+        "days": tuning.days,
+        "sessions": tuning.sessions,
+        "message": _verdict(tuning),
         "diff": diff,
         "options": [
             {
-                "kind": one.option.kind,
-                **one.option.varied,
-                **{name: getattr(one, name) for name in _NUMBERS},
-                "configured": one.option.key == found.configured.key,
-                "best": one is found.winner,
+                "kind": tuned.option.kind,
+                **tuned.option.varied,
+                **{name: getattr(tuned, name) for name in _NUMBERS},
+                "configured": tuned.option.key == tuning.configured.key,
+                "best": tuned is tuning.winner,
             }
-            for one in found.options
+            for tuned in tuning.options
         ],
     }

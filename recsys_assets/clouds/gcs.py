@@ -79,7 +79,7 @@ class GcsClient:
             credentials: Any = AnonymousCredentials()
         else:
             self._base = _ADDRESS
-            with GCS.translated(place):
+            with GCS.translated(endpoint):
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
         repeated = Retry(3, backoff_factor=0.2, status_forcelist=[408, 429, 500, 502, 503, 504], allowed_methods=None)
         repeated.raise_on_status = False

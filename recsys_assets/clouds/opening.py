@@ -25,13 +25,13 @@ def split_uri(uri: str) -> tuple[str, str, str]:
 
 
 @contextmanager
-def client_imported(place: str, scheme: str) -> Generator[None]:
-    """Raise `ConfigurationError` naming `place` and the extra to install if a library is not installed."""
+def client_imported(uri: str, scheme: str) -> Generator[None]:
+    """Raise `ConfigurationError` naming `uri` and the extra to install if a library is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{place} needs the library {error.name}, which is not installed: "
+            f"{uri} needs the library {error.name}, which is not installed: "
             f'pip install "recsys-assets[{EXTRAS[scheme]}]"'
         ) from error
 

@@ -47,9 +47,9 @@ class Tick(Generic[C]):
 
 def begin_tick(context: dg.SensorEvaluationContext, rows: Sequence[TargetSettings], cursor: type[C]) -> Tick[C]:
     """Return the stored cursor, possibly of an earlier version, and the targets of this tick."""
-    found = read_cursor(context.cursor, cursor)
-    chosen, following = rotate(rows, start=found.next)
-    return Tick(found, chosen, following)
+    stored = read_cursor(context.cursor, cursor)
+    chosen, following = rotate(rows, start=stored.next)
+    return Tick(stored, chosen, following)
 
 
 def read_cursor(text: str | None, cursor: type[C]) -> C:

@@ -83,5 +83,5 @@ def _find(settings: Settings, target: str) -> TargetSettings:
     for row in settings.targets:
         if str(row.target) == target:
             return row
-    known = name_known(target, (str(row.target) for row in settings.targets))
-    raise ConfigurationError(f"target {target} is not in the configuration: {known}")
+    choices = name_known(target, (str(row.target) for row in settings.targets))
+    raise ConfigurationError(f"target {target} is not in the configuration: {choices}")

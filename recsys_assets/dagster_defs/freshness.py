@@ -70,12 +70,12 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
         description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
     def fresh() -> dg.AssetCheckResult:
-        found = freshness(store.store, settings, row, now=datetime.now(UTC))
+        fresh_state = freshness(store.store, settings, row, now=datetime.now(UTC))
         return dg.AssetCheckResult(
-            passed=found.fresh,
+            passed=fresh_state.fresh,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=found.why,
-            metadata=freshness_metadata(found),
+            description=fresh_state.why,
+            metadata=freshness_metadata(fresh_state),
         )
 
     return fresh
@@ -95,82 +95,82 @@ def freshness_sensor(
     )
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick, now = begin_tick(context, rows, FreshnessCursor), datetime.now(UTC)
-        found = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
+        states = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
         before = tick.cursor.recorded
-        news = {name: pair for name, pair in found.items() if _is_news(before.get(name), pair[1], now=now)}
+        news = {name: pair for name, pair in states.items() if _is_news(before.get(name), pair[1], now=now)}
         recorded = {**before, **{name: _verdict(state, now) for name, (_, state) in news.items()}}
-        for name, (row, state) in found.items():
+        for name, (row, state) in states.items():
             _report_live(context.instance, row, state, before=tick.cursor.live.get(name), now=now)
-        live = {**tick.cursor.live, **{name: _live_state(state) for name, (_, state) in found.items()}}
-        stale = sorted(name for name, (_, state) in found.items() if not state.fresh)
+        live = {**tick.cursor.live, **{name: _live_state(state) for name, (_, state) in states.items()}}
+        stale = sorted(name for name, (_, state) in states.items() if not state.fresh)
         return dg.SensorResult(
             asset_events=[_evaluation(row, state) for row, state in news.values()],
-            skip_reason=f"{len(stale)} of {plural(len(found), 'target')} stale {', '.join(stale[:10])}".strip(),
+            skip_reason=f"{len(stale)} of {plural(len(states), 'target')} stale {', '.join(stale[:10])}".strip(),
             cursor=write_cursor(FreshnessCursor(tick.next, recorded, live)),
         )
 
     return watch_freshness
 
 
-def _live_state(found: Freshness) -> str:
+def _live_state(fresh: Freshness) -> str:
     """Return a text that changes if live data changes, or becomes unusable while it is fresh enough."""
-    return f"{found.data_through} {_counts_from_its_data(found)}"
+    return f"{fresh.data_through} {_counts_from_its_data(fresh)}"
 
 
-def _counts_from_its_data(found: Freshness) -> bool:
+def _counts_from_its_data(fresh: Freshness) -> bool:
     """Return whether the age explains the verdict. Otherwise fresh data is not what services can or do read."""
-    is_young = found.age_hours is not None and found.age_hours < found.max_age_hours
-    return found.data_through is not None and found.fresh is is_young
+    is_young = fresh.age_hours is not None and fresh.age_hours < fresh.max_age_hours
+    return fresh.data_through is not None and fresh.fresh is is_young
 
 
 def _report_live(
-    instance: dg.DagsterInstance, row: TargetSettings, found: Freshness, *, before: str | None, now: datetime
+    instance: dg.DagsterInstance, row: TargetSettings, fresh: Freshness, *, before: str | None, now: datetime
 ) -> None:
     """Report the asset of live data if it changed, dated at the end of its last day, or as too old if unusable."""
-    if _live_state(found) == before or (found.data_through is None and before is None):
+    if _live_state(fresh) == before or (fresh.data_through is None and before is None):
         return
-    at = now - timedelta(hours=found.max_age_hours)
-    if found.data_through is not None and _counts_from_its_data(found):
-        at = datetime.combine(found.data_through, time(), UTC) + timedelta(days=1)
+    at = now - timedelta(hours=fresh.max_age_hours)
+    if fresh.data_through is not None and _counts_from_its_data(fresh):
+        at = datetime.combine(fresh.data_through, time(), UTC) + timedelta(days=1)
     event = dg.AssetMaterialization(
         live_key(row),
-        description=found.why,
-        metadata=freshness_metadata(found),
-        tags={"dagster/data_version": str(found.data_through)},
+        description=fresh.why,
+        metadata=freshness_metadata(fresh),
+        tags={"dagster/data_version": str(fresh.data_through)},
     )
     report_of(instance, event, at=at)
 
 
-def freshness_metadata(found: Freshness) -> Metadata:
+def freshness_metadata(fresh: Freshness) -> Metadata:
     """Return the facts of a verdict as metadata."""
     return numbers(
         {
-            "cause": found.cause.value,
-            "why": found.why,
-            "data_through": found.data_through.isoformat() if found.data_through else None,
-            "wanted_through": found.wanted_through.isoformat() if found.wanted_through else None,
-            "age_hours": found.age_hours,
-            "max_age_hours": found.max_age_hours,
+            "cause": fresh.cause.value,
+            "why": fresh.why,
+            "data_through": fresh.data_through.isoformat() if fresh.data_through else None,
+            "wanted_through": fresh.wanted_through.isoformat() if fresh.wanted_through else None,
+            "age_hours": fresh.age_hours,
+            "max_age_hours": fresh.max_age_hours,
         }
     )
 
 
-def _evaluation(row: TargetSettings, found: Freshness) -> dg.AssetCheckEvaluation:
+def _evaluation(row: TargetSettings, fresh: Freshness) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=live_key(row),
         check_name=CHECK,
-        passed=found.fresh,
+        passed=fresh.fresh,
         severity=dg.AssetCheckSeverity.ERROR,
-        description=found.why,
-        metadata=freshness_metadata(found),
+        description=fresh.why,
+        metadata=freshness_metadata(fresh),
     )
 
 
-def _is_news(recorded: RecordedFreshness | None, found: Freshness, *, now: datetime) -> bool:
+def _is_news(recorded: RecordedFreshness | None, fresh: Freshness, *, now: datetime) -> bool:
     if recorded is None or now - recorded.at >= REPEAT_AFTER:
         return True
-    return (recorded.cause, recorded.day) != (found.cause.value, str(found.data_through))
+    return (recorded.cause, recorded.day) != (fresh.cause.value, str(fresh.data_through))
 
 
-def _verdict(found: Freshness, now: datetime) -> RecordedFreshness:
-    return RecordedFreshness(found.cause.value, str(found.data_through), now)
+def _verdict(fresh: Freshness, now: datetime) -> RecordedFreshness:
+    return RecordedFreshness(fresh.cause.value, str(fresh.data_through), now)

@@ -48,12 +48,12 @@ def import_sensor(
         for row in tick.chosen:
             seen_here = seen.setdefault(slug(row), {})
             try:
-                found = list(due_imports(store.store, settings, row, seen=seen_here, now=datetime.now(UTC)))
+                due_files = list(due_imports(store.store, settings, row, seen=seen_here, now=datetime.now(UTC)))
             except (RecsysAssetsError, OSError) as error:
                 faults.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue
-            seen_here.update({file.place: file.appearance for file in found})
-            due += found
+            seen_here.update({file.place: file.appearance for file in due_files})
+            due += due_files
         for fault in faults:
             context.log.error(fault)
         return dg.SensorResult(

@@ -51,20 +51,20 @@ def external_assets(
     """Return specs of the data that the graph reads or writes but does not own. `signals` names the writing asset."""
     raw = settings.raw
     about = "Raw exposure events, as others write them."
-    found = [_external(settings, exposures_source(name), about, raw.exposures, daily=True)]
+    assets = [_external(settings, exposures_source(name), about, raw.exposures, daily=True)]
     if raw.catalog:
-        found.append(
+        assets.append(
             _external(settings, catalog_source(name), "The catalog of items, as others write it.", raw.catalog)
         )
     for row in rows:
         for kind, rules in settings.imports_for(row).items():
             about = f"Files of {kind} for {row.target}, as another team drops them."
-            found.append(_external(settings, import_source(row, kind), about, rules.path, daily=True))
+            assets.append(_external(settings, import_source(row, kind), about, rules.path, daily=True))
         if settings.signals.write:
             about = f"Rows of {row.target} in the database that services read."
             written = [dg.AssetKey([*row.slug_parts, signals])]
-            found.append(_external(settings, signals_database(row), about, "", daily=True, deps=written))
-    return found
+            assets.append(_external(settings, signals_database(row), about, "", daily=True, deps=written))
+    return assets
 
 
 def _external(
@@ -93,12 +93,12 @@ def observe(
 ) -> None:
     """Record an observation of an external asset: its files with digests and sizes, and its data version."""
     rows = [(file.name, file.digest, file.size) for file in inputs]
-    found = {name: value for name, value in (numbers or {}).items() if value is not None}
+    metadata = {name: value for name, value in (numbers or {}).items() if value is not None}
     context.log_event(
         dg.AssetObservation(
             asset_key=key,
             partition=context.partition_key if daily else None,
-            metadata={"files": markdown_table(("file", "digest", "bytes"), rows), **found},
+            metadata={"files": markdown_table(("file", "digest", "bytes"), rows), **metadata},
             tags={"dagster/data_version": digest} if digest else None,
         )
     )
@@ -119,16 +119,16 @@ def about_asset(
         code = dg.CodeReferencesMetadataValue(
             code_references=[dg.LocalFileCodeReference(file_path=file, line_number=line)]
         )
-    found: dict[str, Any] = {"dagster/code_references": code}
+    metadata: dict[str, Any] = {"dagster/code_references": code}
     if key is not None:
         root = settings.resolve(settings.storage.root)
-        found["dagster/uri"] = uri_of_key(root if "://" in root else f"file://{root}", key)
+        metadata["dagster/uri"] = uri_of_key(root if "://" in root else f"file://{root}", key)
     if columns is not None:
         named = [dg.TableColumn(name=name, type=str(dtype)) for name, dtype in columns.items()]
-        found["dagster/column_schema"] = dg.TableSchema(columns=named)
+        metadata["dagster/column_schema"] = dg.TableSchema(columns=named)
     if settings.api.url:
-        found[_API_PAGE] = dg.MetadataValue.url(settings.api.url.rstrip("/") + page)
-    return found
+        metadata[_API_PAGE] = dg.MetadataValue.url(settings.api.url.rstrip("/") + page)
+    return metadata
 
 
 def page_of_target(row: TargetSettings) -> str:

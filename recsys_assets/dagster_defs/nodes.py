@@ -53,21 +53,21 @@ def save_node(
 def _newest_node(context: dg.AssetExecutionContext, key: dg.AssetKey) -> str:
     """Return the id of the node that an asset saved last. Raises `ConfigurationError` if there is none."""
     event = context.instance.get_latest_materialization_event(key)
-    found = event.asset_materialization.metadata.get(NODE) if event and event.asset_materialization else None
-    if found is None or not isinstance(found.value, str):
+    value = event.asset_materialization.metadata.get(NODE) if event and event.asset_materialization else None
+    if value is None or not isinstance(value.value, str):
         raise ConfigurationError(f"asset {key.to_user_string()} has saved no node yet: materialize it first")
-    return found.value
+    return value.value
 
 
 def _shown(node: NodeRevision, settings: Settings) -> dict[str, dg.MetadataValue[Any]]:
-    found = node.document
+    document = node.document
     shown: dict[str, dg.MetadataValue[Any]] = {
         NODE: dg.MetadataValue.text(node.id),
-        "recsys/hierarchy": dg.MetadataValue.text(found.hierarchy),
+        "recsys/hierarchy": dg.MetadataValue.text(document.hierarchy),
         "recsys/level": dg.MetadataValue.text(node.label),
     }
-    if found.content is not None:
-        shown["recsys/bytes"] = dg.MetadataValue.int(found.content.size)
+    if document.content is not None:
+        shown["recsys/bytes"] = dg.MetadataValue.int(document.content.size)
     if settings.api.url is not None:
         shown["recsys/page"] = dg.MetadataValue.url(f"{settings.api.url.rstrip('/')}/trees/{node.id}")
     return shown

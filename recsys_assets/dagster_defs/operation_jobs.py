@@ -172,20 +172,22 @@ def _collect(
 ) -> str | None:
     """Collect one target. Returns the reason of a refusal, so that the other targets are still collected."""
     by = _by(context, "collection by job", this_account())
-    kept, limits = retention(settings, row), age_limits(settings, row)
+    retained, limits = retention(settings, row), age_limits(settings, row)
     try:
         with translate_errors():
-            found = collect(store, row.target, by=by, now=utc_now, retention=kept, apply=apply)
-            old = () if limits.off else find_expired(store, row.target, limits, now=utc_now, retention=kept)
+            collection = collect(store, row.target, by=by, now=utc_now, retention=retained, apply=apply)
+            old = () if limits.off else find_expired(store, row.target, limits, now=utc_now, retention=retained)
             old = delete_expired(store, row.target, old, by=by, now=utc_now) if apply else old
     except dg.Failure as refusal:
         return str(refusal.description)
     word = "collected" if apply else "would collect"
-    context.log.info("%s: %s %s, %d bytes", row.target, word, plural(len(found.taken), "artifact"), found.taken_bytes)
+    context.log.info(
+        "%s: %s %s, %d bytes", row.target, word, plural(len(collection.taken), "artifact"), collection.taken_bytes
+    )
     if old:
         context.log.info("%s: %s past age limits: %s", row.target, word, plural(len(old), "object"))
-    if found.entry is not None:
-        context.log_event(observation_of(row, found.entry))
+    if collection.entry is not None:
+        context.log_event(observation_of(row, collection.entry))
     return None
 
 

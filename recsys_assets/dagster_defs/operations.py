@@ -175,8 +175,10 @@ def follow(settings: "Settings", store: "ObjectStore", target: Target) -> Operat
     from recsys_assets.sinks.configured import SinkFault, sync_sinks  # noqa: PLC0415 - off by default
 
     done = list(sync_sinks(store, settings, target, now=utc_now))
-    lines = [f"{one.sink}: {one.error if isinstance(one, SinkFault) else one.message}" for one in done]
-    return OperationResult("; ".join(lines), failed=any(isinstance(one, SinkFault) for one in done))
+    lines = [
+        f"{outcome.sink}: {outcome.error if isinstance(outcome, SinkFault) else outcome.message}" for outcome in done
+    ]
+    return OperationResult("; ".join(lines), failed=any(isinstance(outcome, SinkFault) for outcome in done))
 
 
 def _simply(change: Callable[..., Any], *fields: str) -> Callable[[OperationRun], OperationResult]:

@@ -70,14 +70,14 @@ def _requests(row: TargetSettings, decision: Decision, *, op: str, now: datetime
 
 
 def request_operation(
-    row: TargetSettings, sensor: str, reason: str, key: str, why: str, *, op: str, now: datetime
+    row: TargetSettings, sensor: str, reason: str, key: str, cause: str, *, op: str, now: datetime
 ) -> dg.RunRequest:
     """Return the run request of an operation on a target. `key` identifies the cause, so that it runs once."""
     config = {"target": str(row.target), "actor": f"{sensor} (sensor)", "reason": reason}
     return dg.RunRequest(
         run_key=f"{slug(row)}|{key}|{int(now.timestamp()) // _AGAIN_SECONDS}",
         run_config={"ops": {op: {"config": {**config, "dry_run": False}}}},
-        tags={"recsys/why": why},
+        tags={"recsys/why": cause},
     )
 
 
@@ -110,17 +110,17 @@ def live_sensor(
         alerted = dict(tick.cursor.alerted)
         for row in tick.chosen:
             try:
-                found = look_at_live(store.store, row.target, watch(settings, row), now=now)
+                decision = look_at_live(store.store, row.target, watch(settings, row), now=now)
             except (RecsysAssetsError, OSError) as error:
                 reasons.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue
-            reasons.append(f"{row.target}: {found.message}")
-            if found.verdict in {LiveVerdict.ADVISE, LiveVerdict.ROLL_BACK}:
-                _alert(row, found, alerted, context.log)
-            if found.verdict is LiveVerdict.ROLL_BACK:
-                op, key = f"{prefix}{LIVE_JOB}_target", f"{found.live}|{found.verdict.value}"
+            reasons.append(f"{row.target}: {decision.message}")
+            if decision.verdict in {LiveVerdict.ADVISE, LiveVerdict.ROLL_BACK}:
+                _alert(row, decision, alerted, context.log)
+            if decision.verdict is LiveVerdict.ROLL_BACK:
+                op, key = f"{prefix}{LIVE_JOB}_target", f"{decision.live}|{decision.verdict.value}"
                 requests.append(
-                    request_operation(row, LIVE_SENSOR, "answer guard", key, found.verdict.value, op=op, now=now)
+                    request_operation(row, LIVE_SENSOR, "answer guard", key, decision.verdict.value, op=op, now=now)
                 )
         skip = None if requests else dg.SkipReason("; ".join(reasons)[:1000])
         return dg.SensorResult(
@@ -130,16 +130,16 @@ def live_sensor(
     return answers
 
 
-def _alert(row: TargetSettings, found: LiveDecision, alerted: dict[str, str], log: Logger) -> None:
+def _alert(row: TargetSettings, decision: LiveDecision, alerted: dict[str, str], log: Logger) -> None:
     """Alert the webhook once that the live release is far worse. Retries at the next tick if it is not accepted."""
-    if not is_wanted() or alerted.get(slug(row)) == found.live:
+    if not is_wanted() or alerted.get(slug(row)) == decision.live:
         return
-    action = "is rolled back" if found.verdict is LiveVerdict.ROLL_BACK else "needs a person"
-    text = f"{row.target} {action}: {found.why}"[:MAX_CHARACTERS]
-    document = {"event": "answers_worse", "text": text, "target": str(row.target), "release": found.live}
+    action = "is rolled back" if decision.verdict is LiveVerdict.ROLL_BACK else "needs a person"
+    text = f"{row.target} {action}: {decision.why}"[:MAX_CHARACTERS]
+    document = {"event": "answers_worse", "text": text, "target": str(row.target), "release": decision.live}
     try:
-        post({**document, "decision": found.verdict.value, "why": found.why[:MAX_CHARACTERS]})
+        post({**document, "decision": decision.verdict.value, "why": decision.why[:MAX_CHARACTERS]})
     except dg.Failure:
         log.exception("the webhook did not accept the alert")
         return
-    alerted[slug(row)] = found.live or ""
+    alerted[slug(row)] = decision.live or ""

@@ -275,8 +275,8 @@ def _build(
 
 def _parameters(params: KindParams) -> dict[str, Any]:
     """Return the parameters that affect the bytes. Limits only refuse, and every engine yields the same bytes."""
-    kept = params.model_dump(mode="json", exclude={"min_days", "max_bytes"})
-    return {**kept, "shards": params.shards, "single_blob": params.single_blob}
+    parameters = params.model_dump(mode="json", exclude={"min_days", "max_bytes"})
+    return {**parameters, "shards": params.shards, "single_blob": params.single_blob}
 
 
 def _materialized(day: DayContext, built: BuiltStep, timer: Timer) -> dg.MaterializeResult[Any]:
@@ -285,8 +285,8 @@ def _materialized(day: DayContext, built: BuiltStep, timer: Timer) -> dg.Materia
     if built.shipped is not None:  # The store may become unavailable after the swap. The retry then records it.
         outcome = built.shipped.outcome
         live = outcome.live == outcome.release.id
-        found = report_release(day.store, day.target, outcome.release, live=live)
-        report["report"] = dg.MetadataValue.md(to_markdown(found))
+        release_report = report_release(day.store, day.target, outcome.release, live=live)
+        report["report"] = dg.MetadataValue.md(to_markdown(release_report))
     location = stored(day.store, built.key, rows=built.rows) if built.key else {}
     return dg.MaterializeResult(
         data_version=dg.DataVersion(built.version or ""),

@@ -93,16 +93,16 @@ def cut_to_fit(
     space = (
         max_bytes - len(head_of(shape.body, kind=kind, target=target, window=window)) - len("[]") - tail_size(window)
     )
-    kept: list[Rows] = []
+    pieces_that_fit: list[Rows] = []
     for piece in pieces:
-        space -= len(",") if kept else 0
+        space -= len(",") if pieces_that_fit else 0
         fits = bisect_right(range(len(piece) + 1), space, key=lambda n, piece=piece: _inner_size(piece.head(n))) - 1
         if fits > 0:
-            kept.append(piece.head(fits))
-            space -= _inner_size(kept[-1])
+            pieces_that_fit.append(piece.head(fits))
+            space -= _inner_size(pieces_that_fit[-1])
         if fits < len(piece):
             break
-    return kept
+    return pieces_that_fit
 
 
 def _inner_size(rows: Rows) -> int:
@@ -210,10 +210,10 @@ def encode_shards(
 def check_shard_of_rows(rows: Rows, number: int, count: int, *, name: str) -> None:
     """Raise `CorruptObjectError` if a row of shard `number` belongs to another shard, where readers look for it."""
     for key in rows.key_ids:
-        found = shard_of(key, count)
-        if found != number:
+        actual = shard_of(key, count)
+        if actual != number:
             raise CorruptObjectError(
-                f"{name}: {key!r:.80} is in shard {number}, expected shard {found}: build it again"
+                f"{name}: {key!r:.80} is in shard {number}, expected shard {actual}: build it again"
             )
 
 

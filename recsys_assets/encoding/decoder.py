@@ -41,67 +41,67 @@ class ScanBuffers(NamedTuple):
 
 
 @compiled
-def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers) -> bool:
+def scan_body(data: Bytes, start: int, stop: int, fixed: JoinedTexts, scale: int, buffers: ScanBuffers) -> bool:
     """Read the array at `start`. Returns whether it ends at `stop` and is exactly as the encoder writes it.
 
     `state[STOPPED]` is the position of the first wrong byte, if any. `PADDING` readable bytes must follow `stop`.
     Without buffer space for keys the array is a list of members. Without a scale, members have no values.
     """
-    found.offsets[0] = 0
-    found.state[STOPPED] = start
-    if not len(found.keys):
-        found.state[LISTS] = 1
-        at = _scan_list(data, start, stop, fixed, scale, found, 0)
-        found.offsets[1] = found.state[MEMBERS]
+    buffers.offsets[0] = 0
+    buffers.state[STOPPED] = start
+    if not len(buffers.keys):
+        buffers.state[LISTS] = 1
+        at = _scan_list(data, start, stop, fixed, scale, buffers, 0)
+        buffers.offsets[1] = buffers.state[MEMBERS]
         return at == stop
     at, lists = start, 0
     if byte_at(data, at) == _OPEN and byte_at(data, at + 1) == _CLOSE:
         return at + 2 == stop
     while at != _BAD and at < stop and byte_at(data, at) == (_COMMA if lists else _OPEN):
-        at = _scan_row(data, at + 1, stop, fixed, scale, found, lists)
+        at = _scan_row(data, at + 1, stop, fixed, scale, buffers, lists)
         lists += 1
-        found.offsets[lists] = found.state[MEMBERS]
-    found.state[LISTS] = lists
+        buffers.offsets[lists] = buffers.state[MEMBERS]
+    buffers.state[LISTS] = lists
     if at == _BAD:
         return False
-    found.state[STOPPED] = at
+    buffers.state[STOPPED] = at
     return lists > 0 and at + 1 == stop and byte_at(data, at) == _CLOSE
 
 
 @inlined
-def _scan_row(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
-    at = _expect(data, at, fixed, BEFORE_KEY, found)
-    end = _string_end(data, at, stop, found)
+def _scan_row(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, buffers: ScanBuffers, row: int) -> int:
+    at = _expect(data, at, fixed, BEFORE_KEY, buffers)
+    end = _string_end(data, at, stop, buffers)
     if end == _BAD:
         return _BAD
-    found.keys[row] = intern(found.key_texts, 0, data, at + 1, end - at - 2)
-    at = _scan_list(data, _expect(data, end, fixed, AFTER_KEY, found), stop, fixed, scale, found, row)
-    return _expect_byte(data, at, _BRACE, found)
+    buffers.keys[row] = intern(buffers.key_texts, 0, data, at + 1, end - at - 2)
+    at = _scan_list(data, _expect(data, end, fixed, AFTER_KEY, buffers), stop, fixed, scale, buffers, row)
+    return _expect_byte(data, at, _BRACE, buffers)
 
 
 @inlined
-def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, found: ScanBuffers, row: int) -> int:
+def _scan_list(data: Bytes, at: int, stop: int, fixed: JoinedTexts, scale: int, buffers: ScanBuffers, row: int) -> int:
     """Read the array of members at `at`. Returns the position after it."""
-    first = count = found.offsets[row]
-    at = _expect_byte(data, at, _OPEN, found)
+    first = count = buffers.offsets[row]
+    at = _expect_byte(data, at, _OPEN, buffers)
     while at != _BAD and at < stop and byte_at(data, at) != _CLOSE:
         if count > first:
-            at = _expect_byte(data, at, _COMMA, found)
-        at = _expect(data, at, fixed, BEFORE_MEMBER, found)
-        end = _string_end(data, at, stop, found)
+            at = _expect_byte(data, at, _COMMA, buffers)
+        at = _expect(data, at, fixed, BEFORE_MEMBER, buffers)
+        end = _string_end(data, at, stop, buffers)
         if end == _BAD:
             return _BAD
-        found.members[count] = intern(found.member_texts, 0, data, at + 1, end - at - 2)
-        at = _expect(data, end, fixed, AFTER_MEMBER, found)
+        buffers.members[count] = intern(buffers.member_texts, 0, data, at + 1, end - at - 2)
+        at = _expect(data, end, fixed, AFTER_MEMBER, buffers)
         if scale:
-            at = _expect_byte(data, _read_number(data, at, scale, found, count), _BRACE, found)
+            at = _expect_byte(data, _read_number(data, at, scale, buffers, count), _BRACE, buffers)
         count += 1
-    found.state[MEMBERS] = count
-    return _expect_byte(data, at, _CLOSE, found)
+    buffers.state[MEMBERS] = count
+    return _expect_byte(data, at, _CLOSE, buffers)
 
 
 @inlined
-def _expect(data: Bytes, at: int, fixed: JoinedTexts, text: int, found: ScanBuffers) -> int:
+def _expect(data: Bytes, at: int, fixed: JoinedTexts, text: int, buffers: ScanBuffers) -> int:
     """Return the position after a fixed text, or _BAD, with the position in the state, if it does not match."""
     if at == _BAD:
         return _BAD
@@ -110,25 +110,25 @@ def _expect(data: Bytes, at: int, fixed: JoinedTexts, text: int, found: ScanBuff
         while byte_at(data, at) == byte_at(fixed.data, start):
             at += 1
             start += 1
-        found.state[STOPPED] = at
+        buffers.state[STOPPED] = at
         return _BAD
     return at + length
 
 
 @inlined
-def _expect_byte(data: Bytes, at: int, byte: int, found: ScanBuffers) -> int:
+def _expect_byte(data: Bytes, at: int, byte: int, buffers: ScanBuffers) -> int:
     if at == _BAD:
         return _BAD
     if byte_at(data, at) != byte:
-        found.state[STOPPED] = at
+        buffers.state[STOPPED] = at
         return _BAD
     return at + 1
 
 
 @inlined
-def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
+def _string_end(data: Bytes, at: int, stop: int, buffers: ScanBuffers) -> int:
     """Return the position after the string at `at`. Its content is checked once per distinct string."""
-    if _expect_byte(data, at, _QUOTE, found) == _BAD:
+    if _expect_byte(data, at, _QUOTE, buffers) == _BAD:
         return _BAD
     end = at + 1
     while end < stop:
@@ -138,13 +138,13 @@ def _string_end(data: Bytes, at: int, stop: int, found: ScanBuffers) -> int:
             break
         end += 2 if byte == _BACKSLASH else 1
     if end >= stop:
-        found.state[STOPPED] = at
+        buffers.state[STOPPED] = at
         return _BAD
     return end + 1
 
 
 @inlined
-def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, index: int) -> int:
+def _read_number(data: Bytes, at: int, scale: int, buffers: ScanBuffers, index: int) -> int:
     """Read a number in its shortest form, in units of 1 / `scale`. Returns the position after it."""
     if at == _BAD:
         return _BAD
@@ -162,9 +162,9 @@ def _read_number(data: Bytes, at: int, scale: int, found: ScanBuffers, index: in
     leading_zero = point - begin > 1 and byte_at(data, begin) == _ZERO
     trailing = at > point and not (_ZERO < byte_at(data, at - 1) <= _NINE)
     if at == begin or whole >= limit or leading_zero or trailing:
-        found.state[STOPPED] = at if at == begin or trailing else begin
+        buffers.state[STOPPED] = at if at == begin or trailing else begin
         return _BAD
-    found.values[index] = value
+    buffers.values[index] = value
     return at
 
 
@@ -188,22 +188,22 @@ def decode(data: bytes, shape: Shape) -> tuple[Envelope, Rows]:
 def _rows(data: bytes, start: int, stop: int, shape: Shape) -> Rows:
     """Scan the body and sort the ids, which are in order of appearance, into ascending dictionaries."""
     fixed = _fixed(shape)
-    found = _scan_buffers(stop - start, fixed.starts, keyed=shape.key is not None)
+    buffers = _scan_buffers(stop - start, fixed.starts, keyed=shape.key is not None)
     scale = shape.scale if shape.value else 0
-    if not scan_body(np.frombuffer(data, np.uint8), start, stop, fixed, scale, found):
-        at = int(found.state[STOPPED])
+    if not scan_body(np.frombuffer(data, np.uint8), start, stop, fixed, scale, buffers):
+        at = int(buffers.state[STOPPED])
         raise CorruptObjectError(
             f"byte {at} of the artifact is not what the encoder writes: {data[at : at + 60]!r}; build it again"
         )
-    lists, members = int(found.state[LISTS]), int(found.state[MEMBERS])
-    key_ids, key_ranks = _dictionary(found.key_texts)
-    member_ids, member_ranks = _dictionary(found.member_texts)
+    lists, members = int(buffers.state[LISTS]), int(buffers.state[MEMBERS])
+    key_ids, key_ranks = _dictionary(buffers.key_texts)
+    member_ids, member_ranks = _dictionary(buffers.member_texts)
     return Rows(
         shape=shape,
-        keys=key_ranks[found.keys[:lists]],
-        offsets=found.offsets[: lists + 1],
-        members=member_ranks[found.members[:members]],
-        values=found.values[:members] if shape.value else np.zeros(members, np.int64),
+        keys=key_ranks[buffers.keys[:lists]],
+        offsets=buffers.offsets[: lists + 1],
+        members=member_ranks[buffers.members[:members]],
+        values=buffers.values[:members] if shape.value else np.zeros(members, np.int64),
         key_ids=key_ids,
         member_ids=member_ids,
     )

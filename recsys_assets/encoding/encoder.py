@@ -121,11 +121,11 @@ def _measure(body: Body) -> int:
             key = body.keys[n]
             total += body.key_texts.starts[key + 1] - body.key_texts.starts[key] + 1
         total += 1 if body.offsets[n + 1] > body.offsets[n] else 2
-        for place in range(body.offsets[n], body.offsets[n + 1]):
-            member = body.members[place]
+        for position in range(body.offsets[n], body.offsets[n + 1]):
+            member = body.members[position]
             total += starts[member + 1] - starts[member]
             if body.scale:
-                total += _number_length(body.values[place], body.scale) + 1
+                total += _number_length(body.values[position], body.scale) + 1
     return int(total)
 
 
@@ -137,10 +137,10 @@ def _write(body: Body, first: int, last: int, out: Bytes, at: int) -> int:
         if keyed:
             at = _write_text(body.key_texts, body.keys[n], out, at)
         opening = at
-        for place in range(body.offsets[n], body.offsets[n + 1]):
-            at = _write_text(body.member_texts, body.members[place], out, at)
+        for position in range(body.offsets[n], body.offsets[n + 1]):
+            at = _write_text(body.member_texts, body.members[position], out, at)
             if body.scale:
-                at = _write_number(body.values[place], body.scale, out, at)
+                at = _write_number(body.values[position], body.scale, out, at)
                 out[at] = _BRACE
                 at += 1
         out[opening] = _OPEN
@@ -182,8 +182,8 @@ def _write_number(value: int, scale: int, out: Bytes, at: int) -> int:
     while rest >= _TEN:
         rest //= _TEN
         end += 1
-    for place in range(end - 1, at - 1, -1):
-        out[place] = _ZERO + whole % _TEN
+    for position in range(end - 1, at - 1, -1):
+        out[position] = _ZERO + whole % _TEN
         whole //= _TEN
     if part:
         out[end] = _POINT

@@ -58,14 +58,14 @@ class Rows:
         if shape.value:
             # numpy divides. Polars multiplies by the reciprocal, which differs in the last bit for some scores.
             columns[shape.value] = pl.Series(self.values if shape.scale == 1 else self.values / shape.scale)
-        found = pl.DataFrame(columns)
+        frame = pl.DataFrame(columns)
         if shape.key:
             lists = np.repeat(np.arange(len(self.keys)), np.diff(self.offsets))
             keys = pl.DataFrame(
                 {"list": np.arange(len(self.keys)), shape.key: self.key_ids.gather(pl.Series(self.keys))}
             )
-            found = keys.join(found.with_columns(list=lists), on="list", how="left", maintain_order="left_right")
-        return found.select(pl.col(name).cast(dtype) for name, dtype in columns_of_rows(shape).items())
+            frame = keys.join(frame.with_columns(list=lists), on="list", how="left", maintain_order="left_right")
+        return frame.select(pl.col(name).cast(dtype) for name, dtype in columns_of_rows(shape).items())
 
 
 def without_items(content: Rows | Vectors, items: frozenset[str]) -> Rows | Vectors:
@@ -84,19 +84,19 @@ def rows_without_items(rows: Rows, items: frozenset[str]) -> Rows:
     """Return the rows as `without_items` does."""
     shape, sizes = rows.shape, np.diff(rows.offsets)
     lists = np.repeat(np.arange(len(sizes)), sizes)
-    kept = np.ones(len(rows.members), np.bool_)
+    mask = np.ones(len(rows.members), np.bool_)
     kept_lists = np.ones(len(sizes), np.bool_)
     if shape.member == _ITEM:
-        kept &= ~np.isin(rows.members, _codes(rows.member_ids, items))
+        mask &= ~np.isin(rows.members, _codes(rows.member_ids, items))
     if shape.key == _ITEM:
         kept_lists &= ~np.isin(rows.keys, _codes(rows.key_ids, items))
-        kept &= kept_lists[lists]
-    left = np.bincount(lists[kept], minlength=len(sizes))
+        mask &= kept_lists[lists]
+    left = np.bincount(lists[mask], minlength=len(sizes))
     if shape.key and not shape.may_be_empty:
         kept_lists &= (left > 0) | (sizes == 0)
     offsets = np.concatenate([[0], np.cumsum(left[kept_lists])]).astype(np.int64)
     keys = rows.keys[kept_lists] if shape.key else rows.keys
-    return replace(rows, keys=keys, offsets=offsets, members=rows.members[kept], values=rows.values[kept])
+    return replace(rows, keys=keys, offsets=offsets, members=rows.members[mask], values=rows.values[mask])
 
 
 def _codes(ids: pl.Series, items: frozenset[str]) -> NDArray[np.uint32]:

@@ -58,8 +58,8 @@ class Vectors:
         table = self.tables.get(column)
         if table is None:
             return self
-        kept = ~table.ids.is_in(list(ids))
-        left = Table(table.ids.filter(kept), table.values[kept.to_numpy()])
+        mask = ~table.ids.is_in(list(ids))
+        left = Table(table.ids.filter(mask), table.values[mask.to_numpy()])
         return Vectors(self.shape, {**self.tables, column: left})
 
     def frame(self, limit: int | None = None) -> pl.DataFrame:
@@ -157,9 +157,9 @@ def _header(arrays: Mapping[str, NDArray[Any]], envelope: _Metadata) -> bytes:
 
 def _table(arrays: Mapping[str, NDArray[Any]], column: str, name: str) -> Table:
     ends, values, text = arrays[f"{column}.ends"], arrays[name], arrays[f"{column}.text"]
-    found = {part: (array.dtype.name, array.ndim) for part, array in (("ends", ends), (name, values), ("text", text))}
-    if found != {"ends": ("int64", 1), name: ("float32", 2), "text": ("uint8", 1)} or len(values) != len(ends):
-        raise CorruptObjectError(f"vectors of {column}: arrays are {found}, of {len(values)} and {len(ends)} rows")
+    types = {part: (array.dtype.name, array.ndim) for part, array in (("ends", ends), (name, values), ("text", text))}
+    if types != {"ends": ("int64", 1), name: ("float32", 2), "text": ("uint8", 1)} or len(values) != len(ends):
+        raise CorruptObjectError(f"vectors of {column}: arrays are {types}, of {len(values)} and {len(ends)} rows")
     return Table(_ids(ends, text, column), values)
 
 

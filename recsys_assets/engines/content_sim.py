@@ -64,8 +64,8 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelati
     latest = tags.join(last, on=ITEM).filter((nw.col(ROW) == nw.col(_LAST)) & (nw.col(TAG) != ""))
     distinct = keep(latest.group_by(ITEM, TAG).agg(nw.col(PLACE).min().alias(PLACE)))
     items = distinct.group_by(ITEM).agg(number_of_rows().alias("tags")).select(ITEM)
-    kept = distinct.join(items.sort(ITEM).head(params.max_items), on=ITEM)
-    rows = kept.select(nw.col(ITEM).alias(KEY), nw.col(TAG).alias(MEMBER), PLACE)
+    tagged = distinct.join(items.sort(ITEM).head(params.max_items), on=ITEM)
+    rows = tagged.select(nw.col(ITEM).alias(KEY), nw.col(TAG).alias(MEMBER), PLACE)
     counts = side_by_side(
         tags.select(ROW)
         .group_by(ROW)
@@ -73,7 +73,7 @@ def content_sim(tags: Frame, params: ContentSimParams, keep: Keep) -> KindRelati
         .select(number_of_rows().alias("catalog_rows")),
         last.select(number_of_rows().alias("ids")),
         items.select(number_of_rows().alias("with_tags")),
-        kept.group_by(TAG).agg(number_of_rows().alias(PLACE)).select(number_of_rows().alias("distinct_tags")),
+        tagged.group_by(TAG).agg(number_of_rows().alias(PLACE)).select(number_of_rows().alias("distinct_tags")),
     )
     return KindRelation(rows, (KEY, PLACE), counts)
 

@@ -123,11 +123,11 @@ def _batches(file: str, columns: list[str], number: int, of: int) -> Iterator[tu
 
 def _digest(file: str) -> str:
     system, path = filesystem_of(file)
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with system.open_input_stream(path) as stream:
         while chunk := stream.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _write(part: str, batches: Batches) -> int:

@@ -140,13 +140,14 @@ def _difference(kind: Kind, built: KernelOutput, made: EngineArtifact) -> str:
 def _first_row(kind: Kind, expected: Blob, made: Blob) -> str:
     wanted = decode(expected.data, kind.row_shape)[1].frame()
     try:
-        found = decode(made.data, kind.row_shape)[1].frame()
+        made_rows = decode(made.data, kind.row_shape)[1].frame()
     except CorruptObjectError as error:
         return f"its bytes cannot be read back: {error}"
-    rows = enumerate(zip(wanted.rows(), found.rows(), strict=False))
-    place = next((n for n, (expected_row, row) in rows if expected_row != row), min(len(wanted), len(found)))
-    return f"row {place} is {_row(found, place)}, expected {_row(wanted, place)} ({len(found)} rows of {len(wanted)})"
+    rows = enumerate(zip(wanted.rows(), made_rows.rows(), strict=False))
+    position = next((n for n, (expected_row, row) in rows if expected_row != row), min(len(wanted), len(made_rows)))
+    counts = f"{len(made_rows)} rows of {len(wanted)}"
+    return f"row {position} is {_row(made_rows, position)}, expected {_row(wanted, position)} ({counts})"
 
 
-def _row(frame: pl.DataFrame, place: int) -> str:
-    return str(frame.row(place)) if place < len(frame) else "missing"
+def _row(frame: pl.DataFrame, position: int) -> str:
+    return str(frame.row(position)) if position < len(frame) else "missing"

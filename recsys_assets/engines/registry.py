@@ -97,10 +97,10 @@ class EngineRegistry:
 
     def _require_readable(self) -> None:
         """Raise `ConfigurationError` for a place that this engine does not read."""
-        for place in (self.root, self._shared()):
-            if place.startswith(("gs://", "az://")):
+        for root in (self.root, self._shared()):
+            if root.startswith(("gs://", "az://")):
                 raise ConfigurationError(
-                    f"artifacts.engine: Spark reads and writes folders and s3://, not {place}: use duckdb or polars"
+                    f"artifacts.engine: Spark reads and writes folders and s3://, not {root}: use duckdb or polars"
                 )
 
     def _shared(self) -> str:

@@ -44,9 +44,9 @@ def cooc(events: Frame, params: CoocParams, keep: Keep) -> KindRelation:
     """
     visited = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS)))
     sessions, seen = short_sessions(visited, longest=params.max_items_per_session)
-    kept = seen.select(SESSION, ITEM)
-    support = kept.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
-    entries = _from_both_sides(keep(_met(kept, min_support=params.min_support)))
+    visits = seen.select(SESSION, ITEM)
+    support = visits.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
+    entries = _from_both_sides(keep(_met(visits, min_support=params.min_support)))
     rows = best_of_each_key(of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
         session_counts(
@@ -66,10 +66,10 @@ def report_cooc(counts: Counts, rows: int) -> tuple[Excluded, dict[str, Scalar]]
     return left_out_sessions(counts), numbers | {"pairs_met": counts["met_twice"] // 2}
 
 
-def _met(kept: Frame, *, min_support: int) -> Frame:
+def _met(visits: Frame, *, min_support: int) -> Frame:
     """Return the pairs with at least `min_support` shared sessions, each once."""
-    others = kept.select(SESSION, nw.col(ITEM).alias(_OTHER))
-    met = kept.join(others, on=SESSION).filter(nw.col(ITEM) < nw.col(_OTHER))
+    others = visits.select(SESSION, nw.col(ITEM).alias(_OTHER))
+    met = visits.join(others, on=SESSION).filter(nw.col(ITEM) < nw.col(_OTHER))
     return met.group_by(ITEM, _OTHER).agg(number_of_rows().alias(_SHARED)).filter(nw.col(_SHARED) >= min_support)
 
 
@@ -102,8 +102,8 @@ def session_counts(sessions: Frame, *, longest: int, **of_short: nw.Expr) -> Fra
         "left_out_events": if_true(long, nw.col(EVENTS)),
         **{name: if_true(~long, value) for name, value in of_short.items()},
     }
-    found = sessions.select(value.alias(name) for name, value in counts.items())
-    return found.select(total(name).alias(name) for name in counts)
+    row = sessions.select(value.alias(name) for name, value in counts.items())
+    return row.select(total(name).alias(name) for name in counts)
 
 
 def left_out_sessions(counts: Counts) -> Excluded:
@@ -124,17 +124,17 @@ def sequential_rules(events: Frame, params: SequentialRulesParams, keep: Keep) -
     """
     visited = keep(events.group_by(SESSION, INSTANT, ITEM).agg(number_of_rows().alias(EVENTS)))
     seen = visited.group_by(SESSION, ITEM).agg(number_of_rows().alias(_TIMES), total(EVENTS).alias(EVENTS))
-    sessions, kept = short_sessions(seen, longest=params.max_items_per_session)
-    at = visited.join(kept.select(SESSION).unique(), on=SESSION)
+    sessions, short_visits = short_sessions(seen, longest=params.max_items_per_session)
+    at = visited.join(short_visits.select(SESSION).unique(), on=SESSION)
     steps = _numbered(at.select(SESSION, INSTANT).unique(), by=INSTANT)
     visits = keep(at.join(steps, on=[SESSION, INSTANT]).select(SESSION, ITEM, _STEP))
     met = [_around(visits)]
     if params.self_entry:
-        again = kept.filter(nw.col(_TIMES) > 1)
+        again = short_visits.filter(nw.col(_TIMES) > 1)
         met.append(again.select(nw.col(ITEM), nw.col(ITEM).alias(_OTHER), whole(UNIT).alias(_WEIGHT)))
     sums = nw.concat(met).group_by(ITEM, _OTHER).agg(total(_WEIGHT).alias(_WEIGHT))
     entries = keep(as_entries(sums, key=ITEM, member=_OTHER, value=_WEIGHT))
-    support = kept.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
+    support = short_visits.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
     rows = best_of_each_key(of_best_items(entries, support, most=params.max_items), most=params.max_neighbors)
     counts = side_by_side(
         session_counts(sessions, longest=params.max_items_per_session),
@@ -152,13 +152,13 @@ def item_seq(events: Frame, params: ItemSeqParams, keep: Keep) -> KindRelation:
     """
     first = nw.col(INSTANT).min().alias(_FIRST)
     seen = keep(events.group_by(SESSION, ITEM).agg(number_of_rows().alias(EVENTS), first))
-    sessions, kept = short_sessions(seen, longest=params.max_items_per_session)
-    steps = _numbered(kept.select(SESSION, _FIRST).unique(), by=_FIRST)
-    visits = keep(kept.join(steps, on=[SESSION, _FIRST]).select(SESSION, ITEM, _STEP))
+    sessions, short_visits = short_sessions(seen, longest=params.max_items_per_session)
+    steps = _numbered(short_visits.select(SESSION, _FIRST).unique(), by=_FIRST)
+    visits = keep(short_visits.join(steps, on=[SESSION, _FIRST]).select(SESSION, ITEM, _STEP))
     after = visits.select(SESSION, nw.col(ITEM).alias(_OTHER), (nw.col(_STEP) - 1).alias(_STEP))
     pairs = keep(visits.join(after, on=[SESSION, _STEP]).group_by(ITEM, _OTHER).agg(number_of_rows().alias(_TIMES)))
     entries = as_entries(pairs.filter(nw.col(_TIMES) >= params.min_support), key=ITEM, member=_OTHER, value=_TIMES)
-    support = kept.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
+    support = short_visits.group_by(ITEM).agg(number_of_rows().alias(ITEMS))
     rows = best_of_each_key(of_best_items(keep(entries), support, most=params.max_items), most=params.max_next)
     counts = side_by_side(
         session_counts(sessions, longest=params.max_items_per_session),

@@ -75,8 +75,8 @@ class SparkEngine:
     def verify(self, days: Mapping[str, str]) -> None:
         """Raise `CorruptObjectError` if the bytes of a day are not those of its digest. Executors hash them."""
         with self._translate_errors() as spark:
-            found = self._files.digests(spark, list(days))
-        for (uri, digest), computed in zip(days.items(), found, strict=True):
+            digests = self._files.digests(spark, list(days))
+        for (uri, digest), computed in zip(days.items(), digests, strict=True):
             if computed != digest:
                 raise CorruptObjectError(f"{uri} does not match its record, or is being rebuilt: build the day again")
 

@@ -93,14 +93,14 @@ class ArrowFiles:
         """Read each day in tasks by size: a day is one row group, which Spark itself would read in one task."""
         types = {name: _sql_type(name) for name in stored_columns(columns)}
         slices = [piece for number, day in enumerate(days) for piece in _slices(day, number * DAY_STRIDE)]
-        return self._scan(spark, slices, types, place=PLACE)
+        return self._scan(spark, slices, types, place_column=PLACE)
 
     def scan_table(self, spark: Any, file: str) -> Any:
         """Read the file in one task. Its schema is read here."""
         with open_part(file) as opened:
             schema = parquet.read_schema(opened)
         types = {field.name: "bigint" if pa.types.is_integer(field.type) else "string" for field in schema}
-        return self._scan(spark, [executors.Slice(file, 0)], types, place=None)
+        return self._scan(spark, [executors.Slice(file, 0)], types, place_column=None)
 
     def write(self, rows: Any, folder: str) -> WrittenParts:
         """Write a part per partition. Its task reports name and size after success."""
@@ -111,15 +111,15 @@ class ArrowFiles:
     def digests(self, spark: Any, files: Sequence[str]) -> list[str | None]:
         """Hash the files in parallel, chunk by chunk."""
         hashed = _map(_numbers(spark, files), executors.hashing(files), executors.DIGESTS).collect()
-        found = {row["file"]: row["digest"] for row in hashed}
-        return [found.get(number) for number in range(len(files))]
+        digests = {row["file"]: row["digest"] for row in hashed}
+        return [digests.get(number) for number in range(len(files))]
 
     def _scan(
-        self, spark: Any, slices: Sequence[executors.Slice], types: Mapping[str, str], *, place: str | None
+        self, spark: Any, slices: Sequence[executors.Slice], types: Mapping[str, str], *, place_column: str | None
     ) -> Any:
         columns = {name: _SQL_TYPES[sql_type] for name, sql_type in types.items()}
-        job = executors.reading(slices, columns, place=place)
-        schema = {**types, **({place: "bigint"} if place else {})}
+        job = executors.reading(slices, columns, place=place_column)
+        schema = {**types, **({place_column: "bigint"} if place_column else {})}
         return _map(_numbers(spark, slices), job, ", ".join(f"{name} {sql_type}" for name, sql_type in schema.items()))
 
 

@@ -37,7 +37,7 @@ def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
     broken = [*_check_rows(events, day)]
     for name in ID_COLUMNS:
         findings = broken_rules(events.ids[name].to_frame("id"), {"id": pl.String()}, DICTIONARY_RULES)
-        broken += [replace(found, gate=f"{name}s_{found.gate}") for found in findings]
+        broken += [replace(finding, gate=f"{name}s_{finding.gate}") for finding in findings]
     rows = len(events.codes)
     if not rows:
         broken.append(Finding("any_rows", Verdict.REFUSED, 0, {}, "a canonical day holds at least one row", count=1))
@@ -71,7 +71,9 @@ def _check_rows(events: Events, day: date) -> tuple[Finding, ...]:
     columns |= {name: codes_of(frame[name]) for name in ID_COLUMNS}
     checked = frame.with_columns(pl.Series(_ORDER, ascending_rows(columns)))
     findings = broken_rules(checked, {**SCHEMA, _ORDER: pl.Boolean()}, row_rules(events, day=day), nullable=True)
-    return tuple(replace(found, sample=tuple(_decoded(row, events) for row in found.sample)) for found in findings)
+    return tuple(
+        replace(finding, sample=tuple(_decoded(row, events) for row in finding.sample)) for finding in findings
+    )
 
 
 def _decoded(row: Mapping[str, Scalar], events: Events) -> Mapping[str, Scalar]:

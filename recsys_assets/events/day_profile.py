@@ -137,17 +137,17 @@ def with_past(profile: DayProfile, past: Sequence[DayProfile]) -> DayProfile:
     if not past:
         return profile
     items = [earlier.items for earlier in past]
-    found = correlation(profile.items, items)
+    correlated = correlation(profile.items, items)
     recent = correlation(profile.items, items, weights=[_weight(profile, earlier) for earlier in past])
-    repeated = {earlier.day: contained_share(profile.moments, earlier.moments, kept=VISITS_KEPT) for earlier in past}
-    revisited = {earlier.day: contained_share(profile.visits, earlier.visits, kept=VISITS_KEPT) for earlier in past}
+    repeated = {earlier.day: contained_share(profile.moments, earlier.moments, limit=VISITS_KEPT) for earlier in past}
+    revisited = {earlier.day: contained_share(profile.visits, earlier.visits, limit=VISITS_KEPT) for earlier in past}
     most = max(repeated, key=lambda day: repeated[day])
     most_visits = max(revisited, key=lambda day: revisited[day])
     return replace(
         profile,
         new_item_share=new_share(profile.items, items),
-        item_correlation=None if found is None else found[0],
-        shared_items=0 if found is None else found[1],
+        item_correlation=None if correlated is None else correlated[0],
+        shared_items=0 if correlated is None else correlated[1],
         recent_correlation=None if recent is None else recent[0],
         surge_share=surge_share(profile.items, items),
         replayed_share=repeated[most],
@@ -162,9 +162,9 @@ def _weight(profile: DayProfile, earlier: DayProfile) -> float:
     return RECENCY**age.days
 
 
-def contained_share(sketch: Sequence[int], other: Sequence[int], *, kept: int) -> float:
-    """Return the share of one set contained in the other, by their sketches of at most `kept` hashes, 0 if empty."""
-    bound = min((max(hashes) for hashes in (sketch, other) if len(hashes) >= kept), default=2**64)
+def contained_share(sketch: Sequence[int], other: Sequence[int], *, limit: int) -> float:
+    """Return the share of one set contained in the other, by their sketches of at most `limit` hashes, 0 if empty."""
+    bound = min((max(hashes) for hashes in (sketch, other) if len(hashes) >= limit), default=2**64)
     comparable = {item for item in sketch if item <= bound}
     return len(comparable & set(other)) / len(comparable) if comparable else 0.0
 
@@ -270,14 +270,14 @@ def _sketch_visits(events: Events, item_of: Hashes) -> tuple[int, ...]:
     return _smallest(_mix(item_of[order] ^ _mix(visitors)), VISITS_KEPT)
 
 
-def _smallest(hashes: Hashes, kept: int) -> tuple[int, ...]:
+def _smallest(hashes: Hashes, limit: int) -> tuple[int, ...]:
     """Return the smallest distinct hashes, ascending. Faster than `np.unique`, which hashes again."""
-    for most in (4 * kept, len(hashes)):
-        found = np.sort(np.partition(hashes, most)[:most] if most < len(hashes) else hashes)
-        distinct = found[np.append(True, found[1:] != found[:-1])] if len(found) else found
-        if len(distinct) >= kept or most >= len(hashes):
+    for most in (4 * limit, len(hashes)):
+        ascending = np.sort(np.partition(hashes, most)[:most] if most < len(hashes) else hashes)
+        distinct = ascending[np.append(True, ascending[1:] != ascending[:-1])] if len(ascending) else ascending
+        if len(distinct) >= limit or most >= len(hashes):
             break
-    return tuple(distinct[:kept].tolist())
+    return tuple(distinct[:limit].tolist())
 
 
 def _hash_ids(ids: pl.Series | list[str]) -> Hashes:

@@ -19,16 +19,16 @@ def erase_from_part(part: Part, is_hidden: IsHidden) -> Part:
     hidden = _codes(part.ids["user_id"].texts(), is_hidden)
     if not len(hidden):
         return part
-    kept = ~np.isin(part.codes["user_id"], hidden)
+    mask = ~np.isin(part.codes["user_id"], hidden)
     codes: dict[str, NDArray[np.uint32]] = {}
     ids: dict[str, Strings] = {}
     for name in ID_COLUMNS:
-        column = part.codes[name][kept]
+        column = part.codes[name][mask]
         used = np.unique(column[column != ABSENT])
         codes[name] = np.where(column == ABSENT, ABSENT, np.searchsorted(used, column)).astype(np.uint32)
         texts = part.ids[name].texts()
         ids[name] = Strings.of(texts[code] for code in used.tolist())
-    return Part(ts=part.ts[kept], rank=part.rank[kept], codes=codes, ids=ids)
+    return Part(ts=part.ts[mask], rank=part.rank[mask], codes=codes, ids=ids)
 
 
 def erase_from_events(events: Events, is_hidden: IsHidden) -> Events:

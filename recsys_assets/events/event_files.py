@@ -174,9 +174,9 @@ def decode_part(data: bytes) -> Part:
         table = ipc.open_file(pa.BufferReader(data)).read_all()
     except (pa.ArrowException, OSError) as error:
         raise CorruptObjectError(f"not a part of a day: {error}; run raw of this day again") from error
-    found = {field.name: field.type for field in table.schema}
-    if found.keys() != _TYPES.keys() or any(kind not in _TYPES[name] for name, kind in found.items()):
-        raise CorruptObjectError(f"not a part of a day: expected {_TYPES}, found {found}; run raw of this day again")
+    types = {field.name: field.type for field in table.schema}
+    if types.keys() != _TYPES.keys() or any(kind not in _TYPES[name] for name, kind in types.items()):
+        raise CorruptObjectError(f"not a part of a day: expected {_TYPES}, found {types}; run raw of this day again")
     columns: dict[str, Any] = {name: table.column(name).combine_chunks() for name in SCHEMA}
     rank = columns["rank"]
     return Part(

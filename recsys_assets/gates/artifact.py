@@ -131,8 +131,8 @@ class MinDays:
 
     def __call__(self, facts: ArtifactFacts) -> Result:
         """Compare the number of days with events with the minimum."""
-        what = f"number of days with events among the window's {self.window_days}"
-        return at_least(facts.days, self.min_days, setting="min_days", what=what)
+        subject = f"number of days with events among the window's {self.window_days}"
+        return at_least(facts.days, self.min_days, setting="min_days", what=subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ class ExcludedShare:
 
     def __call__(self, facts: ArtifactFacts) -> Result:
         """Compare the share that the build excluded with the limit."""
-        what = "share of sessions or users excluded as over-long or over-active"
-        return at_most(facts.left_out_share, self.max_left_out_share, setting="gates.max_left_out_share", what=what)
+        subject = "share of sessions or users excluded as over-long or over-active"
+        return at_most(facts.left_out_share, self.max_left_out_share, setting="gates.max_left_out_share", what=subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,9 @@ class BadCatalogShare:
     def __call__(self, facts: ArtifactFacts) -> Result:
         """Compare the share of bad rows with the limit. The message has the reasons with their counts."""
         reasons = f" ({facts.bad_catalog_rows}; see quarantine)" if facts.bad_catalog_rows else ""
-        what = f"share of bad rows in the catalog{reasons}"
+        subject = f"share of bad rows in the catalog{reasons}"
         setting = "raw.max_bad_catalog_share"
-        return at_most(facts.bad_catalog_share, self.max_bad_catalog_share, setting=setting, what=what)
+        return at_most(facts.bad_catalog_share, self.max_bad_catalog_share, setting=setting, what=subject)
 
 
 def _scalars(params: KindParams) -> dict[str, Scalar]:

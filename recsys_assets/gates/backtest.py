@@ -118,14 +118,14 @@ class NotWorse:
         if measured is None:
             message = f"neither release has a list to rank on {outcome.held_out}"
             return Result(self._verdict(NotComparedReason.INCONCLUSIVE), None, message, compared=live)
-        why = {
+        explanation = {
             True: NotComparedReason.FAILED,
             False: NotComparedReason.NOTHING_TO_LOSE,
             None: NotComparedReason.INCONCLUSIVE,
         }[measured.worse]
         message = f"{self._message(measured)}, on {outcome.held_out}; live is release {outcome.release[:12]}"
         remedy = ": check what this day changed, or ship it by --override {gate} if that is intended"
-        return Result(self._verdict(why), measured.candidate - measured.live, message, remedy, compared=live)
+        return Result(self._verdict(explanation), measured.candidate - measured.live, message, remedy, compared=live)
 
     def _message(self, measured: Measured) -> str:
         verdicts = {
@@ -160,7 +160,7 @@ class NotWorse:
         more = "raise max_samples" if sessions > self.max_samples else "hold out more, or wait for the next day"
         return f"; about {sessions:,} sessions would decide: {more}, or compare days by recsys-assets backtest"
 
-    def _verdict(self, why: NotComparedReason) -> Verdict:
-        if why is NotComparedReason.INCONCLUSIVE:
+    def _verdict(self, reason: NotComparedReason) -> Verdict:
+        if reason is NotComparedReason.INCONCLUSIVE:
             return _INCONCLUSIVE[self.inconclusive]
-        return Verdict.PASSED if why is NotComparedReason.NOTHING_TO_LOSE else Verdict.REFUSED
+        return Verdict.PASSED if reason is NotComparedReason.NOTHING_TO_LOSE else Verdict.REFUSED

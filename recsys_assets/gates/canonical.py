@@ -65,11 +65,15 @@ class Duplicates:
 
         def judge(day: DayProfile, past: Past) -> Result:
             measures: Mapping[str, Number] = {
-                "exact duplicates": lambda one: 1 - one.events / max(one.delivered, 1),
-                "near duplicates (another request, rank or event kind)": lambda one: one.near_duplicates / one.events,
+                "exact duplicates": lambda profile: 1 - profile.events / max(profile.delivered, 1),
+                "near duplicates (another request, rank or event kind)": lambda profile: (
+                    profile.near_duplicates / profile.events
+                ),
             }
             rise = self.max_duplicate_rise
-            return worst_of([check_share(*one, day, past, rise) for one in measures.items()], "duplicates", past)
+            return worst_of(
+                [check_share(*profile, day, past, rise) for profile in measures.items()], "duplicates", past
+            )
 
         return compare_with_past(facts, self.warm_up_days, judge)
 
@@ -87,10 +91,10 @@ class Concentration:
         def judge(day: DayProfile, past: Past) -> Result:
             by_session, by_user = (_weight(past, sizes) for sizes in (_session_sizes, _user_sizes))
             measures: Sequence[tuple[str, Number, float]] = (
-                ("events on one item", lambda one: one.top_item / one.events, 1.0),
-                ("events of one user", lambda one: one.top_user / one.events, by_user),
-                ("events of one session", lambda one: one.top_session / one.events, by_session),
-                ("events without a user", lambda one: one.anonymous / one.events, 1.0),
+                ("events on one item", lambda profile: profile.top_item / profile.events, 1.0),
+                ("events of one user", lambda profile: profile.top_user / profile.events, by_user),
+                ("events of one session", lambda profile: profile.top_session / profile.events, by_session),
+                ("events without a user", lambda profile: profile.anonymous / profile.events, 1.0),
             )
             checks = [
                 check_share(name, share, day, past, self.max_share_rise, weight=weight)
@@ -123,8 +127,8 @@ class DayShape:
         def judge(day: DayProfile, past: Past) -> Result:
             draws = {sizes: day.sessions * _weight(past, sizes) for sizes in (_session_sizes, _user_sizes)}
             ratios: Sequence[tuple[str, Callable[[DayProfile], float], float]] = (
-                ("events per session", lambda one: one.events / one.sessions, draws[_session_sizes]),
-                ("sessions per user", lambda one: one.sessions / max(one.users, 1), draws[_user_sizes]),
+                ("events per session", lambda profile: profile.events / profile.sessions, draws[_session_sizes]),
+                ("sessions per user", lambda profile: profile.sessions / max(profile.users, 1), draws[_user_sizes]),
             )
             checks: list[MeasureCheck | None] = []
             for name, ratio, independent in ratios:
@@ -137,14 +141,14 @@ class DayShape:
                 check_share("events on items new to their session", _first_visits, day, past, 0.6, weight=weight),
                 *(
                     check_distance(
-                        f"share of events in {what} of other sizes than usual",
+                        f"share of events in {subject} of other sizes than usual",
                         day,
                         past,
                         sizes,
                         least_limit=self.max_sizes_distance,
                         independent=draws[sizes],
                     )
-                    for what, sizes in (("sessions", _session_sizes), ("histories of users", _user_sizes))
+                    for subject, sizes in (("sessions", _session_sizes), ("histories of users", _user_sizes))
                 ),
             ]
             return worst_of([check for check in checks if check], "shape", past)
@@ -224,8 +228,8 @@ class BadShare:
         """Compare the share of bad lines with the limit. The message has the reasons with their counts."""
         share = facts.bad / (facts.bad + facts.events) if facts.bad else 0.0
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(facts.rejects.items()) if count)
-        what = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
-        return at_most(share, self.max_bad_share, setting="raw.max_bad_share", what=what)
+        subject = f"share of bad lines ({reasons})" if reasons else "share of bad lines"
+        return at_most(share, self.max_bad_share, setting="raw.max_bad_share", what=subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,10 +127,10 @@ class MaxUnknownEvents:
         if change is None or change.events < _FEWEST:
             return _share(change, None, change and change.events, 0.0, ("", ""))
         live = change.unknown_to_live / change.events
-        what = f"share of the day's events on items that are missing in the catalog (live: {live:.4g})"
+        subject = f"share of the day's events on items that are missing in the catalog (live: {live:.4g})"
         limit = live + self.max_unknown_rise * (1 - live)
         setting = f"gates.catalog.max_unknown_rise ({self.max_unknown_rise:g})"
-        return at_most(change.unknown / change.events, limit, setting=setting, what=what)
+        return at_most(change.unknown / change.events, limit, setting=setting, what=subject)
 
 
 def _share(

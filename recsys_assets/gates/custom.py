@@ -66,9 +66,9 @@ def _rule(settings: Settings, name: str, gate: CustomGate) -> Callable[[HasFrame
 def _installed(name: str, setting: str) -> "SchemaHolds":
     points = _entry_points()
     if name not in points:
-        known = ", ".join(sorted(points)) or "none"
+        names = ", ".join(sorted(points)) or "none"
         raise ConfigurationError(
-            f"{setting}: no installed package has an entry point {name!r} in {GROUP} (known are {known}); a schema in "
+            f"{setting}: no installed package has an entry point {name!r} in {GROUP} (known are {names}); a schema in "
             'a file is written as "file.py:NAME"'
         )
     point = points[name]

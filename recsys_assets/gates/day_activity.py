@@ -108,7 +108,7 @@ def _check_alone(day: DayProfile, past: Past) -> MeasureCheck:
 
 def _volume(count: int, day: DayProfile, days: Sequence[DayProfile], number: Count) -> tuple[float, float, float]:
     """Return the expected count, the day's count as a share of it, and the lowest share that is within past noise."""
-    earlier = [(log(max(number(one), 1)), date.fromisoformat(one.day).weekday()) for one in days]
+    earlier = [(log(max(number(profile), 1)), date.fromisoformat(profile.day).weekday()) for profile in days]
     weekday = date.fromisoformat(day.day).weekday()
     forecast, unsure = _forecast(earlier, weekday)
     missed = [
@@ -159,11 +159,11 @@ class HourPattern:
         """Compare the distribution over hours (UTC) with that of earlier days."""
 
         def judge(day: DayProfile, past: Past) -> Result:
-            usual = mean_shares([one.hours for one in past.days])
+            usual = mean_shares([profile.hours for profile in past.days])
             silent = [
-                _silent(one.hours, mean_shares([other.hours for other in past.days if other is not one]))
-                for one in past.days
-                if one.sessions >= min(day.sessions, 30)
+                _silent(profile.hours, mean_shares([other.hours for other in past.days if other is not profile]))
+                for profile in past.days
+                if profile.sessions >= min(day.sessions, 30)
             ]
             most = max(silent, default=0.0)
             luck = min(9.2 / day.sessions, 0.9)  # independent sessions leave this share empty once in 10,000 days
@@ -172,7 +172,7 @@ class HourPattern:
                 f"activity at other hours than usual ({_shift(day.hours, usual)}),",
                 day,
                 past,
-                lambda one: one.hours,
+                lambda profile: profile.hours,
                 least_limit=self.max_hours_distance,
                 independent=day.sessions,
             )
@@ -199,10 +199,13 @@ def _silent(hours: Sequence[int], usual: Sequence[float]) -> float:
 def _check_shift(day: DayProfile, past: Past, usual: Sequence[float]) -> MeasureCheck:
     """Check the gain of shifting all hours of the day towards the usual ones against the maximum of earlier days."""
     days = past.days
-    gains = tuple(_gain(one.hours, mean_shares([other.hours for other in days if other is not one]))[0] for one in days)
-    earlier = PastMeasure(gains, tuple(one.sessions for one in days))
+    gains = tuple(
+        _gain(profile.hours, mean_shares([other.hours for other in days if other is not profile]))[0]
+        for profile in days
+    )
+    earlier = PastMeasure(gains, tuple(profile.sessions for profile in days))
     gain, shift = _gain(day.hours, usual)
-    most = max(1.3 * earlier.deviation([max(one, 0.0) for one in gains], day.sessions), _LEAST_GAIN)
+    most = max(1.3 * earlier.deviation([max(profile, 0.0) for profile in gains], day.sessions), _LEAST_GAIN)
     name = f"share of events that would be at usual hours if all were moved by {-shift:+d} h"
     return MeasureCheck(name, gain, most=min(max(most, 1 / sqrt(day.sessions)), 0.97))
 

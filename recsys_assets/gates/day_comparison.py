@@ -39,7 +39,7 @@ class Past:
     def like(self, day: DayProfile) -> "Past":
         """Return the days with enough sessions to be compared with `day`."""
         least = min(day.sessions / _LIKE, _ENOUGH)
-        return Past(tuple(one for one in self.days if one.sessions >= least), self.refused_in_a_row)
+        return Past(tuple(profile for profile in self.days if profile.sessions >= least), self.refused_in_a_row)
 
 
 NO_PAST: Final = Past()
@@ -153,7 +153,7 @@ def mean_shares(days: Sequence[Sequence[int]]) -> list[float]:
 
 def distance(shares: Sequence[float], usual: Sequence[float]) -> float:
     """Return the total variation distance: the share of events that would have to move to another position."""
-    return sum(abs(one - other) for one, other in zip(shares, usual, strict=True)) / 2
+    return sum(abs(share - other) for share, other in zip(shares, usual, strict=True)) / 2
 
 
 def check_distance(
@@ -170,12 +170,13 @@ def check_distance(
     Returns None if the day has no distribution, or fewer than three ordinary days have one.
     """
     own = counts(day)
-    days = [(found, earlier.sessions) for earlier in past.days if (found := counts(earlier)) is not None]
+    days = [(day_counts, earlier.sessions) for earlier in past.days if (day_counts := counts(earlier)) is not None]
     if own is None or len(days) < 3:  # noqa: PLR2004 - two days can only be compared with each other
         return None
-    others = [found for found, _ in days]
+    others = [day_counts for day_counts, _ in days]
     apart = tuple(
-        distance(shares_of(one), mean_shares(others[:place] + others[place + 1 :])) for place, one in enumerate(others)
+        distance(shares_of(counts_of_day), mean_shares(others[:position] + others[position + 1 :]))
+        for position, counts_of_day in enumerate(others)
     )
     distances = PastMeasure(apart, tuple(sessions for _, sessions in days))
     usual = distances.deviation(apart, day.sessions, least_scale=0.4)
@@ -189,7 +190,7 @@ def independent_draws(counts: Sequence[int]) -> float:
 
     It equals their number if all have the same size, and approaches 1 if one of them has most events.
     """
-    squares = sum(events * (0.75 * 2**place if place else 1) for place, events in enumerate(counts))
+    squares = sum(events * (0.75 * 2**size_class if size_class else 1) for size_class, events in enumerate(counts))
     return sum(counts) ** 2 / squares if squares else 1.0
 
 

@@ -65,11 +65,11 @@ class ItemMix:
         def judge(day: DayProfile, past: Past) -> Result:
             surges = "events beyond five times what their items usually have (robots?)"
             measures: dict[str, Number] = {
-                "earlier days": lambda one: one.item_correlation,
-                "the last days": lambda one: one.recent_correlation,
+                "earlier days": lambda profile: profile.item_correlation,
+                "the last days": lambda profile: profile.recent_correlation,
             }
             checks = [
-                check_share(surges, lambda one: one.surge_share, day, past, self.max_surge_rise),
+                check_share(surges, lambda profile: profile.surge_share, day, past, self.max_surge_rise),
                 *(self._correlation(*measure, day, facts.past) for measure in measures.items()),
             ]
             return worst_of([check for check in checks if check], "items", past)

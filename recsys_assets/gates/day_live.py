@@ -66,9 +66,13 @@ class LiveOnDay:
             most = max(len(earlier) for _, earlier in kinds.values())
             return Result(Verdict.PASSED, None, f"warm-up: {most} ordinary days on which such a release was live")
         worth = {
-            kind: (_worth(score, earlier, score), {at: _worth(one, earlier, score) for at, one in earlier.items()})
+            kind: (
+                _worth(score, earlier, score),
+                {at: _worth(earlier_score, earlier, score) for at, earlier_score in earlier.items()},
+            )
             for kind, (score, earlier) in enough.items()
-            if score.answered >= _FEWEST_ANSWERED and median(one.lift for one in earlier.values()) > 0
+            if score.answered >= _FEWEST_ANSWERED
+            and median(earlier_score.lift for earlier_score in earlier.values()) > 0
         }
         stale = max(past.refused_in_a_row, *(score.age_days - 1 for score in day.live.values()))
         checks = [
@@ -140,7 +144,7 @@ class NewUsers:
         return worst_of(checks, "users", past)
 
     def _limit(self, score: LiveScore, earlier: Mapping[str, LiveScore], day: DayProfile) -> float:
-        lookups = tuple(one.questions for one in earlier.values())
+        lookups = tuple(earlier_score.questions for earlier_score in earlier.values())
         shares = PastMeasure(tuple(map(_new_share, earlier.values())), lookups)
         limit = most_share(shares, score.questions, self.max_new_user_share, independent=max(day.users, 1))
         return max(limit, min(1 - (1 - limit) * _FADES ** max(score.age_days - 1, 0), _STILL_KNOWN))
@@ -163,10 +167,12 @@ def _earlier_scores(
 ) -> dict[str, LiveScore]:
     """Return, by day, the usable scores of a live artifact of the same kind and window on the last ordinary days."""
     scores = {profile.day: profile.live[kind] for profile in past.days[:DAYS] if profile.live and kind in profile.live}
-    return {day: one for day, one in scores.items() if one.window_days == score.window_days and usable(one)}
+    return {
+        day: earlier for day, earlier in scores.items() if earlier.window_days == score.window_days and usable(earlier)
+    }
 
 
-def _worth(one: LiveScore, earlier: Mapping[str, LiveScore], day: LiveScore) -> Worth:
+def _worth(measured: LiveScore, earlier: Mapping[str, LiveScore], day: LiveScore) -> Worth:
     """Return a score as a share of the usual. Its error includes the variation between ordinary days beyond chance.
 
     For the day itself (`one is day`) the error is at least 0.8 of the usual one for its size. On a broken day all
@@ -176,11 +182,11 @@ def _worth(one: LiveScore, earlier: Mapping[str, LiveScore], day: LiveScore) -> 
     chance = median(score.error for score in earlier.values())
     spread = MAD * median(abs(score.lift - usual) for score in earlier.values())
     between = sqrt(max(spread**2 - chance**2, 0.0))
-    error = one.error
-    if one is day:
+    error = measured.error
+    if measured is day:
         answered = median(score.answered for score in earlier.values())
-        error = max(error, 0.8 * chance * sqrt(answered / one.answered))
-    return Worth(one.lift / usual, hypot(error, between) / usual)
+        error = max(error, 0.8 * chance * sqrt(answered / measured.answered))
+    return Worth(measured.lift / usual, hypot(error, between) / usual)
 
 
 def _together(parts: Sequence[Worth]) -> Worth:

@@ -51,7 +51,7 @@ class MaxRowsFactor:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare the factor with the limit."""
-        return _judge(facts, lambda drift: _factor(drift.rows, self.max_rows_factor, "max_rows_factor", what="rows"))
+        return _judge(facts, lambda drift: _factor(drift.rows, self.max_rows_factor, "max_rows_factor", subject="rows"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class MaxItemsFactor:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare the factor with the limit."""
-        limit, what = self.max_items_factor, "distinct items"
-        return _judge(facts, lambda drift: _factor(drift.items, limit, "max_items_factor", what=what))
+        limit, subject = self.max_items_factor, "distinct items"
+        return _judge(facts, lambda drift: _factor(drift.items, limit, "max_items_factor", subject=subject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,11 @@ class MinOverlap:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare the share of shared strongest items with the limit."""
-        what = f"share of the {self.top_items} strongest live items among the new strongest"
+        subject = f"share of the {self.top_items} strongest live items among the new strongest"
         limits = f"min_overlap is {self.min_overlap:g}, top_items is {self.top_items}"
-        return _judge(facts, lambda drift: _bound(drift.overlap, at_least=self.min_overlap, limits=limits, what=what))
+        return _judge(
+            facts, lambda drift: _bound(drift.overlap, at_least=self.min_overlap, limits=limits, subject=subject)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,11 @@ class MinRankCorrelation:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare Spearman's correlation of the items' strengths with the limit."""
-        least, what = self.min_rank_correlation, "rank correlation with live"
+        least, subject = self.min_rank_correlation, "rank correlation with live"
         limits = f"min_rank_correlation is {least:g}"
-        return _judge(facts, lambda drift: _bound(drift.rank_correlation, at_least=least, limits=limits, what=what))
+        return _judge(
+            facts, lambda drift: _bound(drift.rank_correlation, at_least=least, limits=limits, subject=subject)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,8 @@ class MaxChurn:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare the share of changed members with the limit."""
-        what, limits = "share of changed members in lists that are also live", f"max_churn is {self.max_churn:g}"
-        return _judge(facts, lambda drift: _bound(drift.churn, at_most=self.max_churn, limits=limits, what=what))
+        subject, limits = "share of changed members in lists that are also live", f"max_churn is {self.max_churn:g}"
+        return _judge(facts, lambda drift: _bound(drift.churn, at_most=self.max_churn, limits=limits, subject=subject))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +153,9 @@ class MaxUnknownItems:
 
     def __call__(self, facts: HasDrift) -> Result:
         """Compare the share of unknown items with the limit."""
-        most, what = self.max_unknown_share, "share of items that are missing in the live catalog"
+        most, subject = self.max_unknown_share, "share of items that are missing in the live catalog"
         limits = f"max_unknown_share is {most:g}"
-        return _judge(facts, lambda drift: _bound(drift.unknown_share, at_most=most, limits=limits, what=what))
+        return _judge(facts, lambda drift: _bound(drift.unknown_share, at_most=most, limits=limits, subject=subject))
 
 
 def _judge(facts: HasDrift, rule: Callable[[Drift], Result]) -> Result:
@@ -173,14 +177,14 @@ def _result(value: float | None, *, ok: bool, message: str, limits: str) -> Resu
     return Result(passes(ok=ok), value, f"{message}; {limits}")
 
 
-def _factor(sides: Sides, limit: float, name: str, *, what: str) -> Result:
-    message = f"{sides.candidate:,.0f} {what}, {sides.live:,.0f} live"
+def _factor(sides: Sides, limit: float, name: str, *, subject: str) -> Result:
+    message = f"{sides.candidate:,.0f} {subject}, {sides.live:,.0f} live"
     return _result(sides.candidate, ok=sides.factor <= limit, message=message, limits=f"{name} is {limit:g}")
 
 
 def _bound(
-    value: float | None, *, at_least: float = float("-inf"), at_most: float = float("inf"), limits: str, what: str
+    value: float | None, *, at_least: float = float("-inf"), at_most: float = float("inf"), limits: str, subject: str
 ) -> Result:
     if value is None:
-        return _result(None, ok=True, message=f"too few shared items for the {what}", limits=limits)
-    return _result(value, ok=at_least <= value <= at_most, message=f"{what} is {value:.4g}", limits=limits)
+        return _result(None, ok=True, message=f"too few shared items for the {subject}", limits=limits)
+    return _result(value, ok=at_least <= value <= at_most, message=f"{subject} is {value:.4g}", limits=limits)

@@ -40,20 +40,20 @@ def _count(
 ) -> None:
     offsets, members = first
     other_offsets, other_members = second
-    kept = distinct = 0
+    common = distinct = 0
     for n in range(len(shared[0])):
         met = _STATES * n + 1  # higher than every mark of earlier lists
         here, there = shared[0][n], shared[1][n]
-        for place in range(offsets[here], offsets[here + 1]):
-            if marks[members[place]] < met:
-                marks[members[place]] = met
+        for position in range(offsets[here], offsets[here + 1]):
+            if marks[members[position]] < met:
+                marks[members[position]] = met
                 distinct += 1
-        for place in range(other_offsets[there], other_offsets[there + 1]):
-            mark = marks[other_members[place]]
+        for position in range(other_offsets[there], other_offsets[there + 1]):
+            mark = marks[other_members[position]]
             distinct += 1 if mark < met else 0
-            kept += 1 if mark == met else 0
-            marks[other_members[place]] = met + 1
-    counts[0] = kept
+            common += 1 if mark == met else 0
+            marks[other_members[position]] = met + 1
+    counts[0] = common
     counts[1] = distinct
 
 
@@ -165,11 +165,11 @@ def _churn(rows: Rows | Vectors, live: Rows | Vectors) -> float | None:
     if isinstance(rows, Vectors) or isinstance(live, Vectors) or not rows.shape.key:
         return None  # kinds without keyed lists
     ids = pl.DataFrame({"id": rows.member_ids}).with_row_index("code")
-    known = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
-    unknown = pl.Series(np.arange(len(ids), len(ids) + len(known), dtype=np.uint32))
-    codes = known.zip_with(known.is_not_null(), unknown).to_numpy()
-    kept, either = count_pairs((rows.offsets, rows.members), (live.offsets, codes[live.members]), _shared(rows, live))
-    return float(1 - kept / either) if either else None
+    codes_of_live = pl.DataFrame({"id": live.member_ids}).join(ids, on="id", how="left", maintain_order="left")["code"]
+    unknown = pl.Series(np.arange(len(ids), len(ids) + len(codes_of_live), dtype=np.uint32))
+    codes = codes_of_live.zip_with(codes_of_live.is_not_null(), unknown).to_numpy()
+    common, either = count_pairs((rows.offsets, rows.members), (live.offsets, codes[live.members]), _shared(rows, live))
+    return float(1 - common / either) if either else None
 
 
 def _shared(rows: Rows, live: Rows) -> tuple[Numbers, Numbers]:

@@ -109,17 +109,17 @@ def passes(*, ok: bool) -> Verdict:
 
 def at_least(value: float, limit: float, *, setting: str, what: str) -> Result:
     """Return a result that passes if `value` is not below the limit of the configuration key `setting`."""
-    return _compare(value, limit, ok=value >= limit, setting=setting, what=what, word="at least")
+    return _compare(value, limit, ok=value >= limit, setting=setting, subject=what, word="at least")
 
 
 def at_most(value: float, limit: float, *, setting: str, what: str) -> Result:
     """Return a result that passes if `value` is not above the limit of the configuration key `setting`."""
-    return _compare(value, limit, ok=value <= limit, setting=setting, what=what, word="at most")
+    return _compare(value, limit, ok=value <= limit, setting=setting, subject=what, word="at most")
 
 
-def same(found: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: str) -> Result:
+def same(actual: Mapping[str, Scalar], expected: Mapping[str, Scalar], *, what: str) -> Result:
     """Return a result that passes if every expected value is found. The message lists those that differ."""
-    wrong = {key: found.get(key) for key, value in expected.items() if found.get(key) != value}
+    wrong = {key: actual.get(key) for key, value in expected.items() if actual.get(key) != value}
     message = ", ".join(f"{key} is {value!r}, expected {expected[key]!r}" for key, value in wrong.items())
     return Result(
         passes(ok=not wrong),
@@ -149,8 +149,8 @@ def shown(value: float) -> str:
     return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
 
 
-def _compare(value: float, limit: float, *, ok: bool, setting: str, what: str, word: str) -> Result:
-    message = f"{what} is {shown(value)}, {setting} allows {word} {shown(limit)}"
+def _compare(value: float, limit: float, *, ok: bool, setting: str, subject: str, word: str) -> Result:
+    message = f"{subject} is {shown(value)}, {setting} allows {word} {shown(limit)}"
     remedy = f": fix the input, or change {setting} if the day is right"
     return Result(passes(ok=ok), value, message, remedy)
 

@@ -172,9 +172,9 @@ def _by_field(faults: Sequence[str], facts: ImportFacts, *, ok: str, broken: str
 
 def find_rules(settings: Settings, row: TargetSettings, kind: str) -> ImportSettings:
     """Return the settings of an imported kind of a target. Raises `ConfigurationError` that lists the known kinds."""
-    known = settings.imports_for(row)
-    if kind not in known:
+    imports = settings.imports_for(row)
+    if kind not in imports:
         raise ConfigurationError(
-            f"no [imports.{kind}] for {row.target} in the configuration: {name_known(kind, known)}"
+            f"no [imports.{kind}] for {row.target} in the configuration: {name_known(kind, imports)}"
         )
-    return known[kind]
+    return imports[kind]

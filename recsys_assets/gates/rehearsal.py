@@ -88,12 +88,12 @@ class LoadsInReader:
 
     max_blob_bytes: int
 
-    def __call__(self, found: Found) -> Result:
+    def __call__(self, facts: Found) -> Result:
         """Pass a candidate that the reader loaded."""
-        if isinstance(found, NotLoaded):
-            return _not_loaded(found)
-        message = f"the reader loads the release: {found.blob_bytes:,} bytes of blobs, {found.held_bytes:,} in memory"
-        return Result(Verdict.PASSED, found.blob_bytes, message)
+        if isinstance(facts, NotLoaded):
+            return _not_loaded(facts)
+        message = f"the reader loads the release: {facts.blob_bytes:,} bytes of blobs, {facts.held_bytes:,} in memory"
+        return Result(Verdict.PASSED, facts.blob_bytes, message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ class MaxLoadSeconds:
 
     max_load_seconds: float
 
-    def __call__(self, found: Found) -> Result:
+    def __call__(self, facts: Found) -> Result:
         """Compare the load time with the limit."""
-        if isinstance(found, NotLoaded):
-            return _not_loaded(found)
-        setting, what = f"{_SETTINGS}.max_load_seconds", "number of seconds that a reader takes to load"
-        return at_most(round(found.seconds, 4), self.max_load_seconds, setting=setting, what=what)
+        if isinstance(facts, NotLoaded):
+            return _not_loaded(facts)
+        setting, subject = f"{_SETTINGS}.max_load_seconds", "number of seconds that a reader takes to load"
+        return at_most(round(facts.seconds, 4), self.max_load_seconds, setting=setting, what=subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +116,12 @@ class MaxMemory:
 
     max_held_bytes: int
 
-    def __call__(self, found: Found) -> Result:
+    def __call__(self, facts: Found) -> Result:
         """Compare the memory of the loaded release with the limit."""
-        if isinstance(found, NotLoaded):
-            return _not_loaded(found)
-        what = f"number of bytes in memory ({found.bytes_per_blob_byte:.2f} for each byte of the blobs)"
-        return at_most(found.held_bytes, self.max_held_bytes, setting=f"{_SETTINGS}.max_held_bytes", what=what)
+        if isinstance(facts, NotLoaded):
+            return _not_loaded(facts)
+        subject = f"number of bytes in memory ({facts.bytes_per_blob_byte:.2f} for each byte of the blobs)"
+        return at_most(facts.held_bytes, self.max_held_bytes, setting=f"{_SETTINGS}.max_held_bytes", what=subject)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +131,12 @@ class EmptyAnswers:
     questions: int
     shares: Mapping[str, float]
 
-    def __call__(self, found: Found) -> Result:
+    def __call__(self, facts: Found) -> Result:
         """Compare each kind's share of empty results with its limit."""
-        if isinstance(found, NotLoaded):
-            return _not_loaded(found)
-        shares = {kind: answers.share(answers.empty) for kind, answers in found.answers.items()}
-        return _shares(shares, self.shares, what="with an empty result", setting="max_empty_share")
+        if isinstance(facts, NotLoaded):
+            return _not_loaded(facts)
+        shares = {kind: answers.share(answers.empty) for kind, answers in facts.answers.items()}
+        return _shares(shares, self.shares, subject="with an empty result", setting="max_empty_share")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,26 +147,26 @@ class ShortAnswers:
     shares: Mapping[str, float]
     full_list: int
 
-    def __call__(self, found: Found) -> Result:
+    def __call__(self, facts: Found) -> Result:
         """Compare each kind's share of lists that are not full with its limit."""
-        if isinstance(found, NotLoaded):
-            return _not_loaded(found)
-        shares = {kind: answers.share(answers.short) for kind, answers in found.answers.items()}
-        what = f"with fewer than {self.full_list} items"
-        return _shares(shares, self.shares, what=what, setting="max_short_share")
+        if isinstance(facts, NotLoaded):
+            return _not_loaded(facts)
+        shares = {kind: answers.share(answers.short) for kind, answers in facts.answers.items()}
+        subject = f"with fewer than {self.full_list} items"
+        return _shares(shares, self.shares, subject=subject, setting="max_short_share")
 
 
-def _not_loaded(found: NotLoaded) -> Result:
-    message = f"the reader rejects this release, so it could not serve any request: {found.fault}"
+def _not_loaded(facts: NotLoaded) -> Result:
+    message = f"the reader rejects this release, so it could not serve any request: {facts.fault}"
     return Result(Verdict.REFUSED, None, message)
 
 
-def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, what: str, setting: str) -> Result:
+def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, subject: str, setting: str) -> Result:
     """Return one result for all kinds. Its value is the share that exceeds its limit most, or is closest to it."""
     compared = {kind: (share, limits[kind]) for kind, share in shares.items() if share is not None}
     over = [kind for kind, (share, limit) in compared.items() if share > limit]
     worst = max(compared, key=lambda kind: compared[kind][0] - compared[kind][1], default=None)
-    message = f"share of the last day's lookups {what}: " + (
+    message = f"share of the last day's lookups {subject}: " + (
         ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
         or "no lookups"
     )

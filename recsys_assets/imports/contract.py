@@ -53,10 +53,10 @@ def check_contract(contract: Fields, *, form: ImportFormat, key: str) -> None:
             raise ConfigurationError(f"{key}.{field} is {kind!r}, which is not a type of files: did you mean {meant}?")
 
 
-def contract_faults(contract: Fields, found: Fields, *, form: ImportFormat) -> tuple[str, ...]:
+def contract_faults(contract: Fields, actual: Fields, *, form: ImportFormat) -> tuple[str, ...]:
     """Return the violations of the contract, one sentence per field. Additional fields are ignored."""
-    non_finite = [field for field in contract if found.get(field, "").endswith(NON_FINITE)]
-    bare = _without_mark(found)
+    non_finite = [field for field in contract if actual.get(field, "").endswith(NON_FINITE)]
+    bare = _without_mark(actual)
     faults = _array_faults(contract, bare) if form in ARRAYS else _column_faults(contract, bare, form)
     return (*faults, *(f"{field} contains NaN or infinity, expected finite numbers" for field in non_finite))
 
@@ -75,9 +75,9 @@ def _without_mark(fields: Fields) -> Fields:
     return {field: kind.removesuffix(NON_FINITE) for field, kind in fields.items()}
 
 
-def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Iterator[str]:
+def _column_faults(expected: Fields, actual: Fields, form: ImportFormat) -> Iterator[str]:
     for field, kind in expected.items():
-        now = found.get(field)
+        now = actual.get(field)
         bare, is_nullable = kind.removesuffix("?"), kind.endswith("?")
         if now is None:
             if not (is_nullable and form is ImportFormat.JSONL):  # a JSON line may omit nullable fields
@@ -88,33 +88,33 @@ def _column_faults(expected: Fields, found: Fields, form: ImportFormat) -> Itera
             yield f"{field} contains nulls, expected {kind}"
 
 
-def _fits(found: str, expected: str) -> bool:
+def _fits(actual: str, expected: str) -> bool:
     """Return whether readers of the expected type can read the found one. Integers are readable as floats."""
-    if found in {expected, "null"} or (found, expected) == ("int64", "float64"):
+    if actual in {expected, "null"} or (actual, expected) == ("int64", "float64"):
         return True
-    if found.startswith("list[") and expected.startswith("list["):
-        inner, wanted = found[5:-1], expected[5:-1]
+    if actual.startswith("list[") and expected.startswith("list["):
+        inner, wanted = actual[5:-1], expected[5:-1]
         return _fits(inner.removesuffix("?"), wanted.removesuffix("?")) and (
             inner == "null?" or not inner.endswith("?") or wanted.endswith("?")
         )
     return False
 
 
-def _array_faults(contract: Fields, found: Fields) -> Iterator[str]:
+def _array_faults(contract: Fields, actual: Fields) -> Iterator[str]:
     lengths: dict[str, tuple[str, str]] = {}  # named axis -> length, and the field that set it
     for field, kind in contract.items():
-        expected, now = _array(kind), _array(found.get(field, ""))
+        expected, now = _array(kind), _array(actual.get(field, ""))
         if expected is None or now is None:
             yield f"{field} is missing, expected {kind}"
             continue
         if now.dtype != expected.dtype or len(now.axes) != len(expected.axes):
-            yield f"{field} is {found[field]}, expected {kind}"
+            yield f"{field} is {actual[field]}, expected {kind}"
             continue
         for axis, length in zip(expected.axes, now.axes, strict=True):
             wanted, source = (axis, field) if axis.isdigit() else lengths.setdefault(axis, (length, field))
             if length != wanted:
                 reason = "" if source == field else f", because {source} has {axis} = {wanted}"
-                yield f"{field} is {found[field]}, expected {kind}{reason}"
+                yield f"{field} is {actual[field]}, expected {kind}{reason}"
 
 
 def _array_changes(before: Fields, now: Fields, contract: Fields) -> Iterator[str]:
@@ -137,8 +137,8 @@ def _fixed(array: _Array, kind: str | None) -> list[str]:
 
 
 def _array(kind: str) -> _Array | None:
-    found = _ARRAY.fullmatch(kind)
-    if found is None:
+    match = _ARRAY.fullmatch(kind)
+    if match is None:
         return None
-    axes = tuple(axis.strip() for axis in found[2].split(",")) if found[2].strip() else ()
-    return _Array(found[1], axes) if all(_AXIS.fullmatch(axis) for axis in axes) else None
+    axes = tuple(axis.strip() for axis in match[2].split(",")) if match[2].strip() else ()
+    return _Array(match[1], axes) if all(_AXIS.fullmatch(axis) for axis in axes) else None

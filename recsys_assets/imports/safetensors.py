@@ -96,5 +96,5 @@ def _check_offsets(tensors: dict[str, _Tensor], size: int, *, name: str) -> None
 
 def _view(data: bytes, start: int, tensor: _Tensor) -> NDArray[Any]:
     dtype = np.dtype(_DTYPES[tensor.dtype]).newbyteorder("<")
-    found = np.frombuffer(data, dtype, count=prod(tensor.shape), offset=start + tensor.data_offsets[0])
-    return found.reshape(tensor.shape)
+    values = np.frombuffer(data, dtype, count=prod(tensor.shape), offset=start + tensor.data_offsets[0])
+    return values.reshape(tensor.shape)

@@ -159,11 +159,11 @@ def _code_of_row_before(
 def _count_names(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch) -> bool:
     """Count all unknown names of a line, or none and return False: a line that is handed back is counted elsewhere."""
     for index in range(line.state[NAMES]):
-        known = tables.state[UNKNOWN, 0]
+        count = tables.state[UNKNOWN, 0]
         code = intern(tables, UNKNOWN, data, line.names[index, 0], line.names[index, 1])
         if code == FULL:
             return False
-        if code == known:
+        if code == count:
             scratch.name_counts[code] = 0
         line.names[index, 0] = code
     for index in range(line.state[NAMES]):

@@ -127,15 +127,15 @@ class FileCounter:
         counts as empty.
         """
         if self.appended:
-            where, what = f"{self.source.name}: line {self.appended[0]:,}", self.appended[1]
-            return f"{where} is not text, but the beginning of {what}: store the two as separate files, and run again"
+            where, fault = f"{self.source.name}: line {self.appended[0]:,}", self.appended[1]
+            return f"{where} is not text, but the beginning of {fault}: store the two as separate files, and run again"
         if self.good or self.lines == self.blank:
             return None
-        what = f"{self.source.name} has {plural(self.lines, 'line')}, and none is an event"
+        fault = f"{self.source.name} has {plural(self.lines, 'line')}, and none is an event"
         if self.first is None:
-            return f"{what}: see quarantine, replace the file and run the day again"
+            return f"{fault}: see quarantine, replace the file and run the day again"
         reason, form = self.first.fault.reason, guess_form(self.first.text)
-        return f"{what} (first: {reason.value}): it seems to hold {form}; replace the file and run the day again"
+        return f"{fault} (first: {reason.value}): it seems to hold {form}; replace the file and run the day again"
 
 
 @dataclass(slots=True)

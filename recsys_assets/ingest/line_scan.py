@@ -177,8 +177,8 @@ def _read_value(data: Bytes, position: int, field: int, line: LineNotes, spare: 
     if field == _UNKNOWN:
         return after_value(data, position), spare
     if field == V:
-        one = byte == _ONE and after_digits(data, position) == position + 1
-        return position + 1 if one else REFUSED, spare
+        is_one = byte == _ONE and after_digits(data, position) == position + 1
+        return position + 1 if is_one else REFUSED, spare
     if field == RANK:
         return _read_rank(data, position, line), spare
     if byte == _QUOTE:

@@ -41,10 +41,10 @@ def part_of(events: Sequence[RawEvent]) -> Part:
     codes: dict[str, NDArray[np.uint32]] = {}
     ids: dict[str, Strings] = {}
     for name in CODED_COLUMNS:
-        known: dict[str, int] = {}
+        codes_by_id: dict[str, int] = {}
         values = (getattr(event, name) for event in events)
-        column = [ABSENT if text is None else known.setdefault(text, len(known)) for text in values]
-        codes[name], ids[name] = np.array(column, np.uint32), Strings.of(known)
+        column = [ABSENT if text is None else codes_by_id.setdefault(text, len(codes_by_id)) for text in values]
+        codes[name], ids[name] = np.array(column, np.uint32), Strings.of(codes_by_id)
     ts, rank = ([getattr(event, name) for event in events] for name in ("ts", "rank"))
     return Part(np.array(ts, np.int64), np.array(rank, np.int64), codes, ids)
 

@@ -82,10 +82,10 @@ class FaultError(Exception):
     `rule` is the detail without any content of the line.
     """
 
-    def __init__(self, reason: Reason, rule: str, found: str = "") -> None:
+    def __init__(self, reason: Reason, rule: str, value: str = "") -> None:
         self.reason = reason
         self.rule = rule
-        self.detail = rule + found
+        self.detail = rule + value
         super().__init__(self.detail)
 
 
@@ -166,8 +166,8 @@ def mentioned_ids(text: str) -> set[str]:
 
     The backslashes of a line that was escaped, because it is not valid UTF-8, are read both ways.
     """
-    found = set(_ids(text, depth=0))
-    return found | set(_ids(text.replace("\\\\", "\\"), depth=0)) if "\\\\" in text else found
+    ids = set(_ids(text, depth=0))
+    return ids | set(_ids(text.replace("\\\\", "\\"), depth=0)) if "\\\\" in text else ids
 
 
 def mentions(text: str, names: Collection[str], *, is_cut: bool = False) -> bool:

@@ -85,13 +85,13 @@ def _matrix(rows: Rows, params: AlsParams) -> tuple[Codes, Codes, Any]:
     items = np.sort(best[counts[best] > 0]).astype(np.uint32)
     places = np.full(len(counts), -1, np.int64)
     places[items] = np.arange(len(items))
-    kept = places[rows.members] >= 0
-    lists = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))[kept]
+    mask = places[rows.members] >= 0
+    lists = np.repeat(np.arange(len(rows)), np.diff(rows.offsets))[mask]
     lengths = np.bincount(lists, minlength=len(rows))
     users = np.flatnonzero(lengths)
-    confidences = (rows.values[kept] * (params.alpha / WEIGHT_SCALE)).astype(np.float32)
+    confidences = (rows.values[mask] * (params.alpha / WEIGHT_SCALE)).astype(np.float32)
     shape = (len(users), len(items))
-    matrix = sparse.csr_matrix((confidences, places[rows.members[kept]], offsets_of(lengths[users])), shape)
+    matrix = sparse.csr_matrix((confidences, places[rows.members[mask]], offsets_of(lengths[users])), shape)
     return rows.keys[users], items, matrix
 
 

@@ -39,15 +39,15 @@ def list_tags(catalog: pl.DataFrame, params: ContentSimParams) -> KernelOutput:
     last = catalog.unique("item_id", keep="last").sort("item_id")
     tags = _clean(last)
     items = tags["item"].unique().sort()
-    kept = tags.filter(pl.col("item").is_in(items.head(params.max_items).implode()))
-    tag_ids = kept["tag"].unique().sort()
-    keys, lengths = np.unique(kept["item"].to_numpy(), return_counts=True)
+    tagged = tags.filter(pl.col("item").is_in(items.head(params.max_items).implode()))
+    tag_ids = tagged["tag"].unique().sort()
+    keys, lengths = np.unique(tagged["item"].to_numpy(), return_counts=True)
     rows = Rows(
         shape=CONTENT_SIM_SHAPE,
         keys=np.arange(len(keys), dtype=np.uint32),
         offsets=np.cumsum([0, *lengths], dtype=np.int64),
-        members=tag_ids.search_sorted(kept["tag"]).cast(pl.UInt32).to_numpy(),
-        values=np.zeros(len(kept), np.int64),
+        members=tag_ids.search_sorted(tagged["tag"]).cast(pl.UInt32).to_numpy(),
+        values=np.zeros(len(tagged), np.int64),
         key_ids=last["item_id"].gather(pl.Series(keys)),
         member_ids=tag_ids,
     )

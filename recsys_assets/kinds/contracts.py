@@ -47,9 +47,9 @@ def answered(rows: Rows, keys: Codes, members: Codes, *, lists_cut: bool, max_me
 @compiled
 def _mark_first(offsets: Numbers, members: Codes, seen_in: Numbers, marks: Marks) -> None:
     for n in range(len(offsets) - 1):
-        for place in range(offsets[n], offsets[n + 1]):
-            marks[place] = seen_in[members[place]] != n
-            seen_in[members[place]] = n
+        for position in range(offsets[n], offsets[n + 1]):
+            marks[position] = seen_in[members[position]] != n
+            seen_in[members[position]] = n
 
 
 @compiled
@@ -64,15 +64,15 @@ def _mark_answered(
     marks: Marks,
 ) -> None:
     for n in range(len(keys)):
-        for place in range(offsets[n], offsets[n + 1]):
-            other = list_of[members[place]]
+        for position in range(offsets[n], offsets[n + 1]):
+            other = list_of[members[position]]
             if other == NOWHERE:
-                marks[place] = lists_cut
+                marks[position] = lists_cut
                 continue
             stop = offsets[other + 1]
-            at = _position(members, values, int(offsets[other]), int(stop), values[place], keys[n])
-            found = at < stop and values[at] == values[place] and members[at] == keys[n]
-            marks[place] = found or (at == stop and stop - offsets[other] >= max_members)
+            at = _position(members, values, int(offsets[other]), int(stop), values[position], keys[n])
+            is_answered = at < stop and values[at] == values[position] and members[at] == keys[n]
+            marks[position] = is_answered or (at == stop and stop - offsets[other] >= max_members)
 
 
 @inlined

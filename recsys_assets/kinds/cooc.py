@@ -187,18 +187,18 @@ def _blocks(work: Numbers, tried: Codes, *, count: int) -> list[Codes]:
 def _count_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams) -> list[_Block]:
     """Process blocks until none is left, with counts of pairs."""
     scratch = new_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
-    found: list[_Block] = []
+    blocks: list[_Block] = []
     for block in waiting:
         lengths, members, counts = best_neighbors(baskets, block, min_support=params.min_support, scratch=scratch)
-        found.append((block[lengths > 0], lengths[lengths > 0], members, counts))
-    return found
+        blocks.append((block[lengths > 0], lengths[lengths > 0], members, counts))
+    return blocks
 
 
 def _score_blocks(baskets: Baskets, waiting: Iterator[Codes], params: CoocParams, scoring: Scoring) -> list[_Block]:
     """Process blocks until none is left, with scores of pairs."""
     scratch = new_scored_thread_scratch(distinct_items=len(baskets.starts) - 1, max_neighbors=params.max_neighbors)
-    found: list[_Block] = []
+    blocks: list[_Block] = []
     for block in waiting:
         lengths, members, scores = best_scored(baskets, block, scoring, scratch)
-        found.append((block[lengths > 0], lengths[lengths > 0], members, scores))
-    return found
+        blocks.append((block[lengths > 0], lengths[lengths > 0], members, scores))
+    return blocks

@@ -48,8 +48,8 @@ def count_next(events: Events, params: ItemSeqParams) -> KernelOutput:
     paths, left_out = fill_paths(events, max_items=params.max_items_per_session)
     ids = events.ids["item_id"]
     items, following, counts = pairs = _count_pairs(paths)
-    kept = _keep_items(paths, items[counts >= params.min_support], params)
-    items, following, counts = _best_first(pairs, kept[items] & (counts >= params.min_support), params)
+    mask = _keep_items(paths, items[counts >= params.min_support], params)
+    items, following, counts = _best_first(pairs, mask[items] & (counts >= params.min_support), params)
     lengths = count_codes(items, size=len(ids))
     keys = np.flatnonzero(lengths)
     rows = Rows(ITEM_SEQ_SHAPE, keys.astype(np.uint32), offsets_of(lengths[keys]), following, counts, ids, ids)
@@ -81,12 +81,12 @@ def _first_visits(paths: Paths, seen_in: Numbers, first: NDArray[np.int64], ends
     used = 0
     ends[0] = 0
     for session in range(len(paths.offsets) - 1):
-        for place in range(paths.offsets[session], paths.offsets[session + 1]):
-            item = paths.items[place]
+        for position in range(paths.offsets[session], paths.offsets[session + 1]):
+            item = paths.items[position]
             if seen_in[item] != session:
                 seen_in[item] = session
                 first[0, used] = item
-                first[1, used] = paths.steps[place]
+                first[1, used] = paths.steps[position]
                 used += 1
         ends[session + 1] = used
     return used
@@ -116,11 +116,11 @@ def _emit(first: NDArray[np.int64], ends: Numbers, distinct_items: int, codes: N
 
 def _keep_items(paths: Paths, items: Codes, params: ItemSeqParams) -> Marks:
     """Return a mask of the `max_items` of `items` with the most sessions, ties by id."""
-    kept = np.zeros(len(paths.support), np.bool_)
+    mask = np.zeros(len(paths.support), np.bool_)
     candidates = np.unique(items)
     order = np.argsort(-paths.support[candidates], kind="stable")
-    kept[candidates[order[: params.max_items]]] = True
-    return kept
+    mask[candidates[order[: params.max_items]]] = True
+    return mask
 
 
 def _best_first(pairs: _Pairs, wanted: Marks, params: ItemSeqParams) -> _Pairs:

@@ -139,21 +139,23 @@ def choose_events(events: Events, params: EventParams) -> Events:
 def check_limits(source: Events | pl.DataFrame, limits: LimitSettings) -> None:
     """Raise `LimitExceededError` with the number and the setting if the events or the catalog are too large."""
     if isinstance(source, pl.DataFrame):
-        _check(source.height, limits.max_distinct_items, what="catalog rows", setting="max_distinct_items")
+        _check(source.height, limits.max_distinct_items, subject="catalog rows", setting="max_distinct_items")
         return
-    _check(source.codes.height, limits.max_events, what="events", setting="max_events")
-    _check(_distinct(source, "item_id"), limits.max_distinct_items, what="distinct items", setting="max_distinct_items")
-    _check(_distinct(source, "session_id"), limits.max_sessions, what="distinct sessions", setting="max_sessions")
-    _check(_distinct(source, "user_id"), limits.max_users, what="distinct users", setting="max_users")
+    _check(source.codes.height, limits.max_events, subject="events", setting="max_events")
+    _check(
+        _distinct(source, "item_id"), limits.max_distinct_items, subject="distinct items", setting="max_distinct_items"
+    )
+    _check(_distinct(source, "session_id"), limits.max_sessions, subject="distinct sessions", setting="max_sessions")
+    _check(_distinct(source, "user_id"), limits.max_users, subject="distinct users", setting="max_users")
 
 
 def _distinct(events: Events, column: str) -> int:
     return len(events.ids.get(column, pl.Series(dtype=pl.String)))
 
 
-def _check(count: int, limit: int, *, what: str, setting: str) -> None:
+def _check(count: int, limit: int, *, subject: str, setting: str) -> None:
     if count > limit:
         raise LimitExceededError(
-            f"there are {count:,} {what}, limits.{setting} allows {limit:,}: "
+            f"there are {count:,} {subject}, limits.{setting} allows {limit:,}: "
             f"raise limits.{setting} if memory allows, or shorten the window (window_days)"
         )

@@ -45,18 +45,18 @@ def fill_paths(events: Events, *, max_items: int) -> tuple[Paths, Excluded]:
     offsets, left = np.zeros(distinct_sessions + 1, np.int64), np.zeros(distinct_sessions, np.bool_)
     support = np.zeros(distinct_items, np.int64)
     seen = np.full((2, distinct_items), -1, np.int64)
-    kept = _walk(visited, timestamps[rows], ends, max_items, seen, steps, offsets, left, support)
-    size = int(offsets[kept])
-    left_out = _left_out(events, left, kept=kept)
-    return Paths(visited[:size], steps[:size], offsets[: kept + 1], support), left_out
+    kept_sessions = _walk(visited, timestamps[rows], ends, max_items, seen, steps, offsets, left, support)
+    size = int(offsets[kept_sessions])
+    left_out = _left_out(events, left, kept_sessions=kept_sessions)
+    return Paths(visited[:size], steps[:size], offsets[: kept_sessions + 1], support), left_out
 
 
-def _left_out(events: Events, left: NDArray[np.bool_], *, kept: int) -> Excluded:
+def _left_out(events: Events, left: NDArray[np.bool_], *, kept_sessions: int) -> Excluded:
     groups = int(left.sum())
     if not groups:
-        return Excluded("sessions", of_groups=kept)
+        return Excluded("sessions", of_groups=kept_sessions)
     sizes = count_codes(events.codes["session_id"].to_numpy(), size=len(left), repeats=repeats_of(events))
-    return Excluded("sessions", groups=groups, of_groups=kept + groups, events=int(sizes[left].sum()))
+    return Excluded("sessions", groups=groups, of_groups=kept_sessions + groups, events=int(sizes[left].sum()))
 
 
 @compiled
@@ -76,7 +76,7 @@ def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
     By item, `seen[0]` is the last session with the item, and `seen[1]` the row at which the step of its last visit
     began.
     """
-    kept = at = 0
+    kept_sessions = at = 0
     for session in range(len(ends) - 1):
         begin, step, step_row, distinct = at, 0, ends[session], 0
         for row in range(ends[session], ends[session + 1]):
@@ -98,16 +98,16 @@ def _walk(  # noqa: PLR0913, PLR0917 - compiled code takes arrays by position
             at = begin
         elif at > begin:
             _count_items(items, begin, at, -2 - session, seen, support)
-            kept += 1
-            offsets[kept] = at
-    return kept
+            kept_sessions += 1
+            offsets[kept_sessions] = at
+    return kept_sessions
 
 
 @compiled
 def _count_items(items: Codes, begin: int, end: int, mark: int, seen: NDArray[np.int64], support: Numbers) -> None:
     """Count the session once for each of its items."""
-    for place in range(begin, end):
-        item = items[place]
+    for position in range(begin, end):
+        item = items[position]
         if seen[1, item] != mark:
             seen[1, item] = mark
             support[item] += 1
@@ -154,8 +154,8 @@ def fill_baskets(events: Events, *, max_items: int) -> tuple[Baskets, Numbers, E
     starts = offsets_of(count_codes(dealt, size=distinct_items))
     begins, stops = np.empty(len(dealt), np.uint32), np.empty(len(dealt), np.uint32)
     _place(dealt, offsets[: count + 1], starts[:-1].copy(), begins, stops)
-    kept = np.flatnonzero(~left & (np.diff(ends) > 0))
-    return Baskets(dealt, starts, begins, stops), kept, _left_out(events, left, kept=count)
+    kept_sessions = np.flatnonzero(~left & (np.diff(ends) > 0))
+    return Baskets(dealt, starts, begins, stops), kept_sessions, _left_out(events, left, kept_sessions=count)
 
 
 @compiled
@@ -166,8 +166,8 @@ def _drop_repeats(
     baskets = at = 0
     for session in range(len(sessions) - 1):
         begin = at
-        for place in range(sessions[session], sessions[session + 1]):
-            item = items[place]
+        for position in range(sessions[session], sessions[session + 1]):
+            item = items[position]
             if seen_in[item] != session:
                 seen_in[item] = session
                 items[at] = item
@@ -185,8 +185,8 @@ def _drop_repeats(
 def _place(items: Codes, offsets: Numbers, places: Numbers, begins: Codes, ends: Codes) -> None:
     """Write the bounds of each item's baskets. Modifies `places`."""
     for basket in range(len(offsets) - 1):
-        for place in range(offsets[basket], offsets[basket + 1]):
-            item = items[place]
+        for position in range(offsets[basket], offsets[basket + 1]):
+            item = items[position]
             begins[places[item]] = offsets[basket]
             ends[places[item]] = offsets[basket + 1]
             places[item] += 1

@@ -135,9 +135,9 @@ def _mark_items(paths: Paths, has_rule: NDArray[np.bool_]) -> None:
     """Mark the items that have another item within `REACH`. The nearest visits of a pair mark both."""
     for session in range(len(paths.offsets) - 1):
         end = paths.offsets[session + 1]
-        for place in range(paths.offsets[session], end):
-            item, after = paths.items[place], place + 1
-            while after < end and paths.steps[after] - paths.steps[place] <= REACH:
+        for position in range(paths.offsets[session], end):
+            item, after = paths.items[position], position + 1
+            while after < end and paths.steps[after] - paths.steps[position] <= REACH:
                 other = paths.items[after]
                 if other != item:
                     has_rule[item] = True
@@ -220,14 +220,14 @@ def _fill_block(
 def _meet(paths: Paths, visits: _Visits, item: int, self_entry: bool, scratch: _Scratch) -> int:  # noqa: FBT001 - compiled
     """Sum the weights of the visits around those to `item`. Returns the number of items found."""
     met, session, repeated = 0, np.int64(-1), False
-    for place in visits.places[visits.starts[item] : visits.starts[item + 1]]:
-        first, end = visits.firsts[place], visits.ends[place]
-        step = paths.steps[place]
-        after = np.int64(place) + 1
+    for position in visits.places[visits.starts[item] : visits.starts[item + 1]]:
+        first, end = visits.firsts[position], visits.ends[position]
+        step = paths.steps[position]
+        after = np.int64(position) + 1
         while after < end and paths.steps[after] - step <= REACH:
             met = _add(scratch, met, item, paths.items[after], UNIT // max(paths.steps[after] - step, 1))
             after += 1
-        before = np.int64(place) - 1
+        before = np.int64(position) - 1
         while before >= first and step - paths.steps[before] <= REACH:
             distance = step - paths.steps[before]
             weight = UNIT // (2 * distance) if distance > 0 else UNIT

@@ -197,20 +197,20 @@ def prove_day(
     target = theirs.targets[0]
     build_raw(store, theirs, day)
     canonical = build_canonical(DayContext(store, theirs, target, day))
-    found: list[ComparedVersion] = []
+    compared: list[ComparedVersion] = []
     for artifact in published:
         kind, version = artifact.blob.ref.kind, artifact.blob.ref.version
         if kind not in KINDS or (artifact.first, artifact.last) != (day, day):
-            found.append(ComparedVersion(kind, version, None, "not a kind or a window that is built here"))
+            compared.append(ComparedVersion(kind, version, None, "not a kind or a window that is built here"))
             continue
         try:
             ours = build_artifact(DayContext(store, theirs, target, day, run_id="proof"), kind).staged.ref.version
         except RecsysAssetsError as error:
-            found.append(ComparedVersion(kind, version, None, f"not built: {error}"))
+            compared.append(ComparedVersion(kind, version, None, f"not built: {error}"))
             continue
         hint = _DUPLICATES if canonical.record.duplicates else "see the list of intended differences"
-        found.append(ComparedVersion(kind, version, ours, "equal" if ours == version else _HINTS.get(kind, hint)))
-    return tuple(found)
+        compared.append(ComparedVersion(kind, version, ours, "equal" if ours == version else _HINTS.get(kind, hint)))
+    return tuple(compared)
 
 
 def _as_theirs(settings: Settings, row: TargetSettings, registry: Registry) -> Settings:

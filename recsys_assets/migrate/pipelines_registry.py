@@ -28,28 +28,28 @@ _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[^\s"]+')
 
 def place_below(root: str, *parts: str) -> str:
     """Return the path or URI of `parts` below `root`. An absolute part replaces everything before it."""
-    place = root.rstrip("/") if is_in_cloud(root) else str(Path(root).absolute())
+    path = root.rstrip("/") if is_in_cloud(root) else str(Path(root).absolute())
     for part in parts:
         is_whole = is_in_cloud(part) or part.startswith("/")
-        place = part.rstrip("/") if is_whole else f"{place}/{part.removeprefix('./').strip('/')}"
-    return place
+        path = part.rstrip("/") if is_whole else f"{path}/{part.removeprefix('./').strip('/')}"
+    return path
 
 
-def list_places(place: str) -> list[str]:
+def list_places(path: str) -> list[str]:
     """Return the sorted names of all files below a folder or prefix of a bucket, empty if there are none.
 
     Raises `StoreUnavailableError` or `ConfigurationError` if a bucket cannot be listed.
     """
-    if not is_in_cloud(place):
-        return sorted(file.as_posix() for file in Path(place).rglob("*") if file.is_file())
-    bucket = open_bucket(place)
-    return sorted(bucket.uri(entry.key) for entry in bucket.list(f"{split_uri(place)[2]}/"))
+    if not is_in_cloud(path):
+        return sorted(file.as_posix() for file in Path(path).rglob("*") if file.is_file())
+    bucket = open_bucket(path)
+    return sorted(bucket.uri(entry.key) for entry in bucket.list(f"{split_uri(path)[2]}/"))
 
 
-def find_place(place: str) -> "Seekable | None":
+def find_place(path: str) -> "Seekable | None":
     """Return the file or object of this name, or None if there is none."""
     try:
-        return named_file(place)
+        return named_file(path)
     except InputError:
         return None
 
@@ -116,17 +116,17 @@ class PublishedArtifact:
     source: Input
 
 
-def read_config(place: str | None) -> PipelinesConfig:
+def read_config(path: str | None) -> PipelinesConfig:
     """Return its configuration from a file or an object, or its defaults without one.
 
     Raises `ConfigurationError` if it cannot be read.
     """
-    if place is None:
+    if path is None:
         return PipelinesConfig()
     try:
-        return msgspec.json.decode(_bytes_of(place), type=PipelinesConfig)
+        return msgspec.json.decode(_bytes_of(path), type=PipelinesConfig)
     except (InputError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{place} is not a configuration of recsys-pipelines: {error}") from error
+        raise ConfigurationError(f"{path} is not a configuration of recsys-pipelines: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +143,19 @@ class Registry:
         Raises `NotFoundError` without records, `InputError` or `CorruptObjectError` for broken files.
         """
         records = self._below(self.config.registry_dir, "records", self.target.tenant, self.target.surface)
-        found = [place for place in list_places(records) if place.endswith(".json")]
-        if not found:
+        record_paths = [path for path in list_places(records) if path.endswith(".json")]
+        if not record_paths:
             raise NotFoundError(f"no records below {records}: give the folder that contains {self.config.registry_dir}")
-        for place in found:
-            yield self._read(place.split("/")[-2], _decode(place, _Record))
+        for path in record_paths:
+            yield self._read(path.split("/")[-2], _decode(path, _Record))
 
     def current(self) -> dict[str, str]:
         """Return the version of each kind that it serves, from the names of the blobs, empty if it serves nothing."""
         target = self.target
-        place = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
-        if find_place(place) is None:
+        path = self._below(self.config.registry_dir, "current", target.tenant, target.surface, "manifest.json")
+        if find_place(path) is None:
             return {}
-        named = _decode(place, _Manifest).current
+        named = _decode(path, _Manifest).current
         return {kind: uri.rpartition("/")[2].removesuffix(".json") for kind, uri in named.items()}
 
     def canonical_template(self) -> str:
@@ -193,15 +193,15 @@ class Registry:
         return self._below(self.config.object_store_dir, self.target.tenant, self.target.surface, kind, name)
 
 
-def _bytes_of(place: str) -> bytes:
-    return read_whole(named_file(place), max_bytes=MAX_BYTES, key="artifact")[0]
+def _bytes_of(path: str) -> bytes:
+    return read_whole(named_file(path), max_bytes=MAX_BYTES, key="artifact")[0]
 
 
-def _decode(place: str, form: type[_Document]) -> _Document:
+def _decode(path: str, form: type[_Document]) -> _Document:
     try:
-        return msgspec.json.decode(_bytes_of(place), type=form)
+        return msgspec.json.decode(_bytes_of(path), type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InputError(f"{place} is not a document of recsys-pipelines: {error}; restore it, or remove it") from error
+        raise InputError(f"{path} is not a document of recsys-pipelines: {error}; restore it, or remove it") from error
 
 
 def _envelope(data: bytes, name: str) -> _Envelope:

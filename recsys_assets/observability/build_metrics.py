@@ -73,15 +73,15 @@ class Gauges(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric once, as a gauge, in the order of first appearance."""
-        found: dict[str, GaugeMetricFamily] = {}
+        families: dict[str, GaugeMetricFamily] = {}
         for name in self.help_texts if self.with_empty else ():
-            found[name] = GaugeMetricFamily(name, self.help_texts[name])
+            families[name] = GaugeMetricFamily(name, self.help_texts[name])
         for sample in self.samples:
-            family = found.get(sample.name)
+            family = families.get(sample.name)
             if family is None:
-                family = found[sample.name] = GaugeMetricFamily(sample.name, self.help_texts[sample.name])
+                family = families[sample.name] = GaugeMetricFamily(sample.name, self.help_texts[sample.name])
             family.add_sample(sample.name, dict(sample.labels), float(sample.value))
-        return iter(found.values())
+        return iter(families.values())
 
 
 def registry_of(collector: Collector) -> CollectorRegistry:
@@ -108,18 +108,18 @@ def measure_target(
     Unknown values have no sample: a target that never shipped has no age. Ages are exported as timestamps, so that they
     keep growing between measurements.
     """
-    (found,) = status(store, [target_settings.target], now=now)
+    (target_status,) = status(store, [target_settings.target], now=now)
     sample = partial(Sample, labels=_labels(target_settings))
     yield sample("recsys_build_measured_timestamp_seconds", value=now.timestamp())
     yield sample("recsys_build_max_age_seconds", value=settings.freshness_for(target_settings).max_age_hours * 3600)
-    yield sample("recsys_build_held", value=found.hold is not None)
-    yield sample("recsys_build_problems", value=len(found.problems))
-    if found.data_through is not None:
-        yield sample("recsys_build_data_through_timestamp_seconds", value=_end(found.data_through).timestamp())
-    if found.updated_at is not None:
-        yield sample("recsys_build_swapped_timestamp_seconds", value=found.updated_at.timestamp())
-    yield from _last_attempt(target_settings, found)
-    yield from _live_artifacts(store, target_settings, found)
+    yield sample("recsys_build_held", value=target_status.hold is not None)
+    yield sample("recsys_build_problems", value=len(target_status.problems))
+    if target_status.data_through is not None:
+        yield sample("recsys_build_data_through_timestamp_seconds", value=_end(target_status.data_through).timestamp())
+    if target_status.updated_at is not None:
+        yield sample("recsys_build_swapped_timestamp_seconds", value=target_status.updated_at.timestamp())
+    yield from _last_attempt(target_settings, target_status)
+    yield from _live_artifacts(store, target_settings, target_status)
     if day is not None:
         yield from _verdicts(store, settings, target_settings, day)
 
@@ -155,13 +155,13 @@ def samples_of_tests(
     entries: Iterable[JournalEntry], settings: Settings, target_settings: TargetSettings, *, prefix: str
 ) -> Iterator[Sample]:
     """Yield the metrics of tests in journal entries (newest first): last outcome, and counts by actor."""
-    found = list(_tests(entries, set(settings.imports_for(target_settings))))
-    known = [*dict.fromkeys(one.actor for one in found)][:MAX_ACTORS]
-    for kind in dict.fromkeys(one.kind for one in found):
+    entries_of_tests = list(_tests(entries, set(settings.imports_for(target_settings))))
+    actors = [*dict.fromkeys(test.actor for test in entries_of_tests)][:MAX_ACTORS]
+    for kind in dict.fromkeys(test.kind for test in entries_of_tests):
         labels = {**_labels(target_settings), "kind": kind}
-        last, *_ = tests = [one for one in found if one.kind == kind]
+        last, *_ = tests = [test for test in entries_of_tests if test.kind == kind]
         yield Sample(f"{prefix}_last_test_timestamp_seconds", labels, parse_rfc3339(last.at).timestamp())
-        counts = Counter((one.actor if one.actor in known else OTHERS, one.outcome) for one in tests)
+        counts = Counter((test.actor if test.actor in actors else OTHERS, test.outcome) for test in tests)
         for outcome in (PASSED, REFUSED):
             yield Sample(f"{prefix}_last_test", {**labels, "outcome": outcome}, outcome == last.outcome)
             for actor in dict.fromkeys(actor for actor, _ in counts):
@@ -196,19 +196,21 @@ def _tests(entries: Iterable[JournalEntry], kinds: set[str]) -> Iterator[_Tested
             refused.discard((kind, day))
 
 
-def _last_attempt(target_settings: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
-    if found.last is None:
+def _last_attempt(target_settings: TargetSettings, target_status: TargetStatus) -> Iterator[Sample]:
+    if target_status.last is None:
         return
-    ended = found.last.outcome if found.last.outcome in OUTCOMES else "other"
-    at = parse_rfc3339(found.last.at).timestamp()
+    ended = target_status.last.outcome if target_status.last.outcome in OUTCOMES else "other"
+    at = parse_rfc3339(target_status.last.at).timestamp()
     yield Sample("recsys_build_last_attempt_timestamp_seconds", _labels(target_settings), at)
     for outcome in OUTCOMES:
         yield Sample("recsys_build_last_attempt", {**_labels(target_settings), "outcome": outcome}, outcome == ended)
 
 
-def _live_artifacts(store: ObjectStore, target_settings: TargetSettings, found: TargetStatus) -> Iterator[Sample]:
+def _live_artifacts(
+    store: ObjectStore, target_settings: TargetSettings, target_status: TargetStatus
+) -> Iterator[Sample]:
     release = find_readable_release(
-        store, target_settings.target, found.release
+        store, target_settings.target, target_status.release
     )  # a damaged release is one of the problems
     for member in release.members if release else ():
         labels = {**_labels(target_settings), "kind": member.ref.kind}

@@ -72,7 +72,9 @@ def deliver(
 
     def deliver_one(target_settings: TargetSettings) -> list[str]:
         delivery = _TargetDelivery(store, settings, target_settings, now, post, look_at_freshness=look_at_freshness)
-        return [fault for one in wanted if _wants(one, target_settings) and (fault := delivery.deliver(one))]
+        return [
+            fault for webhook in wanted if _wants(webhook, target_settings) and (fault := delivery.deliver(webhook))
+        ]
 
     return tuple(fault for faults in fan_out(deliver_one, list(rows)) for fault in faults)
 
@@ -185,12 +187,12 @@ class _TargetDelivery:
                 faults += [f"entry {entry.sequence} was dropped: {fault}"] if fault else []
             state = msgspec.structs.replace(state, sequence=entry.sequence, failures=0, retry_at=None)
         if self._look_at_freshness and {STALE, FRESH} & set(receiver.events):
-            found = self._freshness
-            cause = None if found.fresh else found.cause.value
+            fresh = self._freshness
+            cause = None if fresh.fresh else fresh.cause.value
             if cause != state.cause:
                 event = STALE if cause else FRESH
-                about = f"{cause} {found.data_through} {found.wanted_through}"
-                message = _of_freshness(self._target_settings.target, event, cause, found.why)
+                about = f"{cause} {fresh.data_through} {fresh.wanted_through}"
+                message = _of_freshness(self._target_settings.target, event, cause, fresh.why)
                 fault = self._send(receiver, about, message) if event in receiver.events else None
                 if fault:
                     return self._later(state, fault)
@@ -261,6 +263,6 @@ def _of_entry(target: Target, event: str | None, entry: JournalEntry) -> dict[st
     }
 
 
-def _of_freshness(target: Target, event: str, cause: str | None, why: str) -> dict[str, Any]:
-    text = f"{target} {'is stale' if cause else 'is fresh again'}: {why}"[:MAX_CHARACTERS]
-    return {"event": event, "text": text, "target": str(target), "cause": cause, "why": why[:MAX_CHARACTERS]}
+def _of_freshness(target: Target, event: str, cause: str | None, message: str) -> dict[str, Any]:
+    text = f"{target} {'is stale' if cause else 'is fresh again'}: {message}"[:MAX_CHARACTERS]
+    return {"event": event, "text": text, "target": str(target), "cause": cause, "why": message[:MAX_CHARACTERS]}

@@ -102,9 +102,9 @@ def commit_record(store: ObjectStore, target: Target, day: date, *, over: Stored
     store.delete(canonical_next_key(target, day, record.digest))
 
 
-def is_same_day(one: CanonicalRecord | None, other: CanonicalRecord) -> bool:
+def is_same_day(record: CanonicalRecord | None, other: CanonicalRecord) -> bool:
     """Return whether two records have the same bytes, counts and inputs. Their gate results may differ."""
-    return one is not None and with_results_of(one, other) == one
+    return record is not None and with_results_of(record, other) == record
 
 
 def with_results_of(before: CanonicalRecord, record: CanonicalRecord) -> CanonicalRecord:

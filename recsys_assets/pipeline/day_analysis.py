@@ -44,11 +44,11 @@ def analysis_of_stored(stored: Events, day: date, ahead: Future[DayAnalysis] | N
     return analysis if analysis is not None and _are_equal(analysis.events, stored) else analyse_day(stored, day)
 
 
-def _are_equal(one: Events, other: Events) -> bool:
+def _are_equal(events: Events, other: Events) -> bool:
     """Return whether two days have the same rows in the same order, with the same codes for the same ids."""
     return (
-        one.codes.schema == other.codes.schema
-        and one.codes.equals(other.codes)
-        and one.ids.keys() == other.ids.keys()
-        and all(ids.equals(other.ids[name]) for name, ids in one.ids.items())
+        events.codes.schema == other.codes.schema
+        and events.codes.equals(other.codes)
+        and events.ids.keys() == other.ids.keys()
+        and all(ids.equals(other.ids[name]) for name, ids in events.ids.items())
     )

@@ -202,7 +202,11 @@ def _records_before(
         return
     prefix = canonical_prefix(target)
     names = {item.key.removeprefix(prefix) for item in store.list(prefix)}
-    listed = (found for name in names if (found := _day_of_record(name)) is not None and first <= found < before)
+    listed = (
+        recorded_day
+        for name in names
+        if (recorded_day := _day_of_record(name)) is not None and first <= recorded_day < before
+    )
     for earlier in sorted(listed, reverse=True):
         stored = find_stored(store, canonical_record_key(target, earlier))
         if stored is not None:

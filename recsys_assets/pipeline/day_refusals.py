@@ -75,9 +75,9 @@ def _shift(store: ObjectStore, raw: RawRecord, target: Target) -> str:
     The events are read from the lines in quarantine.
     """
     timestamps: list[int] = []
-    for kept in raw.quarantine:
+    for quarantined in raw.quarantine:
         try:
-            lines = store.get(kept.name, max_bytes=MAX_QUARANTINE_BYTES).data.splitlines()
+            lines = store.get(quarantined.name, max_bytes=MAX_QUARANTINE_BYTES).data.splitlines()
         except NotFoundError:
             continue  # deleted by its age limit since
         rejects = (msgspec.json.decode(line) for line in lines)

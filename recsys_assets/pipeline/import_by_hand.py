@@ -50,7 +50,7 @@ def try_file(
     settings: Settings,
     row: TargetSettings,
     kind: str,
-    place: "Seekable",
+    file: "Seekable",
     *,
     by: Actor,
     now: datetime,
@@ -62,12 +62,12 @@ def try_file(
     """
     rules = find_rules(settings, row, kind)
     try:
-        received = receive(place, rules, kind=kind)
+        received = receive(file, rules, kind=kind)
     except (InputError, LimitExceededError) as error:
-        _record(store, row.target, kind, f"{place.name} was refused: {error}", passed=False, by=by, now=now)
+        _record(store, row.target, kind, f"{file.name} was refused: {error}", passed=False, by=by, now=now)
         raise
     report, ref = judge_received(store, settings, row, received), received.blob.ref
-    message = f"{place.name}, {ref.size:,} bytes, {describe_test(report, did='tested')}"
+    message = f"{file.name}, {ref.size:,} bytes, {describe_test(report, did='tested')}"
     entry = _record(store, row.target, kind, message, passed=report.passed, by=by, now=now, version=ref.version)
     return TriedFile(ref, None, registered=False, passed=report.passed, gates=report, message=message, entry=entry)
 
@@ -75,7 +75,7 @@ def try_file(
 def import_file(
     context: DayContext,
     kind: str,
-    place: "Seekable",
+    file: "Seekable",
     *,
     by: Actor,
     now: datetime,
@@ -90,10 +90,10 @@ def import_file(
     """
     store, settings, row, day = context.store, context.settings, context.row, context.day
     try:
-        received = receive(place, find_rules(settings, row, kind), kind=kind)
+        received = receive(file, find_rules(settings, row, kind), kind=kind)
     except (InputError, LimitExceededError) as error:
         if not dry_run:
-            _record(store, row.target, kind, f"{place.name} was refused: {error}", passed=False, by=by, now=now)
+            _record(store, row.target, kind, f"{file.name} was refused: {error}", passed=False, by=by, now=now)
         raise
     ref = received.blob.ref
     if dry_run:

@@ -56,19 +56,19 @@ class ReceivedFile:
     source: Input
 
 
-def receive(place: "Seekable", rules: ImportSettings, *, kind: str) -> ReceivedFile:
+def receive(file: "Seekable", rules: ImportSettings, *, kind: str) -> ReceivedFile:
     """Read a file and check that it matches its format.
 
     Raises `InputError` if it is empty, does not match, or changed while it was read, and `LimitExceededError` before
     reading or unpacking more than allowed.
     """
-    data, digest = read_whole(place, max_bytes=rules.max_bytes, key=f"imports.{kind}")
+    data, digest = read_whole(file, max_bytes=rules.max_bytes, key=f"imports.{kind}")
     if not data:
-        raise InputError(f"{place.name} is empty: drop a file that holds something")
-    content = inspect(data, rules.format, name=place.name, max_unpacked_bytes=rules.max_unpacked_bytes)
+        raise InputError(f"{file.name} is empty: drop a file that holds something")
+    content = inspect(data, rules.format, name=file.name, max_unpacked_bytes=rules.max_unpacked_bytes)
     sha256 = hashlib.sha256(data).hexdigest()
     ref = ArtifactRef(kind, f"{sha256}.{rules.form}", len(data), sha256)
-    return ReceivedFile(Blob(ref, data), content, Input(name=place.name, digest=digest, size=len(data)))
+    return ReceivedFile(Blob(ref, data), content, Input(name=file.name, digest=digest, size=len(data)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +155,9 @@ def import_day(context: DayContext, kind: str) -> ArtifactBuilt:
     rules = find_rules(settings, row, kind)
     for back in range(rules.max_age_days + 1):
         dropped_on = day - timedelta(days=back)
-        place = find_dropped(settings, row, dropped_on, template=rules.path, key=f"imports.{kind}.path")
-        if place is not None:
-            received = receive(place, rules, kind=kind)
+        dropped = find_dropped(settings, row, dropped_on, template=rules.path, key=f"imports.{kind}.path")
+        if dropped is not None:
+            received = receive(dropped, rules, kind=kind)
             return register(context, received, dropped_on=dropped_on)
         staged = find_staged_artifact(store, row.target, dropped_on, kind)
         if staged is not None and staged.window_first == dropped_on.isoformat():

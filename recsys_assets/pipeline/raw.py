@@ -192,8 +192,8 @@ def keep_missing(before: RawRecord, now: RawRecord) -> RawRecord:
             shares[share.tenant, share.surface] = share
     if not gone:
         return now
-    kept = {file.name: file for file in before.files if file.name in gone} | present
-    files = tuple(kept[name] for name in sorted(kept))
+    files_by_name = {file.name: file for file in before.files if file.name in gone} | present
+    files = tuple(files_by_name[name] for name in sorted(files_by_name))
     return msgspec.structs.replace(now, files=files, targets=tuple(shares.values()), missing=tuple(sorted(gone)))
 
 
@@ -232,8 +232,8 @@ class _PartWriter:
             part = erase_from_part(part, lambda user: gone.hides(user, self.day))  # compared by the id as it was sent
         if self.user_key:
             part = rename_users(part, self.user_key.hash)
-        kept = self.parts.setdefault(target, [])
-        kept.append(self._put(raw_prefix(self.day, target), len(kept), SUFFIX, encode_part(part)))
+        parts = self.parts.setdefault(target, [])
+        parts.append(self._put(raw_prefix(self.day, target), len(parts), SUFFIX, encode_part(part)))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         self._waiting += encode_rejects(self._without_forgotten(reject) for reject in rejects)
@@ -253,8 +253,8 @@ class _PartWriter:
 
     def flush(self) -> None:
         if self._waiting:
-            kept, data = self.quarantine, bytes(self._waiting)
-            kept.append(self._put(quarantine_prefix(self.day), len(kept), ".jsonl", data))
+            inputs, data = self.quarantine, bytes(self._waiting)
+            inputs.append(self._put(quarantine_prefix(self.day), len(inputs), ".jsonl", data))
             self._waiting.clear()
 
     def _put(self, prefix: str, number: int, suffix: str, data: bytes) -> Input:
@@ -325,9 +325,9 @@ def _delete_replaced(store: ObjectStore, before: RawRecord | None, now: RawRecor
     """Delete the objects that only the previous record lists."""
     if before is None:
         return
-    kept = {item.name for item in _objects(now)}
+    current_keys = {item.name for item in _objects(now)}
     for item in _objects(before):
-        if item.name not in kept:
+        if item.name not in current_keys:
             store.delete(item.name)
 
 

@@ -133,10 +133,10 @@ def _protocol(limits: BacktestSettings, held: HeldOut) -> Protocol:
 
     A holdout build lacks a part of a day that the live release has in full, so it may score lower by that share.
     """
-    kept = 1.0 if held.since is None else 1 - limits.held_out_share
+    built_share = 1.0 if held.since is None else 1 - limits.held_out_share
     return Protocol(
         k=limits.k,
-        delta=1 - (1 - limits.delta) * kept,
+        delta=1 - (1 - limits.delta) * built_share,
         min_samples=limits.min_samples,
         rounds=limits.rounds,
         seed=limits.seed,

@@ -177,7 +177,7 @@ def signals_step() -> Step:
     def build(context: DayContext) -> Iterator[BuiltStep]:
         from recsys_assets.pipeline.signals import write_signals  # noqa: PLC0415 - off by default
 
-        written = write_signals(context, by=actor_of(context, what="signals"))
+        written = write_signals(context, by=actor_of(context, action="signals"))
         yield BuiltStep(None, written.numbers)
 
     return Step(SIGNALS, frozenset({MANIFEST}), build, is_follow_up=True)
@@ -217,9 +217,9 @@ def judge_step(step: Step, context: DayContext) -> JudgedStep:
     return JudgedStep(GATES, report, way_out(context.settings, context.row, context.day, refused))
 
 
-def actor_of(context: DayContext, *, what: str = "build") -> Actor:
+def actor_of(context: DayContext, *, action: str = "build") -> Actor:
     """Return the actor of the day's journal entries: the account of this process, with the run id."""
-    return Actor(name=this_account(), reason=f"{what} of {context.day}", run_id=context.run_id)
+    return Actor(name=this_account(), reason=f"{action} of {context.day}", run_id=context.run_id)
 
 
 def journal_refusals(context: DayContext, report: GateReport) -> list[str]:

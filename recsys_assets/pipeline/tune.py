@@ -255,8 +255,10 @@ class _TuningRun:
         if days is not None:
             kind, target = KINDS[option.kind], self.row.target
             records = sorted(days.records.items())
-            tallies = [self._tally(option, one, record) for one, record in records]
-            events = merge_tallies(with_ages(tallies, [(window.last - one).days for one, _ in records]))
+            tallies = [self._tally(option, day_of_tally, record) for day_of_tally, record in records]
+            events = merge_tallies(
+                with_ages(tallies, [(window.last - day_of_tally).days for day_of_tally, _ in records])
+            )
             started = perf_counter()
             rows = kind.build(events, option.params, self.settings.limits).rows
             blob = encode_content(rows, kind=kind.name, target=target, window=window, max_bytes=MAX_INDEXED_BYTES)

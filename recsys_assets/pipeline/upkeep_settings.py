@@ -15,20 +15,20 @@ from recsys_assets.upkeep.roots import Retention
 
 def retention(settings: Settings, row: TargetSettings | None) -> Retention:
     """Return the releases to keep and the grace period of one target. Without a row, the defaults apply."""
-    kept = settings.retention_for(row) if row else settings.retention
-    return Retention(kept.keep, timedelta(hours=kept.grace_hours))
+    limits = settings.retention_for(row) if row else settings.retention
+    return Retention(limits.keep, timedelta(hours=limits.grace_hours))
 
 
 def age_limits(settings: Settings, row: TargetSettings | None) -> AgeLimits:
     """Return the age limits of one target. Without a row there are none, because the windows it had are unknown."""
     if row is None:
         return AgeLimits({})
-    kept = settings.retention_for(row)
+    retained = settings.retention_for(row)
     limits = {
-        RAW: kept.raw_days,
+        RAW: retained.raw_days,
         QUARANTINE: settings.retention.quarantine_days,
-        STAGING: kept.staging_days,
-        CANONICAL: kept.canonical_days,
+        STAGING: retained.staging_days,
+        CANONICAL: retained.canonical_days,
     }
     days = {name: value for name, value in limits.items() if value is not None}
     staged = max((rules.max_age_days for rules in settings.imports_for(row).values()), default=0) + 1

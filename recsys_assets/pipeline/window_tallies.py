@@ -53,7 +53,7 @@ def _make_tally(store: ObjectStore, target: Target, kind: Kind, day: date, recor
 
 def _delete_unused(store: ObjectStore, target: Target, kind: Kind, keys: Mapping[date, str]) -> None:
     """Delete tallies that this window does not use. Those of later days belong to windows that were built already."""
-    prefix, last, kept = tally_prefix(target, kind.name), max(keys), set(keys.values())
+    prefix, last, used_keys = tally_prefix(target, kind.name), max(keys), set(keys.values())
     for item in store.list(prefix):
-        if item.key not in kept and item.key < f"{prefix}{last}/~":
+        if item.key not in used_keys and item.key < f"{prefix}{last}/~":
             store.delete(item.key)

@@ -38,15 +38,15 @@ _FIND = """
 _FOUND = "RA001"  # an SQLSTATE of our own
 
 
-def require_driver(what: str) -> Any:
+def require_driver(subject: str) -> Any:
     """Return psycopg. It is optional and slow to import, so it is imported only when used.
 
-    Raises `ConfigurationError`, with `what` in front, if it is not installed.
+    Raises `ConfigurationError`, with `subject` in front, if it is not installed.
     """
     try:
         import psycopg  # noqa: PLC0415
     except ImportError as error:
-        raise ConfigurationError(f"{what}: needs psycopg: pip install 'recsys-assets[postgres]'") from error
+        raise ConfigurationError(f"{subject}: needs psycopg: pip install 'recsys-assets[postgres]'") from error
     return psycopg
 
 
@@ -110,16 +110,16 @@ def find_bad_json(connection: Any, table: Any, rows: Any, value: Any, *, hidden:
     return None
 
 
-def _error_for(what: str, error: Any) -> RecsysAssetsError:
+def _error_for(subject: str, error: Any) -> RecsysAssetsError:
     """Return the package's error for an error of psycopg: by its SQLSTATE, or by its class if the driver raised it."""
-    psycopg = require_driver(what)
+    psycopg = require_driver(subject)
     message = _first_line(error)
     state: str = error.sqlstate or ""
     if state.startswith(_WRONG) or (not state and isinstance(error, psycopg.ProgrammingError)):
-        return ConfigurationError(f"{what}: {message}: check names and rights")
+        return ConfigurationError(f"{subject}: {message}: check names and rights")
     if state.startswith(_BAD_DATA) or (not state and isinstance(error, psycopg.DataError)):
-        return InputError(f"{what}: {message}: correct the data and run the day again")
-    return StoreUnavailableError(f"{what}: {message}: nothing is known to have changed; try again")
+        return InputError(f"{subject}: {message}: correct the data and run the day again")
+    return StoreUnavailableError(f"{subject}: {message}: nothing is known to have changed; try again")
 
 
 def _is_refused(error: Exception) -> bool:

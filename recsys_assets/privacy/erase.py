@@ -39,11 +39,11 @@ def canonical_days(store: ObjectStore, target: Target) -> list[date]:
 
 
 def _days(texts: Iterator[str]) -> list[date]:
-    found: set[date] = set()
+    days: set[date] = set()
     for text in texts:
         with suppress(ValueError):
-            found.add(date.fromisoformat(text))
-    return sorted(found)
+            days.add(date.fromisoformat(text))
+    return sorted(days)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +113,11 @@ class _Erasure:
                 targets[n] = msgspec.structs.replace(
                     share, parts=tuple(part for part, _ in parts), events=share.events - gone
                 )
-        lines = [self._lines(kept) for kept in record.quarantine]
+        lines = [self._lines(quarantined) for quarantined in record.quarantine]
         self.result = EraseOutcome(sum(count for _, count in parts), sum(count for _, count in lines))
-        return msgspec.structs.replace(record, targets=tuple(targets), quarantine=tuple(kept for kept, _ in lines))
+        return msgspec.structs.replace(
+            record, targets=tuple(targets), quarantine=tuple(quarantined for quarantined, _ in lines)
+        )
 
     def _part(self, part: Input, is_hidden: IsHidden) -> tuple[Input, int]:
         try:
@@ -127,15 +129,15 @@ class _Erasure:
         gone = len(decoded) - len(left)
         return (self._write(part, encode_part(left)), gone) if gone else (part, 0)
 
-    def _lines(self, kept: Input) -> tuple[Input, int]:
+    def _lines(self, quarantined: Input) -> tuple[Input, int]:
         """Blank the text of every quarantined line that may contain the user, in any spelling of the id."""
         try:
-            data = self._store.get(kept.name, max_bytes=MAX_PART_BYTES).data
+            data = self._store.get(quarantined.name, max_bytes=MAX_PART_BYTES).data
         except NotFoundError:
-            return kept, 0
+            return quarantined, 0
         lines = list(_blanked(data, self._names))
         gone = sum(1 for _, is_blank in lines if is_blank)
-        return (self._write(kept, b"".join(line for line, _ in lines)), gone) if gone else (kept, 0)
+        return (self._write(quarantined, b"".join(line for line, _ in lines)), gone) if gone else (quarantined, 0)
 
     def _write(self, old: Input, data: bytes) -> Input:
         """Write the remaining rows under a new key of number and content hash, as `raw` does."""

@@ -295,8 +295,8 @@ def _releases(task: ForgetRequest, live: LivePointer | None) -> list[Release]:
     if live is None:
         return []
     keep = max(KEEP, task.settings.retention_for(task.row).keep)
-    kept = retained_releases(task.store, task.target, live, keep=keep, now=task.now())
-    return [read_release(task.store, task.target, release_id) for release_id in kept]
+    retained = retained_releases(task.store, task.target, live, keep=keep, now=task.now())
+    return [read_release(task.store, task.target, release_id) for release_id in retained]
 
 
 def _has_other_key(task: ForgetRequest, day: date) -> bool:

@@ -238,16 +238,16 @@ def releases_that_hold(
 ) -> list[str]:
     """Return the ids of the releases with an artifact that contains the user. Each artifact is read once."""
     contains: dict[tuple[str, str], bool] = {}
-    found: list[str] = []
+    release_ids: list[str] = []
     for release in releases:
         for ref in _refs_for(release, names):
             address = (ref.kind, ref.version)
             if address not in contains:
                 contains[address] = names_user(store, target, names, ref)
             if contains[address]:
-                found.append(release.id)
+                release_ids.append(release.id)
                 break
-    return found
+    return release_ids
 
 
 def under_other_key(settings: Settings, releases: Sequence[Release]) -> list[str]:

@@ -81,7 +81,7 @@ def find_exposures(events: pl.DataFrame, names: FeedbackNames) -> Exposures:
     )
     is_shown = pl.col("event").is_null() | (pl.col("event") == names.exposure)
     shown = tagged.filter(is_shown)
-    found = (
+    exposures = (
         shown.filter(pl.col("release").is_not_null())
         .sort("ts", *_PAIR)
         .unique(_PAIR, keep="first", maintain_order=True)
@@ -89,13 +89,13 @@ def find_exposures(events: pl.DataFrame, names: FeedbackNames) -> Exposures:
     unmatched = 0
     for metric, name in zip(METRICS, (names.click, names.purchase), strict=True):
         hits = tagged.filter(pl.col("event") == name, pl.col("release").is_not_null()).select(_PAIR).unique()
-        unmatched += len(hits.join(found, on=_PAIR, how="anti"))
+        unmatched += len(hits.join(exposures, on=_PAIR, how="anti"))
         marked = hits.with_columns(pl.lit(value=True).alias(metric))
-        found = found.join(marked, on=_PAIR, how="left", maintain_order="left").with_columns(
+        exposures = exposures.join(marked, on=_PAIR, how="left", maintain_order="left").with_columns(
             pl.col(metric).fill_null(value=False)
         )
     columns = ("ts", "key", "visitor", "release", "kind", *METRICS)
-    return Exposures(found.select(columns), shown["release"].null_count(), unmatched)
+    return Exposures(exposures.select(columns), shown["release"].null_count(), unmatched)
 
 
 def rates(exposures: Exposures, rules: OutcomeRules) -> tuple[OutcomeRow, ...]:
@@ -197,13 +197,13 @@ def _judge(frame: pl.DataFrame, steps: list[RolloutStep], rules: OutcomeRules) -
         return None
     both = [of_step for of_step in sums if len(of_step) == 2]  # noqa: PLR2004 - candidate and live
     differences = tuple(_difference(both, metric, rules) for metric in METRICS) if both else ()
-    verdict, why = _verdict(keys, both, differences, rules)
+    verdict, reason = _verdict(keys, both, differences, rules)
     first = steps[0]
     return RolloutOutcome(
         release=first.release,
         against=first.against,
         verdict=verdict,
-        why=why,
+        why=reason,
         steps=tuple(keys),
         differences=differences,
     )
@@ -266,8 +266,8 @@ def _verdict(
     mixed, of = sum(step.mixed for step in keys), sum(step.keys for step in keys)
     worst = min(keys, key=lambda step: step.probability)
     if worst.probability * len(keys) < _MISMATCH:
-        why = f"{worst.candidate:,} of {worst.keys:,} keys got the candidate at {worst.share} %, which is not chance"
-        return OutcomeVerdict.HOLD, f"{why}; check whether events of one release are lost"
+        reason = f"{worst.candidate:,} of {worst.keys:,} keys got the candidate at {worst.share} %, which is not chance"
+        return OutcomeVerdict.HOLD, f"{reason}; check whether events of one release are lost"
     if mixed > _MOST_MIXED * of:
         return (
             OutcomeVerdict.HOLD,

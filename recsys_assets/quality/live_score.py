@@ -48,9 +48,9 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
         users, seen = (sampled[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
         keys = _codes(events, sampled, "user_id", rows.key_ids)
         scored = _lists(users, seen, users, rows, keys=keys, items=items, most=None)
-    asked, gains, chances, groups = scored
+    questions, gains, chances, groups = scored
     return LiveScore(
-        questions=asked,
+        questions=questions,
         answered=len(gains),
         gain=round(float(gains.mean()), 6) if len(gains) else 0.0,
         chance=round(float(chances.mean()), 6) if len(gains) else 0.0,
@@ -80,9 +80,9 @@ def _codes(events: Events, questions: pl.DataFrame, column: str, live_ids: pl.Se
     """
     names, own = events.ids[column], questions[column].drop_nulls().unique()
     table = pl.DataFrame({"id": live_ids}).with_row_index("code")
-    found = pl.DataFrame({"id": names.gather(own)}).join(table, on="id", how="left", maintain_order="left")["code"]
+    joined = pl.DataFrame({"id": names.gather(own)}).join(table, on="id", how="left", maintain_order="left")["code"]
     codes = np.full(len(names), _ABSENT)
-    codes[own.to_numpy()] = found.cast(pl.Int64).fill_null(int(_ABSENT)).to_numpy()
+    codes[own.to_numpy()] = joined.cast(pl.Int64).fill_null(int(_ABSENT)).to_numpy()
     return codes
 
 

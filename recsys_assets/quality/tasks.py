@@ -76,18 +76,18 @@ def _cut(visits: pl.DataFrame, chosen: pl.DataFrame) -> pl.DataFrame:
         pl.col("item_id"), pl.col("user_id").max(), pl.col("cut").first()
     )
     # A session with a single timestamp has nothing before the cut, and its user reveals no target.
-    known = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
+    is_context = (pl.col(_STEP) < pl.col("cut")) | (pl.col("cut") == 0)
     return (
         steps.sort("session_id", _STEP)
         .group_by("session_id", maintain_order=True)
-        .agg(pl.col("item_id"), pl.col("user_id").filter(known).drop_nulls().last())
+        .agg(pl.col("item_id"), pl.col("user_id").filter(is_context).drop_nulls().last())
     )
 
 
-def _decode(events: Events, asked: pl.DataFrame) -> list[Task]:
+def _decode(events: Events, cut_sessions: pl.DataFrame) -> list[Task]:
     items, users = events.ids["item_id"].to_list(), events.ids["user_id"].to_list()
     tasks: list[Task] = []
-    for steps, user in asked.select("item_id", "user_id").iter_rows():
+    for steps, user in cut_sessions.select("item_id", "user_id").iter_rows():
         *context, targets = [tuple(items[code] for code in step) for step in steps]
         tasks.append(Task(tuple(context), None if user is None else users[user], targets))
     return tasks

@@ -61,11 +61,11 @@ class BlockedItems(Record, frozen=True):
 
     def in_force(self, now: datetime) -> tuple[BlockedItem, ...]:
         """Return the blocks in force at `now`."""
-        return tuple(one for one in self.items if one.until is None or parse_rfc3339(one.until) > now)
+        return tuple(item for item in self.items if item.until is None or parse_rfc3339(item.until) > now)
 
     def ids(self, now: datetime) -> frozenset[str]:
         """Return the ids blocked at `now`."""
-        return frozenset(one.item for one in self.in_force(now))
+        return frozenset(blocked.item for blocked in self.in_force(now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ def find_blocked(store: ObjectStore, target: Target) -> BlockedItems | None:
 
 def blocked_ids(store: ObjectStore, target: Target, *, now: datetime) -> frozenset[str]:
     """Return the ids blocked at `now`. Raises `CorruptObjectError` if the list cannot be read."""
-    found = find_blocked(store, target)
-    return found.ids(now) if found else frozenset()
+    blocked = find_blocked(store, target)
+    return blocked.ids(now) if blocked else frozenset()
 
 
 def block_item(
@@ -128,15 +128,15 @@ def block_item(
     added = BlockedItem(item=item, at=rfc3339(now()), actor=by.name, reason=by.reason, until=end)
 
     def add(items: tuple[BlockedItem, ...]) -> tuple[BlockedItem, ...]:
-        if any(one.item == item and one.until == end for one in items):
+        if any(blocked.item == item and blocked.until == end for blocked in items):
             return items
-        others = tuple(one for one in items if one.item != item)
+        others = tuple(blocked for blocked in items if blocked.item != item)
         if len(others) >= MAX_ITEMS:
             raise LimitExceededError(
                 f"{target}: {len(others):,} items are blocked, at most {MAX_ITEMS:,} can be: remove them from the "
                 "catalog and the events, or unblock some by `recsys-assets unblock-item`"
             )
-        return tuple(sorted((*others, added), key=lambda one: one.item))
+        return tuple(sorted((*others, added), key=lambda blocked: blocked.item))
 
     message = f"{item!r} is blocked until {end or 'it is unblocked'}"
     return _change(store, target, "block_item", item, add, by=by, now=now, message=message, dry_run=dry_run)
@@ -154,7 +154,7 @@ def unblock_item(
         target,
         "unblock_item",
         item,
-        lambda items: tuple(one for one in items if one.item != item),
+        lambda items: tuple(blocked for blocked in items if blocked.item != item),
         by=by,
         now=now,
         message=f"{item!r} is no longer blocked",
@@ -175,14 +175,14 @@ def _change(  # noqa: PLR0913 - independent inputs of a change
     dry_run: bool,
 ) -> BlockOutcome:
     if dry_run:
-        found = find_blocked(store, target)
-        before = found.in_force(now()) if found else ()
+        blocked_items = find_blocked(store, target)
+        before = blocked_items.in_force(now()) if blocked_items else ()
         would = "nothing would change" if edit(before) == before else f"would say that {message}"
         return BlockOutcome(f"dry run: {would}", before, None, None)
     ensure_proven(store)
     done = _write(store, target, edit, now=now)
     reach(f"{action}.after_write")
-    details = {"item": item} | _details(next((one for one in done.before if one.item == item), None))
+    details = {"item": item} | _details(next((blocked for blocked in done.before if blocked.item == item), None))
     entry = _record(store, target, action, details, by=by, now=now, message=message, changed=done.changed)
     items, updated_at = (done.after.items, done.after.updated_at) if done.after else ((), None)
     return BlockOutcome(message if done.changed else f"nothing changed: {message}", items, updated_at, entry)
@@ -202,14 +202,14 @@ def _write(
     key, sent = blocked_key(target), dict[bytes, tuple[BlockedItem, ...]]()
     for _ in attempts(_TRIES):
         stored = find_stored(store, blocked_key(target), max_bytes=MAX_BLOCKED_BYTES)
-        found = None if stored is None else parse_blocked(target, stored.data)
+        stored_list = None if stored is None else parse_blocked(target, stored.data)
         if stored is not None and stored.data in sent:
-            return _ListWrite(sent[stored.data], found, changed=True)
-        before = found.in_force(now()) if found else ()
+            return _ListWrite(sent[stored.data], stored_list, changed=True)
+        before = stored_list.in_force(now()) if stored_list else ()
         after = edit(before)
         if after == before:
-            return _ListWrite(before, found, changed=False)
-        written = BlockedItems(updated_at=_later(now(), found), items=after)
+            return _ListWrite(before, stored_list, changed=False)
+        written = BlockedItems(updated_at=_later(now(), stored_list), items=after)
         data = encode(written)
         try:
             if stored is None:
@@ -239,8 +239,8 @@ def _record(
     changed: bool,
 ) -> JournalEntry:
     """Write the journal entry. Blocking works even if the pointer is damaged or missing."""
-    found = read_pointer(store, target)
-    live = found if isinstance(found, LivePointer) else None
+    pointer = read_pointer(store, target)
+    live = pointer if isinstance(pointer, LivePointer) else None
     return record_unmoved(
         store,
         target,
@@ -262,7 +262,7 @@ def _details(before: BlockedItem | None) -> dict[str, Scalar]:
 
 
 def _check_id(item: str) -> None:
-    is_text = not any("\ud800" <= one <= "\udfff" for one in item)
+    is_text = not any("\ud800" <= character <= "\udfff" for character in item)
     if not is_text or not 0 < len(item.encode()) <= _MAX_ID_BYTES or _is_white(item[0]) or _is_white(item[-1]):
         raise ConfigurationError(
             f"{item[:80]!r} is not an item id: expected 1 to {_MAX_ID_BYTES} bytes without leading or trailing white "

@@ -81,7 +81,11 @@ class Candidate:
         """Every refusal that was overridden, as "subject: gate"."""
         return tuple(
             f"{report.subject}: {finding.gate}"
-            for report in (*(one.gates for one in self.canonical), *(one.gates for one in self.members), *self.gates)
+            for report in (
+                *(evidence.gates for evidence in self.canonical),
+                *(evidence.gates for evidence in self.members),
+                *self.gates,
+            )
             for finding in report.findings
             if OVERRIDDEN in finding.params
         )
@@ -114,7 +118,9 @@ def read_candidate(
         reading.faults.append("no kind has rows, so there is nothing to ship: fix the input")
     canonical = [proven for used in sorted(reading.days) if (proven := reading.canonical(used)) is not None]
     whole = (
-        sorted(subject for subject, one in requirements.items() if one.whole) if members and None not in built else []
+        sorted(subject for subject, requirement in requirements.items() if requirement.whole)
+        if members and None not in built
+        else []
     )
     gates = [report for subject in whole if (report := reading.whole(subject, members)) is not None]
     gates += reading.left_out

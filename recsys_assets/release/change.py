@@ -143,8 +143,8 @@ def change_pointer(change: PointerChange, judge: Judge, *, seen: PointerBasis | 
 def _read(change: PointerChange) -> tuple[LivePointer | None, str | None]:
     """Return the pointer, or None if it is absent or damaged, and the etag that the swap expects."""
     read = read_pointer if change.replaces_damage else read_current
-    found = read(change.store, change.target)
-    return found if isinstance(found, LivePointer) else None, found.etag if found is not None else None
+    pointer = read(change.store, change.target)
+    return pointer if isinstance(pointer, LivePointer) else None, pointer.etag if pointer is not None else None
 
 
 def _recover(change: PointerChange, current: LivePointer | None, *, since: JournalHead | None) -> JournalHead:

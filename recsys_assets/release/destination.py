@@ -38,8 +38,8 @@ def choose_destination(
     """
     if to == PREVIOUS:
         earlier = earlier_releases(store, target, live.release_id, newest=newest)
-        found = next((release_id for release_id in earlier if not _is_bad(store, target, release_id)), None)
-        return _record(store, target, found, wanted="a release before this one that is not marked bad")
+        previous = next((release_id for release_id in earlier if not _is_bad(store, target, release_id)), None)
+        return _record(store, target, previous, wanted="a release before this one that is not marked bad")
     if _ID.fullmatch(to):
         return _record(store, target, resolve_id(store, target, to), wanted=f"release {to}")
     tag = find_tag(store, target, to) if is_tag(to) else None
@@ -78,24 +78,24 @@ def resolve_id(store: ObjectStore, target: Target, short: str) -> str | None:
     if tag is not None:
         return tag.release
     prefix = release_prefix(target)
-    found = [
+    matches = [
         item.key[len(prefix) : -len(".json")] for item in store.list(prefix) if item.key.startswith(prefix + short)
     ]
-    if len(found) > 1:
+    if len(matches) > 1:
         raise RefusedError(
-            f"{target}: {short} is ambiguous: {', '.join(i[:16] for i in found[:_SHOWN])}; give more digits"
+            f"{target}: {short} is ambiguous: {', '.join(i[:16] for i in matches[:_SHOWN])}; give more digits"
         )
-    return found[0] if found else None
+    return matches[0] if matches else None
 
 
 def alternatives(store: ObjectStore, target: Target, *, exclude: str) -> str:
     """Return text that lists the latest releases that are complete and not marked bad."""
-    found = (
+    releases = (
         f"{release.id[:12]} (data through {release.data_through})"
         for release in _usable(store, target)
         if release.id != exclude
     )
-    return ", ".join(islice(found, _SHOWN)) or "none, build a day again"
+    return ", ".join(islice(releases, _SHOWN)) or "none, build a day again"
 
 
 def _usable(store: ObjectStore, target: Target) -> Iterator[Release]:

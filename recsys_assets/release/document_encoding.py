@@ -74,10 +74,10 @@ def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
         raise CorruptObjectError(
             f"{name} is not a {kind.__name__} of format {newest}: {error}; {_remedy(data, newest=newest)}"
         ) from error
-    found = getattr(document, "v", FORMAT)
-    if not FORMAT <= found <= newest:
+    form = getattr(document, "v", FORMAT)
+    if not FORMAT <= form <= newest:
         raise CorruptObjectError(
-            f"{name} has format {found}, this version reads up to {newest}: {_remedy(data, newest=newest)}"
+            f"{name} has format {form}, this version reads up to {newest}: {_remedy(data, newest=newest)}"
         )
     return upgrade_entry(document) if isinstance(document, JournalEntry) else document
 
@@ -144,7 +144,7 @@ class _Format(msgspec.Struct):
 def _remedy(data: bytes, *, newest: int) -> str:
     """Return the remedy for an unreadable document: a newer format needs a newer package."""
     try:
-        found = decoder_of(_Format).decode(data).v
+        form = decoder_of(_Format).decode(data).v
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        found = FORMAT
-    return f"it has format {found}: upgrade the package" if found > newest else "restore it or build it again"
+        form = FORMAT
+    return f"it has format {form}: upgrade the package" if form > newest else "restore it or build it again"

@@ -186,10 +186,10 @@ class Release(Record, frozen=True):
     @property
     def artifacts(self) -> dict[str, ArtifactRef]:
         """Reference to all rows of each kind: the index for a sharded kind, even if its single object exists too."""
-        found: dict[str, ArtifactRef] = {}
+        refs: dict[str, ArtifactRef] = {}
         for kind, ref in sorted(self.refs.items()):  # an index sorts after its kind
-            found[sharded_kind(kind)] = ref
-        return found
+            refs[sharded_kind(kind)] = ref
+        return refs
 
 
 class JournalEntry(Record, frozen=True):

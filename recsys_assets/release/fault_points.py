@@ -12,6 +12,6 @@ def reach(point: str) -> None:
     `RECSYS_FAULT=publish.before_swap` sends SIGKILL, like a power loss. `RECSYS_FAULT=publish.before_swap:STOP` sends
     SIGSTOP, like a suspended laptop. Other signals work the same way.
     """
-    asked, _, name = os.environ.get(VARIABLE, "").partition(":")
-    if asked == point:
+    requested, _, name = os.environ.get(VARIABLE, "").partition(":")
+    if requested == point:
         os.kill(os.getpid(), signal.Signals[f"SIG{name or 'KILL'}"])

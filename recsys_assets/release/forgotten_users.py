@@ -66,8 +66,8 @@ def read_forgotten(store: ObjectStore) -> dict[tuple[str, str], ForgottenUsers]:
 
 def read_forgotten_of(store: ObjectStore, target: Target) -> ForgottenUsers:
     """Return the users of one target to forget. Raises `CorruptObjectError` if the target's secret cannot be read."""
-    found = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
-    forgotten = found.get((target.tenant, target.surface), ForgottenUsers())
+    by_target = _read(store, f"{FORGOTTEN}{target.tenant}/{target.surface}/")
+    forgotten = by_target.get((target.tenant, target.surface), ForgottenUsers())
     if forgotten.fault is not None:
         raise CorruptObjectError(forgotten.fault)
     return forgotten
@@ -160,12 +160,12 @@ def _of_target(store: ObjectStore, target: Target, names: list[str]) -> Forgotte
             f"{forgotten_key(target, _KEY)}, the secret for the forgotten users of {target}, cannot be read: {error}"
         )
         return ForgottenUsers(fault=f"{fault}; restore it from a backup; the target is not built without it")
-    found: dict[str, date] = {}
+    last_days: dict[str, date] = {}
     for name in names:
         with suppress(NotFoundError):
             note = forgotten_key(target, name)
-            found[name] = _through(store.get(note, max_bytes=MAX_DOCUMENT_BYTES).data, name=note)
-    return ForgottenUsers(key, found)
+            last_days[name] = _through(store.get(note, max_bytes=MAX_DOCUMENT_BYTES).data, name=note)
+    return ForgottenUsers(key, last_days)
 
 
 def _through(data: bytes, *, name: str) -> date:
@@ -187,15 +187,15 @@ def _is_readable(data: bytes, *, name: str) -> bool:
 def note_faults(store: ObjectStore, target: Target) -> tuple[str, ...]:
     """Return the unreadable notes of a target, each as a sentence with the remedy."""
     prefix = f"{FORGOTTEN}{target.tenant}/{target.surface}/"
-    found: list[str] = []
+    faults: list[str] = []
     for item in store.list(prefix):
         note = _NOTE.fullmatch(item.key.removeprefix(FORGOTTEN))
         if note is None or note[3] == _KEY:
             continue
         with suppress(NotFoundError):
             if not _is_readable(store.get(item.key, max_bytes=MAX_DOCUMENT_BYTES).data, name=item.key):
-                found.append(f"{item.key} cannot be read, so it hides its user on every day: forget that user again")
-    return tuple(found)
+                faults.append(f"{item.key} cannot be read, so it hides its user on every day: forget that user again")
+    return tuple(faults)
 
 
 def _read_key(store: ObjectStore, target: Target) -> bytes:

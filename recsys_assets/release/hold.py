@@ -102,8 +102,8 @@ def write_hold(store: ObjectStore, target: Target, placed: Hold) -> Hold:
     # Most targets have no hold. Creating the document fails if one was placed in the meantime.
     stored: StoredObject | None = None
     for _ in attempts(MAX_ATTEMPTS):
-        found = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: overwritten
-        hold = placed if placed.lifted or stored is None else stricter(found, placed)
+        current = if_readable(partial(decode, stored.data, Hold, name=key)) if stored else None  # damaged: overwritten
+        hold = placed if placed.lifted or stored is None else stricter(current, placed)
         try:
             if stored is None:
                 store.create(key, encode(hold))

@@ -143,8 +143,8 @@ def _listed_newest(store: ObjectStore, target: Target) -> int:
 def listed_sequences(store: ObjectStore, target: Target) -> set[int]:
     """Return the numbers of the entries in a listing. Other objects are ignored."""
     prefix = journal_prefix(target)
-    found = (_NUMBERED.fullmatch(item.key[len(prefix) :]) for item in store.list(prefix))
-    return {int(match[1]) for match in found if match is not None}
+    matches = (_NUMBERED.fullmatch(item.key[len(prefix) :]) for item in store.list(prefix))
+    return {int(match[1]) for match in matches if match is not None}
 
 
 def missing_sequences(store: ObjectStore, target: Target) -> tuple[int, ...]:

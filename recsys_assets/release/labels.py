@@ -86,9 +86,9 @@ def labelled(store: ObjectStore, target: Target, label: Labelled, *, now: dateti
     """
     prefix = label_prefix(target, label)
     for item in store.list(prefix):
-        found = _NAME.fullmatch(item.key.removeprefix(prefix))
-        if found is not None and not (now and _is_over(store, item.key, now)):
-            yield found[1]
+        match = _NAME.fullmatch(item.key.removeprefix(prefix))
+        if match is not None and not (now and _is_over(store, item.key, now)):
+            yield match[1]
 
 
 def _is_over(store: ObjectStore, key: str, now: datetime) -> bool:

@@ -164,7 +164,7 @@ def _read_back(
 ) -> str:
     """Return the etag if our bytes are stored after all. Otherwise raise the error for what is stored."""
     try:
-        found = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
+        stored = store.get(key, max_bytes=MAX_DOCUMENT_BYTES)
     except NotFoundError:
         raise error from None
     except StoreUnavailableError as silent:
@@ -172,9 +172,9 @@ def _read_back(
             f"{key}: {error}; reading back failed too ({silent}): the swap may have won; "
             "check `recsys-assets status` first"
         ) from error
-    if found.data == data:
-        return found.etag
-    if found.etag == expected:
+    if stored.data == data:
+        return stored.etag
+    if stored.etag == expected:
         raise error  # the old bytes are still stored: the store's reply was right
     raise ConflictError(f"{key} was changed by another writer: read it again") from error
 

@@ -47,8 +47,8 @@ class JournalHead:
         None for an impossible time: every later pointer then counts as newer.
         """
         over = self.change.details.get(_OVER) if self.change else None
-        found = parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
-        return None if found is None or found >= LATEST else found
+        newest = parse_rfc3339(over) if isinstance(over, str) else self.pointer_at
+        return None if newest is None or newest >= LATEST else newest
 
 
 def read_journal_head(
@@ -134,13 +134,13 @@ def _entry(head: JournalHead, current: LivePointer, cause: Intent | None, *, by:
 
 def _announced(store: ObjectStore, target: Target, release_id: str, *, exclude: str | None) -> Intent | None:
     """Return the latest intent of a change to this release, or None if there is none or the listing fails."""
-    found: list[Intent] = []
+    intents: list[Intent] = []
     try:
         for item in store.list(intent_prefix(target)):
             if item.key != sweep_key(target):
                 intent = find_readable(store, item.key, Intent)  # None: finished since, or damaged (see `verify`)
-                found += [intent] if intent else []
+                intents += [intent] if intent else []
     except RecsysAssetsError:
         return None  # the cause is optional: never fail a publish or rollback for it
-    causes = [intent for intent in found if intent.release == release_id and intent.id != exclude]
+    causes = [intent for intent in intents if intent.release == release_id and intent.id != exclude]
     return max(causes, key=lambda intent: intent.at, default=None)

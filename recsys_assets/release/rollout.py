@@ -65,7 +65,7 @@ class Rollout(Record, frozen=True):
         """Reject invalid steps and timestamps."""
         for text in (self.started_at, self.step_at, self.updated_at):
             parse_rfc3339(text)
-        ascending = all(one < other for one, other in zip(self.steps, self.steps[1:], strict=False))
+        ascending = all(share < other for share, other in zip(self.steps, self.steps[1:], strict=False))
         if not self.steps or not ascending or self.steps[0] < 1 or self.steps[-1] != WHOLE:
             raise ValueError(f"steps are {self.steps}: expected ascending percentages that end with {WHOLE}")
         if not 0 <= self.step < len(self.steps):
@@ -111,8 +111,8 @@ def find_rollout(store: ObjectStore, target: Target) -> Rollout | None:
 
 def rolling_release(store: ObjectStore, target: Target, *, live: str) -> str | None:
     """Return the id of the release that is being rolled out next to the live one, or None."""
-    found = find_rollout(store, target)
-    return found.release if found is not None and found.is_in_force(live) else None
+    rollout = find_rollout(store, target)
+    return rollout.release if rollout is not None and rollout.is_in_force(live) else None
 
 
 def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now: Clock, of: str | None = None) -> None:
@@ -123,10 +123,10 @@ def end_rollout(store: ObjectStore, target: Target, *, why: str, by: Actor, now:
     """
     for _ in attempts(_TRIES):
         try:
-            found = find_rollout(store, target)
-            if found is None or of not in {None, found.release} or not found.is_under_way:
+            stored = find_rollout(store, target)
+            if stored is None or of not in {None, stored.release} or not stored.is_under_way:
                 return
-            ended = finish(store, target, RolloutState.ABORTED, ABORT, by, why, now=now, of=found)
+            ended = finish(store, target, RolloutState.ABORTED, ABORT, by, why, now=now, of=stored)
         except CorruptObjectError:
             return
         except ConflictError:
@@ -144,13 +144,15 @@ def end_stale_rollout(store: ObjectStore, target: Target, *, live: str, by: Acto
     Such a rollout is not in force, but would continue from its step once `against` is live again, even under a hold.
     """
     with suppress(CorruptObjectError):
-        found = find_rollout(store, target)
-        if found is None or not found.is_under_way or live == found.against:
+        stored = find_rollout(store, target)
+        if stored is None or not stored.is_under_way or live == stored.against:
             return
-        if live == found.release:  # promoted, or shipped at once
-            finish(store, target, RolloutState.PROMOTED, PROMOTE, by, found.why, now=now, of=found)
+        if live == stored.release:  # promoted, or shipped at once
+            finish(store, target, RolloutState.PROMOTED, PROMOTE, by, stored.why, now=now, of=stored)
         else:
-            end_rollout(store, target, why=f"{found.against[:12]} is no longer live", by=by, now=now, of=found.release)
+            end_rollout(
+                store, target, why=f"{stored.against[:12]} is no longer live", by=by, now=now, of=stored.release
+            )
 
 
 def finish(
@@ -159,25 +161,25 @@ def finish(
     state: RolloutState,
     action: str,
     by: Actor,
-    why: str,
+    reason: str,
     *,
     now: Clock,
     of: Rollout,
 ) -> Rollout:
     """Write the final state of a rollout, unless it is final. Raises `ConflictError` if it was replaced or promoted."""
-    found = read_rollout(store, target)
-    if found is None or (found[0].release, found[0].started_at) != (of.release, of.started_at):
+    stored = read_rollout(store, target)
+    if stored is None or (stored[0].release, stored[0].started_at) != (of.release, of.started_at):
         raise ConflictError(f"{target}: another rollout replaced the one of {of.release[:12]}: see `rollout status`")
-    if not found[0].is_under_way:
-        return found[0]
-    if found[0].state is RolloutState.PROMOTING and of.state is RolloutState.RUNNING:
+    if not stored[0].is_under_way:
+        return stored[0]
+    if stored[0].state is RolloutState.PROMOTING and of.state is RolloutState.RUNNING:
         raise ConflictError(f"{target}: release {of.release[:12]} was promoted concurrently: roll back instead")
     return write_rollout(
-        store, target, done_by(msgspec.structs.replace(found[0], state=state), action, by, why), found, now=now()
+        store, target, done_by(msgspec.structs.replace(stored[0], state=state), action, by, reason), stored, now=now()
     )
 
 
-def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
+def done_by(rollout: Rollout, action: str, by: Actor, reason: str) -> Rollout:
     """Return the rollout with its last action, actor and reason."""
     return msgspec.structs.replace(
         rollout,
@@ -185,7 +187,7 @@ def done_by(rollout: Rollout, action: str, by: Actor, why: str) -> Rollout:
         actor=by.name,
         reason=by.reason,
         run_id=by.run_id,
-        why=why[: journal.MAX_MESSAGE_CHARACTERS],
+        why=reason[: journal.MAX_MESSAGE_CHARACTERS],
     )
 
 
@@ -220,8 +222,10 @@ def write_rollout(
 
 def record_rollout(store: ObjectStore, target: Target, rollout: Rollout, *, now: Clock) -> JournalEntry:
     """Return the journal entry of the last action. Writes it if a crash left none."""
-    found = read_pointer(store, target)
-    current = found if isinstance(found, LivePointer) else None  # a damaged pointer must not block the end of a rollout
+    pointer = read_pointer(store, target)
+    current = (
+        pointer if isinstance(pointer, LivePointer) else None
+    )  # a damaged pointer must not block the end of a rollout
     by = Actor(rollout.actor, rollout.reason, rollout.run_id)
     last = recover(store, target, current, by=by, now=now()).last
     for entry in islice(journal.newest_first(store, target), _LOOKED_AT):

@@ -63,9 +63,9 @@ def start(
     release is replaced. Raises `ConflictError` and ends the rollout if a hold was placed in the meantime.
     """
     store, target = change.store, change.target
-    found = read_rollout(store, target)
-    if found is not None and found[0].release == release.id and found[0].is_in_force(current.release_id):
-        return KeepPointer(Ruling.UNCHANGED, f"release {release.id[:12]} is being rolled out, at {found[0].share} %")
+    stored = read_rollout(store, target)
+    if stored is not None and stored[0].release == release.id and stored[0].is_in_force(current.release_id):
+        return KeepPointer(Ruling.UNCHANGED, f"release {release.id[:12]} is being rolled out, at {stored[0].share} %")
     pointer = make_pointer(store.uri_roots[0], target, versions, now=change.now(), after=None)
     store.put(candidate_key(target), encode(pointer))
     reach("rollout.after_candidate")
@@ -85,13 +85,13 @@ def start(
         reason=change.by.reason,
         run_id=change.by.run_id,
     )
-    begun = write_rollout(store, target, begun, found, now=change.now())
+    begun = write_rollout(store, target, begun, stored, now=change.now())
     reach("rollout.after_start")
     hold = read_hold(store, target)
     if hold is not None and is_in_force(hold, data_through=release.data_through, now=change.now()):
         end_rollout(store, target, why=f"held by {hold.actor} in the meantime", by=change.by, now=change.now)
         raise ConflictError(f"{target}: held by {hold.actor} while the rollout started, so it was ended: run again")
-    gave_way = f" in place of {found[0].release[:12]}" if found and found[0].is_in_force(current.release_id) else ""
+    gave_way = f" in place of {stored[0].release[:12]}" if stored and stored[0].is_in_force(current.release_id) else ""
     details = {"rollout_at": begun.updated_at, "share": begun.share, "release": release.id}
     message = f"release {release.id[:12]} is served to {begun.share} % of requests{gave_way}; the live release stays"
     return KeepPointer(Ruling.ROLLOUT, message, details)
@@ -124,7 +124,7 @@ def advance(
     ensure_proven(store)
     record_rollout(store, target, rollout, now=now)
     if is_last:
-        return _promote(store, target, rollout, stored, by=by, now=now, why=why)
+        return _promote(store, target, rollout, stored, by=by, now=now, reason=why)
     at = rfc3339(now())
     moved = done_by(msgspec.structs.replace(rollout, step=following, step_at=at), ADVANCE, by, why)
     moved = write_rollout(store, target, moved, (rollout, stored), now=now())
@@ -134,10 +134,10 @@ def advance(
 
 
 def _promote(
-    store: ObjectStore, target: Target, rollout: Rollout, stored: StoredObject, *, by: Actor, now: Clock, why: str
+    store: ObjectStore, target: Target, rollout: Rollout, stored: StoredObject, *, by: Actor, now: Clock, reason: str
 ) -> TransitionOutcome:
     if rollout.state is RolloutState.RUNNING:
-        decided = done_by(msgspec.structs.replace(rollout, state=RolloutState.PROMOTING), PROMOTE, by, why)
+        decided = done_by(msgspec.structs.replace(rollout, state=RolloutState.PROMOTING), PROMOTE, by, reason)
         rollout = write_rollout(store, target, decided, (rollout, stored), now=now())
     reach("promote.after_decision")
     release = read_release(store, target, rollout.release)
@@ -150,7 +150,7 @@ def _promote(
         end_rollout(store, target, why=str(error), by=by, now=now)
         raise
     reach("promote.after_promotion")
-    done = finish(store, target, RolloutState.PROMOTED, PROMOTE, by, why, now=now, of=rollout)
+    done = finish(store, target, RolloutState.PROMOTED, PROMOTE, by, reason, now=now, of=rollout)
     return TransitionOutcome(journal.message_of(entry), done, entry)
 
 
@@ -233,12 +233,12 @@ def settle(store: ObjectStore, target: Target, *, by: Actor, now: Clock) -> Roll
 
 
 def _require(store: ObjectStore, target: Target) -> tuple[Rollout, StoredObject]:
-    found = read_rollout(store, target)
+    stored = read_rollout(store, target)
     current = read_current(store, target)
     live = current.release_id if current else None
-    if found is None or not (found[0].is_in_force(live) or _is_half_promoted(found[0], live)):
+    if stored is None or not (stored[0].is_in_force(live) or _is_half_promoted(stored[0], live)):
         raise RefusedError(f"{target}: no release is being rolled out: see `recsys-assets rollout status`")
-    return found
+    return stored
 
 
 def _is_half_promoted(rollout: Rollout, live: str | None) -> bool:

@@ -104,8 +104,8 @@ def missing_blobs(store: ObjectStore, target: Target, refs: Iterable[ArtifactRef
     def stat(ref: ArtifactRef) -> Listed | None:
         return store.stat(blob_key(target, ref.kind, ref.version))
 
-    found = fan_out(stat, unique) if len(unique) > _FEW else map(stat, unique)
-    pairs = zip(unique, found, strict=True)
+    stats = fan_out(stat, unique) if len(unique) > _FEW else map(stat, unique)
+    pairs = zip(unique, stats, strict=True)
     return tuple(ref for ref, listed in pairs if listed is None or listed.size != ref.size)
 
 

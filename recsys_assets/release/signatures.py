@@ -114,8 +114,8 @@ class Trust:
 
         Raises `ConfigurationError` for an unreadable key or an impossible threshold.
         """
-        found = [_read_public(place) for place in places]
-        return cls({key_id(key): key for key in found}, threshold)
+        keys = [_read_public(location) for location in places]
+        return cls({key_id(key): key for key in keys}, threshold)
 
     def check(self, store: ObjectStore, target: Target, pointer: bytes, *, now: datetime) -> Statement:
         """Return the statement of a pointer. Raises `UntrustedError` if it is unsigned, of other bytes, or expired."""
@@ -144,8 +144,8 @@ class Trust:
         text = document.signed.encode()
         self._check_signatures(target, text, document.signatures)
         statement = decode(text, Statement, name=key)
-        said = (statement.tenant, statement.surface, statement.version, statement.pointer, statement.release)
-        if said != (target.tenant, target.surface, version, digest, current.release_id):
+        signed = (statement.tenant, statement.surface, statement.version, statement.pointer, statement.release)
+        if signed != (target.tenant, target.surface, version, digest, current.release_id):
             raise UntrustedError(f"{target}: {key} is the signature of another pointer")
         return statement
 
@@ -174,42 +174,42 @@ def read_signer(places: Sequence[str], *, valid_days: float, now: Clock = lambda
 
     Raises `ConfigurationError` with the location of the key, never its content.
     """
-    keys = [_read_private(place) for place in places]
+    keys = [_read_private(location) for location in places]
     return Signer({key_id(key.public_key()): key for key in keys}, timedelta(days=valid_days), now)
 
 
-def _read_private(place: str) -> "Ed25519PrivateKey":
+def _read_private(location: str) -> "Ed25519PrivateKey":
     private, serialization = _ed25519().Ed25519PrivateKey, _serialization()
     try:
-        key = serialization.load_pem_private_key(_text_at(place), password=None)
+        key = serialization.load_pem_private_key(_text_at(location), password=None)
     except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"signing: {place} is not a private key in PEM without a password") from error
+        raise ConfigurationError(f"signing: {location} is not a private key in PEM without a password") from error
     if not isinstance(key, private):
         raise ConfigurationError(
-            f"signing: the key at {place} is not an ed25519 key: openssl genpkey -algorithm ed25519"
+            f"signing: the key at {location} is not an ed25519 key: openssl genpkey -algorithm ed25519"
         )
     return key
 
 
-def _read_public(place: str | Path) -> "Ed25519PublicKey":
+def _read_public(location: str | Path) -> "Ed25519PublicKey":
     public, serialization = _ed25519().Ed25519PublicKey, _serialization()
     try:
-        key = serialization.load_pem_public_key(_text_at(str(place)))
+        key = serialization.load_pem_public_key(_text_at(str(location)))
     except ValueError as error:
-        raise ConfigurationError(f"{place} is not a public key in PEM: openssl pkey -pubout") from error
+        raise ConfigurationError(f"{location} is not a public key in PEM: openssl pkey -pubout") from error
     if not isinstance(key, public):
-        raise ConfigurationError(f"the public key at {place} is not an ed25519 key")
+        raise ConfigurationError(f"the public key at {location} is not an ed25519 key")
     return key
 
 
-def _text_at(place: str) -> bytes:
+def _text_at(location: str) -> bytes:
     """Return the content of `env:NAME`, `file:PATH` or a path. Raises `ConfigurationError` if it is missing."""
-    if place.startswith(_ENVIRONMENT):
-        name = place.removeprefix(_ENVIRONMENT)
+    if location.startswith(_ENVIRONMENT):
+        name = location.removeprefix(_ENVIRONMENT)
         if name not in os.environ:
             raise ConfigurationError(f"signing: ${name} is not set: put a key in PEM there")
         return os.fsencode(os.environ[name])
-    path = Path(place.removeprefix(_FILE))
+    path = Path(location.removeprefix(_FILE))
     try:
         return path.read_bytes()
     except OSError as error:

@@ -178,17 +178,17 @@ class TrustingStore(_DelegatingStore):
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object, or None if its etag is still `etag` and its signature has not expired."""
-        found = self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
-        if found is not None:
-            return self._check(key, found)
+        stored = self.inner.get_if_changed(key, etag=etag, max_bytes=max_bytes)
+        if stored is not None:
+            return self._check(key, stored)
         checked = self._checked.get(key)
         if checked is not None and checked[0] == etag and self._now() >= checked[2]:
             self._check(key, StoredObject(checked[1], etag))
         return None
 
-    def _check(self, key: str, found: StoredObject) -> StoredObject:
+    def _check(self, key: str, stored: StoredObject) -> StoredObject:
         target = target_of_pointer(key) if key.startswith(POINTERS) else None
         if target is not None:
-            statement = self._trust.check(self.inner, target, found.data, now=self._now())
-            self._checked[key] = (found.etag, found.data, parse_rfc3339(statement.expires))
-        return found
+            statement = self._trust.check(self.inner, target, stored.data, now=self._now())
+            self._checked[key] = (stored.etag, stored.data, parse_rfc3339(statement.expires))
+        return stored

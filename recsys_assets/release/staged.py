@@ -66,8 +66,8 @@ def find_staged_location(store: ObjectStore, target: Target, day: date, kind: st
 
 def find_staged_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
     """Return the staged artifact of a kind and day, or None. Raises `CorruptObjectError` if it cannot be read."""
-    found = find_staged_location(store, target, day, kind)
-    return None if found is None else found.artifact
+    location = find_staged_location(store, target, day, kind)
+    return None if location is None else location.artifact
 
 
 def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: str) -> StagedArtifact | None:
@@ -77,10 +77,10 @@ def find_readable_artifact(store: ObjectStore, target: Target, day: date, kind: 
 
 def read_staged_location(store: ObjectStore, target: Target, day: date, kind: str) -> StagedLocation:
     """Return the staged artifact of a kind and day with its location. Raises `NotFoundError` if there is none."""
-    found = find_staged_location(store, target, day, kind)
-    if found is None:
+    location = find_staged_location(store, target, day, kind)
+    if location is None:
         raise NotFoundError(f"{staged_key(target, day, kind)} is not in the store")
-    return found
+    return location
 
 
 def put_staged(store: ObjectStore, target: Target, day: date, staged: StagedArtifact) -> None:
@@ -144,9 +144,9 @@ def find_report_together(store: ObjectStore, target: Target, day: date, subject:
     """Return the gate report on a day's artifacts together, or None if the gates did not run."""
     stored = find_stored(store, staged_day_key(target, day))
     if stored is not None:
-        found = decode(stored.data, StagedDay, name=staged_day_key(target, day)).gates.get(subject)
-        if found is not None:
-            return found
+        report = decode(stored.data, StagedDay, name=staged_day_key(target, day)).gates.get(subject)
+        if report is not None:
+            return report
     return find_document(store, staged_gates_key(target, day, subject), GateReport)
 
 

@@ -40,15 +40,15 @@ def move_to_trash(
     """
     key = blob_key(target, taken.kind, taken.version)
     try:
-        found = store.get(key, max_bytes=taken.size)
+        stored = store.get(key, max_bytes=taken.size)
     except (CorruptObjectError, NotFoundError):
         return None
     with suppress(ConflictError):  # copied by this sweep before it was interrupted
-        store.create(trashed_key(target, sweep_id, taken.kind, taken.version), found.data)
+        store.create(trashed_key(target, sweep_id, taken.kind, taken.version), stored.data)
     if may_delete():
         reach("collect.before_delete")
-        _delete_as_read(store, key, etag=found.etag)
-    return found.data
+        _delete_as_read(store, key, etag=stored.etag)
+    return stored.data
 
 
 def _delete_as_read(store: ObjectStore, key: str, *, etag: str) -> None:
@@ -171,12 +171,12 @@ def repair_records(store: ObjectStore, target: Target) -> None:
 
 def _listed(store: ObjectStore, target: Target) -> dict[str, list[Listed]]:
     """Return the objects in the trash by the id of their collection."""
-    found: dict[str, list[Listed]] = {}
+    objects: dict[str, list[Listed]] = {}
     for item in store.list(trash_prefix(target)):
         sweep_id, _, name = item.key.removeprefix(trash_prefix(target)).partition("/")
         if name and _SWEEP_ID.fullmatch(sweep_id):
-            found.setdefault(sweep_id, []).append(item)
-    return found
+            objects.setdefault(sweep_id, []).append(item)
+    return objects
 
 
 def _read_record(store: ObjectStore, target: Target, sweep_id: str) -> Sweep:

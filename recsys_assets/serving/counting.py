@@ -97,9 +97,9 @@ class KindCounter:
         next(self._buckets[bisect_left(BUCKETS, perf_counter() - begin)].up)
         return row
 
-    def note_few(self, found: int) -> None:
-        """Count a list with fewer than `short_below` items as short, or as empty if `found` is 0."""
-        next((self.short if found else self.empty).up)
+    def note_few(self, length: int) -> None:
+        """Count a list with fewer than `short_below` items as short, or as empty if `length` is 0."""
+        next((self.short if length else self.empty).up)
 
     def counts(self) -> AnswerCounts:
         """Return the counts. Lookups made in the meantime are in these counts or in the next."""
@@ -137,15 +137,15 @@ class ReleaseCounter:
 
     def counts(self) -> dict[str, AnswerCounts]:
         """Return the counts of the kinds that had lookups."""
-        found = {kind: counter.counts() for kind, counter in self.kinds.items()}
-        return {kind: counts for kind, counts in found.items() if counts.asked}
+        kind_counts = {kind: counter.counts() for kind, counter in self.kinds.items()}
+        return {kind: counts for kind, counts in kind_counts.items() if counts.asked}
 
 
 def counts_by_release(counters: Iterable[ReleaseCounter]) -> dict[str, dict[str, AnswerCounts]]:
     """Return the counts by release and kind. Several counters of one release are added up."""
-    found: dict[str, dict[str, AnswerCounts]] = {}
+    totals: dict[str, dict[str, AnswerCounts]] = {}
     for counter in counters:
-        kinds = found.setdefault(counter.release_id, {})
+        kinds = totals.setdefault(counter.release_id, {})
         for kind, counts in counter.counts().items():
             kinds[kind] = kinds[kind] + counts if kind in kinds else counts
-    return found
+    return totals

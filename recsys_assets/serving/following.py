@@ -214,13 +214,13 @@ class Follower:
         others = (counter for counter in self.counters if counter.release_id != snapshot.release_id)
         self.counters = (snapshot.counter, *others)[:MAX_RELEASES]
 
-    def _fail(self, problem: Problem, why: str, *, broken: str | None = None) -> Refresh:
-        log_problem(self._target, problem, why, again=problem is self.view.problem)
+    def _fail(self, problem: Problem, message: str, *, broken: str | None = None) -> Refresh:
+        log_problem(self._target, problem, message, again=problem is self.view.problem)
         if broken is not None and self.view.snapshot is None:
-            why = f"{why}; {self._offer(broken)}"
+            message = f"{message}; {self._offer(broken)}"
         if self.view.snapshot is None and self._copy_fault is not None:
-            why = f"{why}; nor the copy on disk: {self._copy_fault}"
-        self.view = self.view.failed(problem, why)
+            message = f"{message}; nor the copy on disk: {self._copy_fault}"
+        self.view = self.view.failed(problem, message)
         self.refresh_failures = {**self.refresh_failures, problem: self.refresh_failures.get(problem, 0) + 1}
         return self._outcome(RefreshOutcome.FAILED)
 

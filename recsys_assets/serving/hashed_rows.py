@@ -70,8 +70,8 @@ def _spans(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> Ite
     between = form.between
     at = start
     while at < stop:
-        found = data.find(between, at, stop)
-        end = stop if found < 0 else found + len(form.close)
+        boundary = data.find(between, at, stop)
+        end = stop if boundary < 0 else boundary + len(form.close)
         yield at, end
         at = end + 1
 
@@ -105,6 +105,6 @@ def _with_table(form: RowForm[Row], data: bytes | mmap, starts: "array[int]", ha
     return index
 
 
-def _same_id(index: RowIndex[Row], one: int, other: int) -> bool:
+def _same_id(index: RowIndex[Row], row: int, other: int) -> bool:
     id_of = index.form.id_of
-    return id_of(index.row(one)) == id_of(index.row(other))
+    return id_of(index.row(row)) == id_of(index.row(other))

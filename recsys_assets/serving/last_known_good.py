@@ -77,7 +77,7 @@ class LastKnownGood:
         for artifact in snapshot.artifacts.values():
             self._copy(copy, blob_key(self.target, artifact.kind, artifact.version), artifact.data)
         others = self._other_roots(pointer)
-        kept = _Copy(
+        copied = _Copy(
             pointer.data.decode(),
             hashlib.sha256(pointer.data).hexdigest(),
             store=self.uri_roots[-1] if others else "",
@@ -85,9 +85,9 @@ class LastKnownGood:
         )
         try:
             if before is None:
-                copy.put(self._key, msgspec.json.encode(kept))  # no copy, or one that is damaged
+                copy.put(self._key, msgspec.json.encode(copied))  # no copy, or one that is damaged
             else:
-                copy.swap(self._key, msgspec.json.encode(kept), expected=before.current.etag)
+                copy.swap(self._key, msgspec.json.encode(copied), expected=before.current.etag)
         except ConflictError:
             return  # another process was first with a copy as new, or the next release will be copied
         for kind, version in replaced.items():
@@ -117,13 +117,13 @@ class LastKnownGood:
     def _pointer(self, copy: FilesystemStore) -> PointerRead:
         stored = copy.get(self._key, max_bytes=2 * self.limits.pointer_bytes)
         try:
-            kept = decoder_of(_Copy).decode(stored.data)
+            copied = decoder_of(_Copy).decode(stored.data)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise CorruptObjectError(f"{self._key} is not a copy of a pointer: {error}") from error
-        data = kept.pointer.encode()
-        if hashlib.sha256(data).hexdigest() != kept.digest:
+        data = copied.pointer.encode()
+        if hashlib.sha256(data).hexdigest() != copied.digest:
             raise CorruptObjectError(f"{self._key} is damaged: the next release replaces it")
-        roots = (*self.uri_roots, *kept.written) if kept.store == self.uri_roots[-1] else self.uri_roots
+        roots = (*self.uri_roots, *copied.written) if copied.store == self.uri_roots[-1] else self.uri_roots
         return PointerRead(parse_pointer(roots, self.target, data, etag=stored.etag), data)
 
     def _other_roots(self, pointer: PointerRead) -> tuple[str, ...]:

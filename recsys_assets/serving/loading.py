@@ -136,11 +136,11 @@ def check_record(store: ObjectStore, target: Target, pointer: PointerRead, *, st
     try:
         read_release(store, target, release_id)
     except NotFoundError:
-        why = (
+        fault = (
             f"no record says that the artifacts of {pointer_key(target)} were released together, as {release_id[:12]}: "
             "was the pointer written by hand? Roll back, or ship a day with --allow-older"
         )
-        return RecordCheck(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=why)
+        return RecordCheck(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=fault)
     except CorruptObjectError as error:
         return RecordCheck(is_final=False, problem=Problem.UNRECORDED_RELEASE, why=str(error))
     except RecsysAssetsError as error:

@@ -41,12 +41,12 @@ class MappedCopy:
         """
         key = blob_key(self.target, kind, version)
         with self._alone(key):
-            found = self._find(kind, version, max_bytes)
-            if found is not None:
-                return found
+            artifact = self._find(kind, version, max_bytes)
+            if artifact is not None:
+                return artifact
             data = store.get(key, max_bytes=max_bytes).data
-            found = self._find(kind, version, max_bytes) if self._wrote(key, data) else None
-        return found or prove(self.target, kind, version, data, name=key)
+            artifact = self._find(kind, version, max_bytes) if self._wrote(key, data) else None
+        return artifact or prove(self.target, kind, version, data, name=key)
 
     @contextmanager
     def _alone(self, key: str) -> Generator[None]:
@@ -68,18 +68,18 @@ class MappedCopy:
         read_index = partial(self._index, kind, version)
         try:
             data = self._map(key, max_bytes)
-            found = prove(self.target, kind, version, data, name=key, read_index=read_index)
+            artifact = prove(self.target, kind, version, data, name=key, read_index=read_index)
         except NotFoundError:
             return None
         except RecsysAssetsError as error:
             log_copy_fault(self.target, str(error))
             return None
-        rows = found.rows
+        rows = artifact.rows
         if not isinstance(rows, SortedRows) or isinstance(rows.starts, memoryview):
-            return found
+            return artifact
         if not self._wrote(index_key(self.target, kind, version), encode_index(rows, version)):
-            return found
-        return replace(found, rows=read_index(rows.form, data, rows.starts[0], rows.starts[-1] - 1) or rows)
+            return artifact
+        return replace(artifact, rows=read_index(rows.form, data, rows.starts[0], rows.starts[-1] - 1) or rows)
 
     def _index(
         self, kind: str, version: str, form: RowForm[Row], data: bytes | mmap.mmap, start: int, stop: int

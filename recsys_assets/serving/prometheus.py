@@ -63,7 +63,9 @@ class ReaderCollector(Collector):
                     for result in ("answered", "empty", "unknown", "failed"):
                         answers.add_metric([*labels, result], getattr(counts, result))
                     short.add_metric(labels, counts.short)
-                    latencies = (one.kinds[kind].latencies() for one in counters if one.release_id == release)
+                    latencies = (
+                        counter.kinds[kind].latencies() for counter in counters if counter.release_id == release
+                    )
                     sums = accumulate(map(sum, zip(*latencies, strict=True)))
                     seconds.add_metric(labels, list(zip(_BOUNDS, sums, strict=True)), sum_value=None)
             for problem, times in reader.refresh_failures.items():

@@ -225,8 +225,8 @@ class Reader:
 
     def _answers(self) -> tuple[ReleaseAnswers, ...]:
         """Return the counts for a heartbeat: those of the kinds with the most lookups."""
-        found = counts_by_release((*self.counters, *self._follower.controls))
-        return tuple(ReleaseAnswers(release=release, kinds=_most_asked(kinds)) for release, kinds in found.items())
+        totals = counts_by_release((*self.counters, *self._follower.controls))
+        return tuple(ReleaseAnswers(release=release, kinds=_most_asked(kinds)) for release, kinds in totals.items())
 
     def _trial_answers(self) -> TrialAnswers | None:
         """Return the counts of both arms of a trial, or the reason why the candidate is not served."""

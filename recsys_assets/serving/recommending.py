@@ -71,8 +71,10 @@ def recommenders(rows: Mapping[str, Lookup[Any]]) -> dict[str, Recommender]:
     The shape of its rows decides how a kind is used: one list of items in its order, neighbours of the last items, or
     the user's own list. A kind without lists of items (tags) is excluded.
     """
-    found = {kind: made for kind, lookup in sorted(rows.items()) if (made := _by_shape(lookup)) is not None}
-    return {**found, BLEND: blend(rows)} if found else {}
+    recommenders_by_kind = {
+        kind: made for kind, lookup in sorted(rows.items()) if (made := _by_shape(lookup)) is not None
+    }
+    return {**recommenders_by_kind, BLEND: blend(rows)} if recommenders_by_kind else {}
 
 
 def blend(rows: Mapping[str, Lookup[Any]], *, ask: Callable[[str, str], Any] | None = None) -> Recommender:
@@ -150,9 +152,9 @@ def _sum_of_shares(lists: Sequence[Callable[[str], Weights]], factor: int) -> Ca
     def weigh(key: str) -> Weights:
         weights: defaultdict[str, int] = defaultdict(int)
         for ask in lists:
-            found = ask(key)
-            total = sum(found.values())
-            for item, weight in found.items():
+            row = ask(key)
+            total = sum(row.values())
+            for item, weight in row.items():
                 weights[item] += max(weight * _SHARE * factor // total, 1)
         return weights
 

@@ -47,9 +47,9 @@ class ShardCache:
         store raises: a shard that cannot be read is never treated as empty.
         """
         with self._lock:
-            found = self._kept.get(ref)
-            if found is not None:
-                return found
+            cached = self._kept.get(ref)
+            if cached is not None:
+                return cached
             flight = self._flying.get(ref)
             mine = flight is None
             if flight is None:

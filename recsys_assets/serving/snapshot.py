@@ -118,10 +118,10 @@ class Snapshot:
         """Return the items with the highest counts, the highest first."""
         counter = self._finder("popularity")[1]
         rows = self.rows("popularity")
-        found: list[CountedItem] = counter.ask(lambda _: [rows.row(n) for n in range(min(limit, len(rows)))], "")
-        if len(found) < min(limit, counter.short_below):
-            counter.note_few(len(found))
-        return found
+        items: list[CountedItem] = counter.ask(lambda _: [rows.row(n) for n in range(min(limit, len(rows)))], "")
+        if len(items) < min(limit, counter.short_below):
+            counter.note_few(len(items))
+        return items
 
     def neighbors(self, item_id: str) -> tuple[CountedItem, ...] | None:
         """Return the items most often seen in the same sessions as an item, or None if it has none."""

@@ -98,8 +98,8 @@ def _pieces(form: RowForm[Row], data: bytes | mmap, start: int, stop: int) -> It
     """Yield pieces of several whole rows, each with the offset of its first row."""
     between, at = form.between, start
     while at < stop:
-        found = data.find(between, at + _PIECE_BYTES, stop)
-        end = stop if found < 0 else found + len(form.close)
+        boundary = data.find(between, at + _PIECE_BYTES, stop)
+        end = stop if boundary < 0 else boundary + len(form.close)
         yield at, data[at:end]
         at = end + 1
 

@@ -115,15 +115,15 @@ def log_switch(old: Snapshot | None, new: Snapshot, *, source: str, listener: Li
         _log.exception("a listener failed on the switch of %s; the switch is kept", new.target)
 
 
-def log_problem(target: Target, problem: Problem, why: str, *, again: bool) -> None:
+def log_problem(target: Target, problem: Problem, message: str, *, again: bool) -> None:
     """Log the problem of a failed refresh: as a warning the first time, at debug level if it repeats."""
     level = logging.DEBUG if again else logging.WARNING
-    _log.log(level, "artifact manifest refused target=%s problem=%s why=%s", target, problem.value, why)
+    _log.log(level, "artifact manifest refused target=%s problem=%s why=%s", target, problem.value, message)
 
 
-def log_copy_fault(target: Target, why: str) -> None:
+def log_copy_fault(target: Target, message: str) -> None:
     """Log that the copy on disk could not be used or written."""
-    _log.warning("artifact copy failed target=%s why=%s", target, why)
+    _log.warning("artifact copy failed target=%s why=%s", target, message)
 
 
 _ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
@@ -173,9 +173,9 @@ class ReaderView:
         """Return the view after the store confirmed that nothing has changed."""
         return replace(self, checked_at=at, failures=0, problem=None, why="")
 
-    def failed(self, problem: Problem, why: str) -> Self:
+    def failed(self, problem: Problem, message: str) -> Self:
         """Return the view after a failed refresh."""
-        return replace(self, failures=self.failures + 1, problem=problem, why=why)
+        return replace(self, failures=self.failures + 1, problem=problem, why=message)
 
     def held(self) -> Snapshot:
         """Return the served release, or raise the reason why there is none.
@@ -186,8 +186,8 @@ class ReaderView:
         - `CorruptObjectError`: pointer or release cannot be verified.
         """
         if self.snapshot is None:
-            why = self.why or "nothing was loaded yet: call start() or refresh() first"
-            raise _ERRORS[self.problem](f"{self.target} is not served: {why}")
+            message = self.why or "nothing was loaded yet: call start() or refresh() first"
+            raise _ERRORS[self.problem](f"{self.target} is not served: {message}")
         return self.snapshot
 
     def status(self, *, now: datetime, stale_after: timedelta, expire_after: timedelta | None) -> Status:

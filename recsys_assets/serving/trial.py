@@ -112,20 +112,20 @@ class TrialFollower:
 
     def continued(self, snapshot: Snapshot) -> Snapshot:
         """Return a release that is about to serve. The candidate of the trial keeps its counts."""
-        known = self._known
-        if known is None or known.candidate.snapshot.release_id != snapshot.release_id:
+        cached = self._known
+        if cached is None or cached.candidate.snapshot.release_id != snapshot.release_id:
             return snapshot
-        return snapshot.counting_on(known.candidate.snapshot.counter)
+        return snapshot.counting_on(cached.candidate.snapshot.counter)
 
     def _follow(self, rollout: Rollout, live: Snapshot, proven: Proven, blocked: frozenset[str]) -> Trial:
         parts = rollout.share * _PARTS // 100
-        known = self._known
-        if known is None or not known.is_of(rollout):
+        cached = self._known
+        if cached is None or not cached.is_of(rollout):
             candidate = self._load(rollout, proven).without(blocked)
             candidate.counter.set_short_below(live.counter.short_below)
             control = live.counted_from_zero()
             return Trial(TrialArm(control), TrialArm(candidate), parts)
-        control, candidate = known.control, known.candidate
+        control, candidate = cached.control, cached.candidate
         return Trial(
             replace(control, snapshot=control.snapshot.without(blocked)),
             replace(candidate, snapshot=candidate.snapshot.without(blocked)),

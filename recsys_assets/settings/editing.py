@@ -34,14 +34,14 @@ def with_parameters(
 
 
 def _target(document: Any, target_settings: TargetSettings) -> Any:
-    found = [
-        one
-        for one in document.get("targets", [])
-        if (one["tenant"], one["surface"]) == (target_settings.tenant, target_settings.surface)
+    tables = [
+        table
+        for table in document.get("targets", [])
+        if (table["tenant"], table["surface"]) == (target_settings.tenant, target_settings.surface)
     ]
-    if not found:
+    if not tables:
         raise ConfigurationError(f"the file no longer has the target {target_settings.target}: read it again")
-    return found[0]
+    return tables[0]
 
 
 def _table_of(parent: Any, name: str, *, is_super: bool = False) -> Any:

@@ -319,9 +319,9 @@ class GateSettings(ClosedModel):
     def _known_custom_gates(self) -> "GateSettings":
         for name in self.modes:
             if name.startswith(CUSTOM_GATE) and name.removeprefix(CUSTOM_GATE) not in self.custom:
-                known = ", ".join(f"{CUSTOM_GATE}{one}" for one in self.custom) or "none"
+                names = ", ".join(f"{CUSTOM_GATE}{custom}" for custom in self.custom) or "none"
                 raise ValueError(
-                    f"modes.{name}: [gates.custom.{name.removeprefix(CUSTOM_GATE)}] is missing; known: {known}"
+                    f"modes.{name}: [gates.custom.{name.removeprefix(CUSTOM_GATE)}] is missing; known: {names}"
                 )
         return self
 
@@ -332,6 +332,6 @@ class GateSettings(ClosedModel):
         kinds |= {f"rehearsal.kinds.{kind}": kind for kind in self.rehearsal.kinds}
         kinds |= {f"backtest.required {kind}": kind for kind in self.backtest.required}
         kinds |= {f"backtest.off {kind}": kind for kind in self.backtest.off}
-        asked = (name for name in self.modes if name.startswith(BACKTEST_GATE))
-        kinds |= {f"custom.{name}.kinds {kind}": kind for name, one in self.custom.items() for kind in one.kinds}
-        return kinds | {f"modes.{name}": name.removeprefix(BACKTEST_GATE) for name in asked}
+        modes = (name for name in self.modes if name.startswith(BACKTEST_GATE))
+        kinds |= {f"custom.{name}.kinds {kind}": kind for name, gate in self.custom.items() for kind in gate.kinds}
+        return kinds | {f"modes.{name}": name.removeprefix(BACKTEST_GATE) for name in modes}

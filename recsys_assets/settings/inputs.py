@@ -70,19 +70,19 @@ class SigningSettings(ClosedModel):
 
     @field_validator("key", "other_key")
     @classmethod
-    def _names_a_place(cls, place: str | None) -> str | None:
-        return _place(place)
+    def _names_a_place(cls, location: str | None) -> str | None:
+        return _place(location)
 
     @property
     def places(self) -> tuple[str, ...]:
         """References to the signing keys, as `env:NAME` or `file:PATH`."""
-        return tuple(place for place in (self.key, self.other_key) if place is not None)
+        return tuple(location for location in (self.key, self.other_key) if location is not None)
 
 
-def _place(place: str | None) -> str | None:
-    if place is not None and not re.fullmatch(r"(env|file):.+", place):
+def _place(location: str | None) -> str | None:
+    if location is not None and not re.fullmatch(r"(env|file):.+", location):
         raise ValueError('expected "env:NAME" or "file:PATH": the key itself must not be written here')
-    return place
+    return location
 
 
 class AdbcSettings(ClosedModel):
@@ -212,8 +212,8 @@ class RawSettings(ClosedModel):
 
     @field_validator("user_key")
     @classmethod
-    def _names_a_place(cls, place: str | None) -> str | None:
-        return _place(place)
+    def _names_a_place(cls, location: str | None) -> str | None:
+        return _place(location)
 
     @field_validator("catalog_encoding")
     @classmethod

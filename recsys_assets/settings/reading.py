@@ -42,22 +42,22 @@ def explain(errors: Iterable[tuple[Location, ValidationError]], *, name: str, te
     Each error comes with the location of the validated table: () for the whole file, ("targets", 1, "gates") for one.
     """
     lines = line_numbers(text)
-    findings = [_describe(place, finding, lines, root) for place, error in errors for finding in error.errors()]
+    findings = [_describe(location, finding, lines, root) for location, error in errors for finding in error.errors()]
     return "\n".join([f"{name}: {plural(len(findings), 'finding')}", *findings])
 
 
 def line_numbers(text: str) -> dict[Location, int]:
     """Return the line number, from 1, of each table and key of a TOML text that is written on a line of its own."""
-    found: dict[Location, int] = {}
+    numbers: dict[Location, int] = {}
     counts: dict[str, int] = {}
     table: Location = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
             table = _table(header[2], counts, is_item=header[1] == "[[")
-            found.setdefault(table, number)
+            numbers.setdefault(table, number)
         elif key := _KEY.match(line):
-            found.setdefault((*table, *_parts(key[1])), number)
-    return found
+            numbers.setdefault((*table, *_parts(key[1])), number)
+    return numbers
 
 
 def _table(path: str, counts: dict[str, int], *, is_item: bool) -> Location:
@@ -81,8 +81,8 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(part.strip().strip('"') for part in path.split("."))
 
 
-def _describe(place: Location, finding: ErrorDetails, lines: dict[Location, int], root: type[BaseModel]) -> str:
-    where = (*place, *finding["loc"])
+def _describe(location: Location, finding: ErrorDetails, lines: dict[Location, int], root: type[BaseModel]) -> str:
+    where = (*location, *finding["loc"])
     key = ".".join(str(part) for part in where) or "(file)"
     line = next((lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in lines), None)
     head = f"  line {line}: {key}" if line else f"  {key}"

@@ -124,14 +124,14 @@ def next_tick(cron: str, timezone: str, now: datetime) -> datetime | None:
 def _cron_values(text: str, field: tuple[str, int, int, Mapping[str, int]]) -> set[int]:
     """Return the values that a checked cron field matches."""
     _, least, largest, names = field
-    found: set[int] = set()
+    values: set[int] = set()
     for part in text.lower().split(","):
         span, _, step = part.partition("/")
         first, _, last = span.partition("-")
         start = least if first == "*" else _cron_number(first, names)
         end = largest if first == "*" or step else start
-        found.update(range(start, (_cron_number(last, names) if last else end) + 1, int(step or 1)))
-    return found
+        values.update(range(start, (_cron_number(last, names) if last else end) + 1, int(step or 1)))
+    return values
 
 
 def _cron_number(text: str, names: Mapping[str, int]) -> int:

@@ -101,16 +101,16 @@ class Settings(ClosedModel):
 
     @model_validator(mode="after")
     def _distinct_imports(self) -> "Settings":
-        known = {str(target_settings.target) for target_settings in self.targets}
-        for kind, one in self.imports.items():
+        targets = {str(target_settings.target) for target_settings in self.targets}
+        for kind, rules in self.imports.items():
             if not is_slug(kind) or kind in {*self.artifacts.kinds, *DEFAULT_KINDS, *_RESERVED}:
                 raise ValueError(
                     f"imports.{kind}: expected a name of letters, digits and _ that is not a built kind or an asset"
                 )
-            unknown = sorted(set(one.targets) - known)
+            unknown = sorted(set(rules.targets) - targets)
             if unknown:
                 raise ValueError(
-                    f"imports.{kind}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                    f"imports.{kind}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(targets))}"
                 )
         return self
 
@@ -119,20 +119,20 @@ class Settings(ClosedModel):
         for name in self.hierarchies:
             if not is_slug(name) or name != name.lower():
                 raise ValueError(f"hierarchies.{name}: expected a name of lowercase letters, digits and _")
-        for kind, one in self.imports.items():
-            if one.hierarchy is not None and one.hierarchy not in self.hierarchies:
-                raise ValueError(f"imports.{kind}.hierarchy: {name_known(one.hierarchy, self.hierarchies)}")
+        for kind, rules in self.imports.items():
+            if rules.hierarchy is not None and rules.hierarchy not in self.hierarchies:
+                raise ValueError(f"imports.{kind}.hierarchy: {name_known(rules.hierarchy, self.hierarchies)}")
         return self
 
     @model_validator(mode="after")
     def _distinct_webhooks(self) -> "Settings":
-        known = {str(target_settings.target) for target_settings in self.targets}
-        if len({one.name for one in self.webhooks}) < len(self.webhooks):
+        names = {str(target_settings.target) for target_settings in self.targets}
+        if len({webhook.name for webhook in self.webhooks}) < len(self.webhooks):
             raise ValueError("webhooks: two have the same name, expected unique names")
-        for one in self.webhooks:
-            if unknown := sorted(set(one.targets) - known):
+        for webhook in self.webhooks:
+            if unknown := sorted(set(webhook.targets) - names):
                 raise ValueError(
-                    f"webhooks.{one.name}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                    f"webhooks.{webhook.name}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(names))}"
                 )
         return self
 
@@ -140,32 +140,32 @@ class Settings(ClosedModel):
     def _known_sinks(self) -> "Settings":
         targets = {str(target_settings.target) for target_settings in self.targets}
         kinds = {*self.artifacts.kinds, *self.imports}
-        for name, one in self.sinks.items():
+        for name, sink in self.sinks.items():
             if not is_slug(name) or name != name.lower():
                 raise ValueError(f"sinks.{name}: expected a name of lowercase letters, digits and _")
-            for setting, named, known in (("targets", one.targets, targets), ("kinds", one.kinds, kinds)):
-                if unknown := sorted(set(named) - known):
+            for setting, named, names in (("targets", sink.targets, targets), ("kinds", sink.kinds, kinds)):
+                if unknown := sorted(set(named) - names):
                     raise ValueError(
-                        f"sinks.{name}.{setting}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                        f"sinks.{name}.{setting}: unknown {', '.join(unknown)}; known: {', '.join(sorted(names))}"
                     )
         return self
 
     @model_validator(mode="after")
     def _known_kinds(self) -> "Settings":
         # A gate on a misspelt kind would never run.
-        known = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
+        kinds = {*self.artifacts.kinds, *DEFAULT_KINDS, *self.imports, BLEND}
         for setting, kind in self.gates.named_kinds.items():
-            if kind not in known and (kind, setting.split(".")[0]) != (CANONICAL, "custom"):
-                raise ValueError(f"gates.{setting}: {kind} is not built or imported; known: {', '.join(sorted(known))}")
+            if kind not in kinds and (kind, setting.split(".")[0]) != (CANONICAL, "custom"):
+                raise ValueError(f"gates.{setting}: {kind} is not built or imported; known: {', '.join(sorted(kinds))}")
         return self
 
     @model_validator(mode="after")
     def _custom_gates_have_rows(self) -> "Settings":
-        known = {str(target_settings.target) for target_settings in self.targets}
+        targets = {str(target_settings.target) for target_settings in self.targets}
         for name, gate in self.gates.custom.items():
-            if unknown := sorted(set(gate.targets) - known):
+            if unknown := sorted(set(gate.targets) - targets):
                 raise ValueError(
-                    f"gates.custom.{name}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                    f"gates.custom.{name}.targets: unknown {', '.join(unknown)}; known: {', '.join(sorted(targets))}"
                 )
             for kind in gate.kinds:
                 form = self.imports[kind].format if kind in self.imports else ImportFormat.PARQUET
@@ -178,14 +178,14 @@ class Settings(ClosedModel):
     def imports_for(self, target_settings: TargetSettings) -> dict[str, ImportSettings]:
         """Return the settings of the kinds imported for one target, by kind."""
         return {
-            kind: one
-            for kind, one in self.imports.items()
-            if not one.targets or str(target_settings.target) in one.targets
+            kind: rules
+            for kind, rules in self.imports.items()
+            if not rules.targets or str(target_settings.target) in rules.targets
         }
 
     def sinks_for(self, target: Target) -> dict[str, SinkSettings]:
         """Return the sinks of one target, by name."""
-        return {name: one for name, one in self.sinks.items() if not one.targets or str(target) in one.targets}
+        return {name: sink for name, sink in self.sinks.items() if not sink.targets or str(target) in sink.targets}
 
     def kinds_for(self, target_settings: TargetSettings) -> tuple[str, ...]:
         """Return the kinds of a target's releases: first the built ones, then the imported ones."""
@@ -196,8 +196,8 @@ class Settings(ClosedModel):
         for target_settings in self.targets:
             if (target_settings.tenant, target_settings.surface) == (tenant, surface):
                 return target_settings
-        known = name_known(f"{tenant}/{surface}", (str(target_settings.target) for target_settings in self.targets))
-        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: {known}")
+        choices = name_known(f"{tenant}/{surface}", (str(target_settings.target) for target_settings in self.targets))
+        raise ConfigurationError(f"no target {tenant}/{surface} in the configuration: {choices}")
 
     def gates_for(self, target_settings: TargetSettings) -> GateSettings:
         """Return the gate settings of one target, with its overrides applied."""
@@ -234,19 +234,19 @@ class Settings(ClosedModel):
     @property
     def signing_keys(self) -> tuple[str, ...]:
         """References to the signing keys, with absolute paths of files."""
-        split = (place.partition(":") for place in self.signing.places)
+        split = (location.partition(":") for location in self.signing.places)
         return tuple(f"{form}:{self.resolve(where) if form == 'file' else where}" for form, _, where in split)
 
     def resolve(self, path: str) -> str:
         """Return URIs and absolute paths unchanged, and other paths relative to the config file's folder."""
         return path if "://" in path else str((self.base / path).absolute())
 
-    def text_at(self, place: str, *, what: str) -> str:
+    def text_at(self, location: str, *, what: str) -> str:
         """Return the value of `env:NAME` or `file:PATH`, or the text itself without such a prefix.
 
         Raises `ConfigurationError` if the variable is not set or the file cannot be read. It never contains the value.
         """
-        form, _, where = place.partition(":")
+        form, _, where = location.partition(":")
         if form == "env":
             if not os.environ.get(where):
                 raise ConfigurationError(f"${where} is not set, but {what} of the configuration refers to it")
@@ -258,7 +258,7 @@ class Settings(ClosedModel):
                 raise ConfigurationError(
                     f"{where} cannot be read ({error.strerror}), but {what} refers to it"
                 ) from None
-        return place
+        return location
 
 
 def _overridden(table: Table, by: Table) -> Table:

@@ -43,9 +43,9 @@ class DynamoSink:
     consistent. Credentials, region and endpoint are found as AWS's tools find them.
     """
 
-    def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
-        """Make the client. No request is sent yet. `what` names the sink in messages."""
-        self._table, self._what, self._pause = table, what, pause
+    def __init__(self, table: str, *, region: str | None, label: str, pause: Pause = wait) -> None:
+        """Make the client. No request is sent yet. `label` names the sink in messages."""
+        self._table, self._what, self._pause = table, label, pause
         config = Config(
             connect_timeout=5,
             read_timeout=30,
@@ -58,8 +58,8 @@ class DynamoSink:
     def read_pointer(self, key: str) -> bytes | None:
         """Return the document of the pointer's item, or None."""
         with self._translated():
-            found = self._client.get_item(TableName=self._table, Key=_key(key, _POINTER), ConsistentRead=True)
-        return found["Item"]["value"]["S"].encode() if "Item" in found else None
+            item = self._client.get_item(TableName=self._table, Key=_key(key, _POINTER), ConsistentRead=True)
+        return item["Item"]["value"]["S"].encode() if "Item" in item else None
 
     def swap_pointer(self, key: str, data: bytes, *, expected: bytes | None) -> None:
         """Replace the document that was read, on the condition that it is still stored."""

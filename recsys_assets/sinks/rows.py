@@ -51,11 +51,11 @@ def write_space(
     count = written = 0
     key: str | None = None
     for number, ref in enumerate(refs):
-        rows = _read_rows(store, target, ref, what=what)
+        rows = _read_rows(store, target, ref, label=what)
         key = rows.form.key if rows.form.close != b"}" else None  # rows without a list are one ranking
         read_row, row_numbers = _by_bucket(rows, space, paged=key is None)
         count += sum(map(len, row_numbers.values()))
-        write_bucket = _bucket_writer(sink, space, read_row, row_numbers, what=what)
+        write_bucket = _bucket_writer(sink, space, read_row, row_numbers, label=what)
         numbers = range(number, space.buckets, len(refs))
         for start in range(0, len(numbers), BUCKETS_AT_ONCE):
             written += sum(fan_out(write_bucket, numbers[start : start + BUCKETS_AT_ONCE]))
@@ -63,13 +63,13 @@ def write_space(
     return WrittenSpace(msgspec.structs.replace(space, rows=count, key=key), written)
 
 
-def _read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, *, what: str) -> RowIndex[object]:
+def _read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, *, label: str) -> RowIndex[object]:
     """Return the rows of one object after verifying its bytes."""
     name = f"{ref.kind} {ref.version[:12]}"
     rows = prove(target, ref.kind, ref.version, read_blob(store, target, ref), name=name).rows
     if isinstance(rows, RowIndex):
         return rows
-    raise ConfigurationError(f"{name} of {target} has no rows to look up: list only kinds with rows in {what}.kinds")
+    raise ConfigurationError(f"{name} of {target} has no rows to look up: list only kinds with rows in {label}.kinds")
 
 
 def _by_bucket(
@@ -104,21 +104,21 @@ def _bucket_writer(
     read_row: Callable[[int], tuple[str, bytes]],
     row_numbers: Mapping[int, list[int]],
     *,
-    what: str,
+    label: str,
 ) -> Callable[[int], int]:
     """Return a function that writes one bucket, reads it back, and returns the number of rows written."""
 
     def write(number: int) -> int:
         name = bucket_name(space.name, number)
         wanted = dict(map(read_row, row_numbers.get(number, ())))
-        found = sink.read_bucket(name)
-        if found == wanted:
+        stored = sink.read_bucket(name)
+        if stored == wanted:
             return 0
-        put = {key: value for key, value in wanted.items() if found.get(key) != value}
-        sink.change_bucket(name, put=put, remove=sorted(found.keys() - wanted.keys()))
+        put = {key: value for key, value in wanted.items() if stored.get(key) != value}
+        sink.change_bucket(name, put=put, remove=sorted(stored.keys() - wanted.keys()))
         if sink.read_bucket(name) != wanted:
             raise StoreUnavailableError(
-                f"{what}: bucket {name} does not hold what was just written to it; the sink serves the same rows "
+                f"{label}: bucket {name} does not hold what was just written to it; the sink serves the same rows "
                 "as before. Check the server's memory and replication, then run `recsys-assets sync` again"
             )
         return len(put)

@@ -218,20 +218,20 @@ def _chosen(sync: _Sync, current: LivePointer) -> dict[str, Member]:
     """Return the members of a release that the sink stores, by kind: kinds with rows, or their index."""
     release = read_release(sync.store, sync.target, current.release_id)
     names = {member.ref.kind for member in release.members}
-    found = {
+    members = {
         sharded_kind(member.ref.kind): member
         for member in release.members
         if index_kind(member.ref.kind) not in names and (is_index_kind(member.ref.kind) or _is_json(member))
     }
     if not sync.rules.kinds:
-        return found
+        return members
     missing = sorted(set(sync.rules.kinds) - {sharded_kind(name) for name in names})
-    rowless = sorted(set(sync.rules.kinds) - set(found) - set(missing))
+    rowless = sorted(set(sync.rules.kinds) - set(members) - set(missing))
     if rowless:
         raise ConfigurationError(
             f"sinks.{sync.rules.name}.kinds lists {', '.join(rowless)}, which have no rows to look up"
         )
-    return {kind: member for kind, member in found.items() if kind in sync.rules.kinds}
+    return {kind: member for kind, member in members.items() if kind in sync.rules.kinds}
 
 
 def _is_json(member: Member) -> bool:
@@ -242,17 +242,17 @@ def _announced(
     sync: _Sync, pointer: SinkPointer, before: bytes | None, members: Mapping[str, Member]
 ) -> tuple[SinkPointer, bytes | None, dict[str, Space]]:
     """Return the space of each version. New spaces are added to the sink's pointer before a row is written."""
-    found = {kind: pointer.find(kind, member.ref.version) for kind, member in members.items()}
+    spaces = {kind: pointer.find(kind, member.ref.version) for kind, member in members.items()}
     new = {
         kind: new_space(pointer, sync.rules.prefix, sync.target, member.ref, objects_of(member), now=sync.now())
         for kind, member in members.items()
-        if found[kind] is None
+        if spaces[kind] is None
     }
     if new:
         pointer = announce(pointer, tuple(new.values()))
         before = sync.swap(pointer, before)
         reach("sink.after_announcement")
-    return pointer, before, {kind: space or new[kind] for kind, space in found.items()}
+    return pointer, before, {kind: space or new[kind] for kind, space in spaces.items()}
 
 
 def _sweep(sync: _Sync, pointer: SinkPointer, before: bytes | None) -> int:

@@ -118,8 +118,8 @@ class BucketStore(ABC):
         except self.cloud.errors as error:
             raise self._error(prefix, error) from error
         cut = len(self._prefix)
-        found = (Listed(entry.key[cut:], entry.size, entry.modified) for entry in entries)
-        yield from sorted(item for item in found if is_key(item.key))
+        listed = (Listed(entry.key[cut:], entry.size, entry.modified) for entry in entries)
+        yield from sorted(item for item in listed if is_key(item.key))
 
     def delete(self, key: str) -> None:
         """Remove the object. An absent object is not an error."""
@@ -219,17 +219,17 @@ class BucketStore(ABC):
         size = len(data)
         try:
             # The old object is recognised by its etag only: it may be larger than its replacement.
-            found = (
+            state = (
                 self.get_if_changed(key, etag=expected, max_bytes=size) if expected else self.get(key, max_bytes=size)
             )
         except (NotFoundError, StoreUnavailableError):
             return None
         except CorruptObjectError as error:
             raise ConflictError(f"{key} is larger than the bytes written: another writer replaced it") from error
-        if found is None:
+        if state is None:
             return None
-        if found.data == data:
-            return found.etag
+        if state.data == data:
+            return state.etag
         raise ConflictError(f"{key} was written by another writer")
 
 

@@ -90,9 +90,9 @@ def temporary_file(root: str, data: bytes, *, after_ns: int = 0, mode: int = 0o6
             with os.fdopen(fd, "wb", closefd=False) as file:
                 file.write(data)
             # Kernels set times by a coarse clock, which may repeat: an etag needs a unique time.
-            found = _stamp_after(fd, after_ns)
+            status = _stamp_after(fd, after_ns)
             os.fsync(fd)
-            yield Temporary(folder, name, found)
+            yield Temporary(folder, name, status)
         finally:
             os.close(fd)
             with suppress(FileNotFoundError):
@@ -104,9 +104,9 @@ def _stamp_after(fd: int, after_ns: int) -> os.stat_result:
     for step_ns in _STEPS_NS:
         written_ns = max(time.time_ns(), after_ns + step_ns)
         os.utime(fd, ns=(written_ns, written_ns))
-        found = os.fstat(fd)
-        if found.st_mtime_ns > after_ns:
-            return found
+        status = os.fstat(fd)
+        if status.st_mtime_ns > after_ns:
+            return status
     raise UnsafeStoreError(
         "the file system does not store modification times, which distinguish versions of a file: use another"
     )
@@ -172,14 +172,14 @@ class FilesystemStore:
         """
         *folder, name = check_key(key).split("/")
         with translate_read_errors(key), opened_folder(self._root, folder) as parent, opened_file(parent, name) as fd:
-            found = os.fstat(fd)
-            if found.st_mtime_ns % _COARSE_NS and etag.startswith(f"{_inode_size_time(found)}-"):
+            status = os.fstat(fd)
+            if status.st_mtime_ns % _COARSE_NS and etag.startswith(f"{_inode_size_time(status)}-"):
                 return None
             if _etag_of(fd, key) == etag:
                 return None
             os.lseek(fd, 0, os.SEEK_SET)
             data = read_at_most(fd, key=key, max_bytes=max_bytes)
-            return StoredObject(data, _etag(found, data))
+            return StoredObject(data, _etag(status, data))
 
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the last write of the object, or None if it is absent."""
@@ -189,8 +189,8 @@ class FilesystemStore:
             suppress(FileNotFoundError, NotADirectoryError),
             opened_folder(self._root, folder) as parent,
         ):
-            found = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            return Listed(key, found.st_size, found.st_mtime) if stat.S_ISREG(found.st_mode) else None
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return Listed(key, status.st_size, status.st_mtime) if stat.S_ISREG(status.st_mode) else None
         return None
 
     def create(self, key: str, data: bytes) -> str:
@@ -220,27 +220,27 @@ class FilesystemStore:
         """
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
-            found, etag = self._found(folder, name, key)
-            if found is None:
+            status, etag = self._found(folder, name, key)
+            if status is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
             if etag != expected:
                 raise ConflictError(f"{key} was changed concurrently: expected etag {expected}, found {etag}")
-            return self._replace(key, data, after_ns=found.st_mtime_ns)
+            return self._replace(key, data, after_ns=status.st_mtime_ns)
 
     def put(self, key: str, data: bytes) -> str:
         """Write the object unconditionally. Readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key):
-            found, _ = self._found(folder, name)
-            return self._replace(key, data, after_ns=found.st_mtime_ns if found else 0)
+            status, _ = self._found(folder, name)
+            return self._replace(key, data, after_ns=status.st_mtime_ns if status else 0)
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Yield the objects below `prefix`, by key."""
         folder = check_prefix(prefix).split("/")[:-1]
-        found: list[Listed] = []
+        listed: list[Listed] = []
         with translate_os_errors(prefix), suppress(FileNotFoundError), opened_folder(self._root, folder) as parent:
-            found = sorted(item for item in walk(parent, prefix) if is_key(item.key))
-        yield from found
+            listed = sorted(item for item in walk(parent, prefix) if is_key(item.key))
+        yield from listed
 
     def delete(self, key: str) -> None:
         """Remove the file. An absent file is not an error. Its folder stays: another writer may be about to use it."""
@@ -309,23 +309,23 @@ def _named(root: str | os.PathLike[str], real: str) -> str:
     return named if os.path.realpath(named) == real else real
 
 
-def _inode_size_time(found: os.stat_result) -> str:
-    return f"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"
+def _inode_size_time(status: os.stat_result) -> str:
+    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"
 
 
-def _etag(found: os.stat_result, data: bytes) -> str:
+def _etag(status: os.stat_result, data: bytes) -> str:
     """Return the etag of a file, which no other written file has.
 
     With coarse times, a file that is deleted and written again may have the inode, size and time of the previous one.
     """
-    if found.st_size > _HASHED_BYTES:
-        return f"{_inode_size_time(found)}-"
-    return f"{_inode_size_time(found)}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
+    if status.st_size > _HASHED_BYTES:
+        return f"{_inode_size_time(status)}-"
+    return f"{_inode_size_time(status)}-{hashlib.blake2b(data, digest_size=8).hexdigest()}"
 
 
 def _etag_of(fd: int, key: str) -> str:
-    found = os.fstat(fd)
-    return _etag(found, b"" if found.st_size > _HASHED_BYTES else read_at_most(fd, key=key, max_bytes=_HASHED_BYTES))
+    status = os.fstat(fd)
+    return _etag(status, b"" if status.st_size > _HASHED_BYTES else read_at_most(fd, key=key, max_bytes=_HASHED_BYTES))
 
 
 def _sync(folder: int, key: str) -> None:

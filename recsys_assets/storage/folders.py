@@ -92,8 +92,8 @@ def walk(folder: int, prefix: str) -> Iterator[Listed]:
                     os.close(below)
             elif entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):  # removed since the folder was read
-                    found = entry.stat(follow_symlinks=False)
-                    yield Listed(f"{prefix}{entry.name}", found.st_size, found.st_mtime)
+                    status = entry.stat(follow_symlinks=False)
+                    yield Listed(f"{prefix}{entry.name}", status.st_size, status.st_mtime)
 
 
 @contextmanager

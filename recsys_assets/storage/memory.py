@@ -108,8 +108,8 @@ class MemoryStore:
     def stat(self, key: str) -> Listed | None:
         """Return size and time of the last write of the object, or None if it is absent."""
         with self._call("stat", key):
-            found = self.objects.get(key)
-            return Listed(key, len(found[0]), found[1]) if found else None
+            stored = self.objects.get(key)
+            return Listed(key, len(stored[0]), stored[1]) if stored else None
 
     def create(self, key: str, data: bytes) -> str:
         """Write a new object. Raises `ConflictError` if the key exists."""
@@ -121,8 +121,8 @@ class MemoryStore:
     def swap(self, key: str, data: bytes, *, expected: str) -> str:
         """Replace the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         with self._call("swap", key) as ignore:
-            found = self.objects.get(key)
-            if not ignore and (found is None or _etag(found[0]) != expected):
+            stored = self.objects.get(key)
+            if not ignore and (stored is None or _etag(stored[0]) != expected):
                 raise ConflictError(f"{key} is another object than {expected} by now")
             return self._write(key, data)
 
@@ -137,8 +137,8 @@ class MemoryStore:
         with self._call("list", prefix) as cut:
             keys = sorted(key for key in self.objects if key.startswith(prefix))
             shown = keys[: len(keys) // 2] if cut else keys
-            found = [Listed(key, len(self.objects[key][0]), self.objects[key][1]) for key in shown]
-        yield from found
+            listed = [Listed(key, len(self.objects[key][0]), self.objects[key][1]) for key in shown]
+        yield from listed
 
     def delete(self, key: str) -> None:
         """Remove the object. An absent object is not an error."""
@@ -148,8 +148,8 @@ class MemoryStore:
     def delete_unchanged(self, key: str, *, expected: str) -> None:
         """Remove the object that was read with etag `expected`. Raises `ConflictError` if it has changed."""
         with self._call("delete_unchanged", key) as ignore:
-            found = self.objects.get(key)
-            if not ignore and (found is None or _etag(found[0]) != expected):
+            stored = self.objects.get(key)
+            if not ignore and (stored is None or _etag(stored[0]) != expected):
                 raise ConflictError(f"{key} is another object than {expected} by now")
             self.objects.pop(key, None)
 

@@ -34,9 +34,9 @@ class RunCache:
     """
 
     def __init__(
-        self, origin: ObjectStore, *, found: Mapping[str, StoredObject] | None = None, new: Iterable[str] = ()
+        self, origin: ObjectStore, *, cached: Mapping[str, StoredObject] | None = None, new: Iterable[str] = ()
     ) -> None:
-        """Start with the objects in `found` cached, and with the keys in `new` as created by this run."""
+        """Start with the objects in `cached` cached, and with the keys in `new` as created by this run."""
         self.origin: Final = origin
         self._found: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
@@ -46,13 +46,13 @@ class RunCache:
         self._lock = Lock()
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._new.update(new)
-        for key, stored in (found or {}).items():
+        for key, stored in (cached or {}).items():
             self._keep(key, stored)
 
     def of_next_target(self) -> "RunCache":
         """Return a cache for another target of the same day. It shares only the records of raw files."""
-        found = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
-        return RunCache(self.origin, found=found, new=[key for key in self._new if key.startswith(_RAW)])
+        records = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
+        return RunCache(self.origin, found=records, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
     def root_uri(self) -> str:
@@ -81,19 +81,19 @@ class RunCache:
     def _get(self, key: str, max_bytes: int) -> StoredObject:
         if key in self._held:
             return StoredObject(self._held[key], _HELD)
-        found = self._found.get(key)
-        if found is not None and len(found.data) <= max_bytes:
-            return found
+        stored = self._found.get(key)
+        if stored is not None and len(stored.data) <= max_bytes:
+            return stored
         if key in self._absent:
             raise self._absent[key]
         try:
-            found = self.origin.get(key, max_bytes=max_bytes)
+            stored = self.origin.get(key, max_bytes=max_bytes)
         except NotFoundError as error:
             if key.startswith((_BLOCKED, _CANONICAL)) or _RUN_STAGED.fullmatch(key):
                 self._absent[key] = error
             raise
-        self._keep(key, found)
-        return found
+        self._keep(key, stored)
+        return stored
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object, or None if its etag is still `etag`. It never comes from the cache."""
@@ -190,9 +190,9 @@ class RunCache:
             dropped = self._found.pop(key, None)
             self._bytes -= len(dropped.data) if dropped else 0
 
-    def _keep(self, key: str, found: StoredObject) -> None:
+    def _keep(self, key: str, stored: StoredObject) -> None:
         """Cache an object within the limits, evicting the oldest."""
-        size = len(found.data)
+        size = len(stored.data)
         if size > MAX_OBJECT_BYTES or not key.startswith(_CACHED):
             return
         self.drop(key)
@@ -200,7 +200,7 @@ class RunCache:
             while self._found and self._bytes + size > MAX_BYTES:
                 oldest = next(iter(self._found))
                 self._bytes -= len(self._found.pop(oldest).data)
-            self._found[key] = found
+            self._found[key] = stored
             self._bytes += size
 
 
@@ -249,10 +249,10 @@ class ReadOnce:
 
     def get(self, key: str, *, max_bytes: int) -> StoredObject:
         """Return the object as it was first read. Raises `NotFoundError` if it was absent then."""
-        found = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))
-        if isinstance(found, NotFoundError):
-            raise NotFoundError(str(found))
-        return found
+        stored = self._once(("get", key, max_bytes), lambda: self._get(key, max_bytes))
+        if isinstance(stored, NotFoundError):
+            raise NotFoundError(str(stored))
+        return stored
 
     def get_if_changed(self, key: str, *, etag: str, max_bytes: int) -> StoredObject | None:
         """Return the object, or None if its etag still is `etag`."""

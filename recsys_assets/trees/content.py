@@ -81,18 +81,18 @@ def table_content(table: Any) -> Content:
 
 def refuse_pickles(data: bytes, content_type: str) -> None:
     """Raise `InvalidNodeError` for content that is declared as a pickle, is one, or is an archive with one."""
-    found = ""
+    reason = ""
     if any(word in content_type for word in _PICKLE_WORDS):
-        found = f"its content type is {content_type[:100]}"
+        reason = f"its content type is {content_type[:100]}"
     elif data.startswith(_PROTOCOLS) and data.endswith(b"."):
-        found = "its bytes are a pickle"
+        reason = "its bytes are a pickle"
     elif data.startswith(b"PK\x03\x04"):
         names = _archived(data)
         pickled = [name for name in names if name.lower().endswith(_PICKLE_ENDINGS)]
-        found = f"the archive contains {pickled[0][:100]}" if pickled else ""
-    if found:
+        reason = f"the archive contains {pickled[0][:100]}" if pickled else ""
+    if reason:
         raise InvalidNodeError(
-            f"pickles are not stored ({found}), because loading one runs code. Store a model as safetensors, ONNX or "
+            f"pickles are not stored ({reason}), because loading one runs code. Store a model as safetensors, ONNX or "
             "npz, and a table as Parquet"
         )
 
@@ -145,19 +145,19 @@ def check_data(data: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidNodeError(f"data of the type {plain['type']}: {error}") from error
 
 
-def _checked(found: RunMetadata) -> dict[str, Any]:
-    start, end = _instant("started_at", found.started_at), _instant("completed_at", found.completed_at)
-    seconds = found.duration_seconds
+def _checked(metadata: RunMetadata) -> dict[str, Any]:
+    start, end = _instant("started_at", metadata.started_at), _instant("completed_at", metadata.completed_at)
+    seconds = metadata.duration_seconds
     if start is not None and end is not None:
         if end < start:
-            raise InvalidNodeError(f"metadata.completed_at {found.completed_at} is before started_at: swap them")
+            raise InvalidNodeError(f"metadata.completed_at {metadata.completed_at} is before started_at: swap them")
         seconds = (end - start).total_seconds() if seconds is None else seconds
     if seconds is not None and not 0 <= seconds < float("inf"):
         raise InvalidNodeError(f"metadata.duration_seconds is {seconds}: expected a number of at least 0")
-    if not found.status.strip():
+    if not metadata.status.strip():
         raise InvalidNodeError("metadata.status is blank: expected text such as success or failed")
-    kept = msgspec.structs.replace(found, duration_seconds=seconds)
-    return {name: value for name, value in msgspec.to_builtins(kept).items() if value is not None}
+    checked = msgspec.structs.replace(metadata, duration_seconds=seconds)
+    return {name: value for name, value in msgspec.to_builtins(checked).items() if value is not None}
 
 
 def _instant(name: str, text: str | None) -> datetime | None:
@@ -175,10 +175,10 @@ def metadata_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def searchable(data: Mapping[str, Any]) -> dict[str, Scalar]:
     """Return the searchable metadata fields, at most 32: scalar values of at most 200 characters."""
-    found: dict[str, Scalar] = {"type": data["type"]} if isinstance(data.get("type"), str) else {}
+    fields: dict[str, Scalar] = {"type": data["type"]} if isinstance(data.get("type"), str) else {}
     for name, value in metadata_of(data).items():
-        if len(found) == _MAX_FIELDS:
+        if len(fields) == _MAX_FIELDS:
             break
         if len(name) <= _MAX_NAME and isinstance(value, str | int | float | bool) and len(str(value)) <= _MAX_VALUE:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields

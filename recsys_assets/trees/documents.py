@@ -29,7 +29,7 @@ def new_ulid(at: datetime, *, after: str | None = None) -> str:
     """
     number = (at - _EPOCH) // timedelta(milliseconds=1) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
     if after is not None and after[:_TIME_CHARACTERS] == _spelled(number)[:_TIME_CHARACTERS]:
-        number = sum(_ALPHABET.index(letter) << 5 * place for place, letter in enumerate(reversed(after))) + 1
+        number = sum(_ALPHABET.index(letter) << 5 * digit for digit, letter in enumerate(reversed(after))) + 1
     return _spelled(number)
 
 

@@ -25,14 +25,14 @@ def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactT
 
 def tree_of_node(trees: Mapping[str, ArtifactTree], node: str, *, deleted: bool = False) -> ArtifactTree:
     """Return the tree of a node, with `deleted` also of one in the trash. Raises `NoSuchNodeError` if there is none."""
-    why = f"node {node[:100]} is not in any tree"
+    message = f"node {node[:100]} is not in any tree"
     for tree in trees.values():
-        found = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))
-        if found[0] and (deleted or not found[1]):
+        states = tree.look(lambda state: (node in state.revisions, node in state.deleted, node in state.purged))
+        if states[0] and (deleted or not states[1]):
             return tree
-        if any(found):
-            why = f"node {node} was deleted{', and can be restored for a while' if found[1] else ' permanently'}"
-    raise NoSuchNodeError(why)
+        if any(states):
+            message = f"node {node} was deleted{', and can be restored for a while' if states[1] else ' permanently'}"
+    raise NoSuchNodeError(message)
 
 
 def page_of_nodes(
@@ -45,7 +45,7 @@ def page_of_nodes(
     start, total = (page - 1) * size, 0
     items: list[tuple[ArtifactTree, NodeRevision]] = []
     for tree in trees.values() if hierarchy is None else [named_tree(trees, hierarchy)]:
-        found, count = tree.page(wanted, start=max(start - total, 0), size=size - len(items))
-        items += ((tree, node) for node in found)
+        nodes, count = tree.page(wanted, start=max(start - total, 0), size=size - len(items))
+        items += ((tree, node) for node in nodes)
         total += count
     return tuple(items), total

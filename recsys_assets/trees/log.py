@@ -96,11 +96,11 @@ class TreeLog:
         if single is not None:
             return single.data
         for level in range(1, LEVELS + 1):
-            number, place = divmod(sequence - 1, FAN**level)
+            number, line = divmod(sequence - 1, FAN**level)
             key = tree_segment_key(self.hierarchy, level, number)
             sealed = find_stored(self.store, key, max_bytes=_MAX_SEGMENT_BYTES)
             if sealed is not None:
-                return self._unpack(sealed.data, level, number)[place]
+                return self._unpack(sealed.data, level, number)[line]
         return None
 
     def _take(self, line: bytes, *, name: str) -> TreeEntry:

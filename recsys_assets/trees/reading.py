@@ -54,10 +54,10 @@ class TreeReader:
         """Return a node in its newest revision, or in an older one. Raises `NoSuchNodeError` if it does not exist."""
         if revision is None:
             return self._node(self.look(lambda state: state.find(node)))
-        found = self.revisions(node)
-        if not 1 <= revision <= len(found):
-            raise NoSuchNodeError(f"node {node} has the revisions 1 to {len(found)}, not {revision}")
-        return self._node(found[revision - 1])
+        revisions = self.revisions(node)
+        if not 1 <= revision <= len(revisions):
+            raise NoSuchNodeError(f"node {node} has the revisions 1 to {len(revisions)}, not {revision}")
+        return self._node(revisions[revision - 1])
 
     def revisions(self, node: str) -> tuple[NodeRecord, ...]:
         """Return the revisions of a node, oldest first, without their data."""
@@ -73,8 +73,8 @@ class TreeReader:
         self, wanted: Filter | None = None, *, start: int = 0, size: int = 50
     ) -> tuple[tuple[NodeRevision, ...], int]:
         """Return a page of the nodes that match a filter, oldest first, and the number of all matches."""
-        found, total = self.look(lambda state: state.select(wanted or Filter(), start=start, size=size))
-        return self.read_all(found), total
+        nodes, total = self.look(lambda state: state.select(wanted or Filter(), start=start, size=size))
+        return self.read_all(nodes), total
 
     def tree(self, node: str, *, max_depth: int | None = None, max_nodes: int = MAX_TREE_NODES) -> Branch:
         """Return a node with its descendants, level by level, up to the maximum depth and number of nodes."""
@@ -155,10 +155,10 @@ def _levels(state: TreeState, node: str, max_depth: int | None, max_nodes: int) 
     levels = [[(root, len(state.below.get(node, ())))]]
     shown = 1
     while levels[-1] and (max_depth is None or len(levels) <= max_depth) and shown < max_nodes:
-        found = (child for parent, _ in levels[-1] for child in state.children(parent.id))
+        children = (child for parent, _ in levels[-1] for child in state.children(parent.id))
         level = [
             (child, len(state.below.get(child.id, ())))
-            for child, _ in zip(found, range(max_nodes - shown), strict=False)
+            for child, _ in zip(children, range(max_nodes - shown), strict=False)
         ]
         shown += len(level)
         levels.append(level)

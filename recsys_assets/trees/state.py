@@ -44,15 +44,15 @@ class Filter:
 
 def _holds(node: NodeRecord, name: str, value: Scalar) -> bool:
     """Return whether a searchable field has a value, typed or as text."""
-    found = node.fields.get(name)
-    if isinstance(found, bool):
-        return str(found).lower() == str(value).lower()
-    if isinstance(found, int | float) and isinstance(value, str):
+    stored = node.fields.get(name)
+    if isinstance(stored, bool):
+        return str(stored).lower() == str(value).lower()
+    if isinstance(stored, int | float) and isinstance(value, str):
         try:
-            return found == float(value)
+            return stored == float(value)
         except ValueError:
             return False
-    return found is not None and found == value
+    return stored is not None and stored == value
 
 
 def _mentions(node: NodeRecord, text: str) -> bool:
@@ -115,8 +115,8 @@ class TreeState:
         """Return a page of the nodes that match a filter, oldest first, and the number of all matches."""
         if wanted == Filter():
             return [self.revisions[node][-1] for node in islice(self.living, start, start + size)], len(self.living)
-        found = [node for node in self._candidates(wanted) if wanted.takes(node)]
-        return found[start : start + size], len(found)
+        matches = [node for node in self._candidates(wanted) if wanted.takes(node)]
+        return matches[start : start + size], len(matches)
 
     def _candidates(self, wanted: Filter) -> Iterator[NodeRecord]:
         if wanted.deleted:

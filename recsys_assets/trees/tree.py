@@ -110,8 +110,8 @@ class ArtifactTree(TreeReader):
 
         self._commit(judge)
         with self._lock:
-            known = self._state.origins.get(origin) if origin else None
-        return self.find(known or name)
+            existing = self._state.origins.get(origin) if origin else None
+        return self.find(existing or name)
 
     def revise(
         self,
@@ -150,7 +150,7 @@ class ArtifactTree(TreeReader):
             return self._plan(NodeChange.REVISE, document, content, at, by)
 
         self._commit(judge)
-        return self._node(next(one for one in self.revisions(node) if one.document == made[0]))
+        return self._node(next(revision for revision in self.revisions(node) if revision.document == made[0]))
 
     def delete(self, node: str, *, expected: str | None = None, by: Actor | None = None) -> None:
         """Move a node to the trash, from which `restore` recovers it within the grace period of collection.

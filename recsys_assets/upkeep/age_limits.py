@@ -63,16 +63,16 @@ def find_expired(
 
     Raises `RefusedError` if the objects to keep cannot be determined with certainty.
     """
-    kept = _kept_days(store, target, limits, now=now, retention=retention) if CANONICAL in limits.days else {}
+    kept_days = _kept_days(store, target, limits, now=now, retention=retention) if CANONICAL in limits.days else {}
     newest_staged = max((day for _, day in _dated(store, staged_prefix(target))), default=date.min)
-    found: list[ExpiredObject] = []
+    expired: list[ExpiredObject] = []
     for setting, item, day in _objects(store, target, limits):
-        if (now().date() - day).days <= limits.days[setting] or (setting == CANONICAL and day in kept):
+        if (now().date() - day).days <= limits.days[setting] or (setting == CANONICAL and day in kept_days):
             continue
         if setting == STAGING and (newest_staged - day).days < limits.staged_days:
             continue
-        found.append(ExpiredObject(item, setting, day))
-    return tuple(found)
+        expired.append(ExpiredObject(item, setting, day))
+    return tuple(expired)
 
 
 def find_expired_quarantine(store: ObjectStore, limits: AgeLimits, *, now: Clock) -> tuple[ExpiredObject, ...]:
@@ -131,8 +131,8 @@ def _prefixes(target: Target, key: str) -> dict[str, str]:
     """Return the key prefix of each setting. Raw parts are below their day."""
     match = _DAY.match(key.removeprefix("raw/"))
     raw = raw_prefix(date.fromisoformat(match[1]), target) if match else ""
-    found = {STAGING: staged_prefix(target), CANONICAL: canonical_prefix(target), QUARANTINE: "quarantine/"}
-    return {**found, **({RAW: "raw/"} if raw and key.startswith(raw) else {})}
+    prefixes = {STAGING: staged_prefix(target), CANONICAL: canonical_prefix(target), QUARANTINE: "quarantine/"}
+    return {**prefixes, **({RAW: "raw/"} if raw and key.startswith(raw) else {})}
 
 
 def _objects(store: ObjectStore, target: Target, limits: AgeLimits) -> Iterator[tuple[str, Listed, date]]:
@@ -157,14 +157,14 @@ def _kept_days(
     store: ObjectStore, target: Target, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> dict[date, str]:
     """Return the reason to keep each canonical day: a window may need it, or a retained release was built from it."""
-    kept: dict[date, str] = {}
+    reasons: dict[date, str] = {}
     newest = max((day for _, day in _dated(store, canonical_prefix(target))), default=date.max)
     for back in range(limits.needed_days):
-        kept[newest - timedelta(days=back)] = "a window or a comparison with earlier days may need it"
+        reasons[newest - timedelta(days=back)] = "a window or a comparison with earlier days may need it"
     for release_id, reason in read_roots(store, target, retention, now=now()).releases.items():
         for used in read_release(store, target, release_id).canonical:
-            kept[date.fromisoformat(used.day)] = f"release {release_id[:12]} was built from it: {reason}"
-    return kept
+            reasons[date.fromisoformat(used.day)] = f"release {release_id[:12]} was built from it: {reason}"
+    return reasons
 
 
 def _drop_record(store: ObjectStore, target: Target, day: date) -> bool:

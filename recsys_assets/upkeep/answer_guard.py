@@ -72,7 +72,7 @@ class ComparedAnswers:
     @property
     def message(self) -> str:
         """Both rates, with the numbers of lookups."""
-        live, before = (f"{bad / asked:.1%} of {asked:,.0f}" for bad, asked in (self.live, self.before))
+        live, before = (f"{bad / lookups:.1%} of {lookups:,.0f}" for bad, lookups in (self.live, self.before))
         return f"{self.kind}: {live} lookups without items, before {before}"
 
 
@@ -119,38 +119,42 @@ def look_at_live(store: ObjectStore, target: Target, settings: GuardSettings, *,
     limit = log(max(len(compared), 1) / FALSE_ROLLBACKS)
     worse = [kind for kind in compared if kind.evidence >= limit and kind.is_far_worse]
     if not worse:
-        why = f"{len(compared)} kinds of release {live[:12]} compared, none far worse than before"
-        return LiveDecision(LiveVerdict.WAIT, why, live, shipped.before, compared)
-    why = "; ".join(kind.message for kind in sorted(worse, key=lambda kind: -kind.evidence)[:3])
-    return _decided(store, target, settings, LiveDecision(LiveVerdict.ADVISE, why, live, shipped.before, compared), now)
+        reason = f"{len(compared)} kinds of release {live[:12]} compared, none far worse than before"
+        return LiveDecision(LiveVerdict.WAIT, reason, live, shipped.before, compared)
+    reason = "; ".join(kind.message for kind in sorted(worse, key=lambda kind: -kind.evidence)[:3])
+    return _decided(
+        store, target, settings, LiveDecision(LiveVerdict.ADVISE, reason, live, shipped.before, compared), now
+    )
 
 
 def _decided(
-    store: ObjectStore, target: Target, settings: GuardSettings, found: LiveDecision, now: datetime
+    store: ObjectStore, target: Target, settings: GuardSettings, decision: LiveDecision, now: datetime
 ) -> LiveDecision:
     """Return the decision on a far worse live release, by the guard's mode and by obstacles to a rollback."""
-    obstacle = obstacle_to_rollback(store, target, found, now=now)
+    obstacle = obstacle_to_rollback(store, target, decision, now=now)
     if settings.mode is GuardMode.ACT and not obstacle:
-        return LiveDecision(LiveVerdict.ROLL_BACK, found.why, found.live, found.to, found.compared)
+        return LiveDecision(LiveVerdict.ROLL_BACK, decision.why, decision.live, decision.to, decision.compared)
     obstacle = obstacle or f"rollback.automatic is {settings.mode.value}"
-    return LiveDecision(LiveVerdict.ADVISE, f"{found.why} ({obstacle})", found.live, found.to, found.compared)
+    return LiveDecision(
+        LiveVerdict.ADVISE, f"{decision.why} ({obstacle})", decision.live, decision.to, decision.compared
+    )
 
 
-def obstacle_to_rollback(store: ObjectStore, target: Target, found: LiveDecision, *, now: datetime) -> str:
+def obstacle_to_rollback(store: ObjectStore, target: Target, decision: LiveDecision, *, now: datetime) -> str:
     """Return the reason why only a person may roll back, or "" if the guard may.
 
     The guard's own hold is a reason until it is lifted, regardless of newer data: the guard rolls back only once. If
     the live release is marked bad, the hold belongs to an interrupted rollback of the guard, which continues.
     """
     hold = read_hold(store, target)
-    release = find_release(store, target, found.live or "")
+    release = find_release(store, target, decision.live or "")
     through = release.data_through if release else "0001-01-01"
     if hold is not None and hold.actor.startswith(GUARD):
-        if find_label(store, target, Labelled.BAD, found.live or "") is None:
+        if find_label(store, target, Labelled.BAD, decision.live or "") is None:
             return f"the guard rolled back at {hold.at}: run `release-hold` once a person has checked"
     elif hold is not None and is_in_force(hold, data_through=through, now=now):
         return f"held by {hold.actor} until {ending(hold)}"
-    before = find_release(store, target, found.to or "")
+    before = find_release(store, target, decision.to or "")
     if before is None:
         return "the release before has no record"
     if find_label(store, target, Labelled.BAD, before.id) is not None:
@@ -161,25 +165,25 @@ def obstacle_to_rollback(store: ObjectStore, target: Target, found: LiveDecision
 
 
 def carry_out_on_live(
-    store: ObjectStore, target: Target, found: LiveDecision, *, by: Actor, now: Clock
+    store: ObjectStore, target: Target, decision: LiveDecision, *, by: Actor, now: Clock
 ) -> RollbackOutcome | None:
     """Roll back if that was decided: to the compared release only, with a bad mark and a hold. Otherwise return None.
 
     Raises `RefusedError` if the situation changed in the meantime, or if that release cannot be served.
     """
-    if found.verdict is not LiveVerdict.ROLL_BACK or found.to is None:
+    if decision.verdict is not LiveVerdict.ROLL_BACK or decision.to is None:
         return None
-    guard = Actor(f"{GUARD} ({by.name})", f"{by.reason}: {found.why}", by.run_id)
+    guard = Actor(f"{GUARD} ({by.name})", f"{by.reason}: {decision.why}", by.run_id)
 
     def unless() -> str:
-        return obstacle_to_rollback(store, target, found, now=now()) or _moved(store, target, found)
+        return obstacle_to_rollback(store, target, decision, now=now()) or _moved(store, target, decision)
 
-    return roll_back(store, target, to=found.to, by=guard, now=now, unless=unless)
+    return roll_back(store, target, to=decision.to, by=guard, now=now, unless=unless)
 
 
-def _moved(store: ObjectStore, target: Target, found: LiveDecision) -> str:
+def _moved(store: ObjectStore, target: Target, decision: LiveDecision) -> str:
     current = read_current(store, target)
-    is_same = current is not None and current.release_id == found.live
+    is_same = current is not None and current.release_id == decision.live
     return "" if is_same else "another release became live in the meantime"
 
 
@@ -188,14 +192,14 @@ def _became_live(store: ObjectStore, target: Target, live: str) -> JournalEntry 
 
     Swaps of the pointer to itself, and restores of a lost pointer, are skipped.
     """
-    found: JournalEntry | None = None
+    newest: JournalEntry | None = None
     for entry in changes(store, target):
         if entry.after != live:
-            return found
+            return newest
         if entry.before not in {None, live}:
             return entry
-        found = entry if entry.before is None else found
-    return found
+        newest = entry if entry.before is None else newest
+    return newest
 
 
 def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple[ComparedAnswers, ...]:
@@ -217,14 +221,14 @@ def compare_live(beats: Iterable[Heartbeat], *, live: str, before: str) -> tuple
 
 
 def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> ComparedAnswers:
-    asked = sum(new.asked for _, new in pairs)
+    lookups = sum(new.asked for _, new in pairs)
     bad = sum(new.without_items for _, new in pairs)
-    weights = [new.asked / asked for _, new in pairs]
+    weights = [new.asked / lookups for _, new in pairs]
     share = sum(weight * old.without_items / old.asked for weight, (old, _) in zip(weights, pairs, strict=True))
     # The number of lookups at which an unweighted share is as uncertain as this weighted one.
     size = 1 / sum(weight**2 / old.asked for weight, (old, _) in zip(weights, pairs, strict=True))
-    scaled = [(round(part / _ALIKE), round(of / _ALIKE)) for part, of in ((share * size, size), (bad, asked))]
-    return ComparedAnswers(kind, (share * size, size), (float(bad), float(asked)), log_evidence(*scaled))
+    scaled = [(round(part / _ALIKE), round(of / _ALIKE)) for part, of in ((share * size, size), (bad, lookups))]
+    return ComparedAnswers(kind, (share * size, size), (float(bad), float(lookups)), log_evidence(*scaled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +267,9 @@ def answers_of(beats: Iterable[Heartbeat], *, live: str | None) -> tuple[Answers
 
 def live_empty_share(answers: Iterable[Answers]) -> tuple[int, float | None]:
     """Return the number of lookups in the live release and the share without items (None: no lookups)."""
-    live = [one for one in answers if one.live]
-    asked = sum(one.asked for one in live)
-    return asked, sum(one.without_items_share * one.asked for one in live) / asked if asked else None
+    live = [answer for answer in answers if answer.live]
+    lookups = sum(answer.asked for answer in live)
+    return lookups, sum(answer.without_items_share * answer.asked for answer in live) / lookups if lookups else None
 
 
 def worse_kinds(answers: Iterable[Answers]) -> tuple[tuple[Answers, Answers], ...]:
@@ -273,13 +277,13 @@ def worse_kinds(answers: Iterable[Answers]) -> tuple[tuple[Answers, Answers], ..
 
     Far more means above double and above one percentage point more, each of at least `MIN_ASKED` lookups.
     """
-    counted = [one for one in answers if one.asked >= MIN_ASKED]
+    counted = [answer for answer in answers if answer.asked >= MIN_ASKED]
     before: Mapping[str, Answers] = {
-        one.kind: one for one in sorted(counted, key=lambda one: one.asked) if not one.live
+        answer.kind: answer for answer in sorted(counted, key=lambda answer: answer.asked) if not answer.live
     }  # of several former releases, the one with the most lookups
-    pairs = ((one, before[one.kind]) for one in counted if one.live and one.kind in before)
+    pairs = ((answer, before[answer.kind]) for answer in counted if answer.live and answer.kind in before)
     return tuple(
-        (one, other) for one, other in pairs if is_far_more(one.without_items_share, other.without_items_share)
+        (answer, other) for answer, other in pairs if is_far_more(answer.without_items_share, other.without_items_share)
     )
 
 

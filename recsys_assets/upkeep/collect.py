@@ -103,16 +103,16 @@ def explain(store: ObjectStore, target: Target, key: str, *, now: Clock, retenti
     if not key.startswith(blob_prefix(target)):
         return f"{key} is not an artifact of {target}: only artifacts and objects with an age limit are ever collected"
     named = _BLOB.fullmatch(key[len(blob_prefix(target)) :])
-    found = store.stat(key)
+    listed = store.stat(key)
     if named is None:
         return f"{key} does not have the name of an artifact: it is not touched, and listed as unknown"
     roots = read_roots(store, target, retention, now=now())
     reason = roots.blobs.get((named[1], version_of_name(named[2])))
-    if found is None:
+    if listed is None:
         return _explain_missing(store, target, key, reason, retention)
     if reason is not None:
         return f"{key} is kept: {reason}"
-    if _is_young(found, retention, now=now().timestamp()):
+    if _is_young(listed, retention, now=now().timestamp()):
         return f"{key} is kept: nothing refers to it, but it was written within the last {retention.grace}"
     return f"{key} is not needed: the next collection moves it to the trash"
 
@@ -153,21 +153,21 @@ def _plan(change: PointerChange, retention: Retention, *, apply: bool) -> Collec
     listed = list(store.list(blob_prefix(target)))
     _check_whole(store, target, roots, {item.key for item in listed}, apply=apply)
     taken: list[Listed] = []
-    kept: list[Listed] = []
+    kept_objects: list[Listed] = []
     unknown: list[Listed] = []
     for item in listed:
         named = _BLOB.fullmatch(item.key[len(blob_prefix(target)) :])
         if named is None:
             unknown.append(item)
         elif (named[1], version_of_name(named[2])) in roots.blobs or _is_young(item, retention, now=now.timestamp()):
-            kept.append(item)
+            kept_objects.append(item)
         else:
             taken.append(item)
     return Collection(
         applied=False,
         taken=tuple(taken),
         emptied=tuple(_contents(target, _ripe(change, retention))),
-        kept=tuple(kept),
+        kept=tuple(kept_objects),
         unknown=tuple(unknown),
         left_alone={prefix: _count(store, prefix) for prefix in (staged_prefix(target), canonical_prefix(target))},
         stale_intents=roots.stale_intents,

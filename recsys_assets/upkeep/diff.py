@@ -63,8 +63,10 @@ def diff(store: ObjectStore, target: Target, before: str, after: str, *, shown: 
     old, new = read_named(store, target, before), read_named(store, target, after)
     refs_old, refs_new = old.artifacts, new.artifacts
     kinds = sorted(refs_old.keys() | refs_new.keys())
-    found = [_diff_kind(store, target, kind, refs_old.get(kind), refs_new.get(kind), shown=shown) for kind in kinds]
-    return ReleaseDiff(old, new, tuple(found))
+    kind_diffs = [
+        _diff_kind(store, target, kind, refs_old.get(kind), refs_new.get(kind), shown=shown) for kind in kinds
+    ]
+    return ReleaseDiff(old, new, tuple(kind_diffs))
 
 
 def read_named(store: ObjectStore, target: Target, named: str) -> Release:

@@ -277,10 +277,10 @@ def wait_until_converged(
     """
     end = now() + timedelta(seconds=seconds)
     while True:
-        found = convergence(store, target, release, now=now())
+        converged = convergence(store, target, release, now=now())
         left = (end - now()).total_seconds()
-        if not found.behind or left <= 0:
-            return found
+        if not converged.behind or left <= 0:
+            return converged
         pause(min(_POLL_SECONDS, left))
 
 

@@ -164,8 +164,8 @@ class RelocateOutcome:
 
 def live_targets(store: ObjectStore) -> tuple[Target, ...]:
     """Return every target with a pointer, configured or not."""
-    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
-    return tuple(target for target in found if target is not None)
+    targets = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    return tuple(target for target in targets if target is not None)
 
 
 def relocate(
@@ -177,8 +177,8 @@ def relocate(
     journal entry. Raises `RefusedError`, before anything is written, if a live release lacks a blob: the copy is
     incomplete.
     """
-    found = {target: read_current(store, target) for target in targets}
-    live = {target: current for target, current in found.items() if current is not None}
+    pointers = {target: read_current(store, target) for target in targets}
+    live = {target: current for target, current in pointers.items() if current is not None}
     moving = {target: current for target, current in live.items() if not _uses_root(store, current)}
     for target, current in moving.items():
         _check_complete(store, target, current)
@@ -214,10 +214,10 @@ def _relocate(
     refs = refs_of(release) if release is not None else ()
     message = f"the root of the pointer changed from {before} to {after}"
 
-    def judge(found: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
-        if found is None or _uses_root(store, found):
+    def judge(replaced: LivePointer | None, _: JournalHead) -> MovePointer | KeepPointer:
+        if replaced is None or _uses_root(store, replaced):
             return KeepPointer(journal.UNCHANGED, "the pointer is missing, or uses this root already")
-        return MovePointer(found.versions, refs if found.release_id == current.release_id else (), message)
+        return MovePointer(replaced.versions, refs if replaced.release_id == current.release_id else (), message)
 
     end_rollout(
         store, target, why="the store was relocated", by=by, now=now

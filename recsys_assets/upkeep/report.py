@@ -28,14 +28,14 @@ def section_of_candidate(report: GateReport) -> Section:
 
     A number is named `name`, or `name/kind` if it belongs to one kind. The table has a column per kind.
     """
-    found = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
-    kinds = dict.fromkeys(kind for _, kind, _ in found if kind)
-    values = {(name, kind): value for name, kind, value in found}
-    names = dict.fromkeys(name for name, _, _ in found)
+    numbers = [(*name.partition("/")[::2], value) for name, value in report.facts.items()]
+    kinds = dict.fromkeys(kind for _, kind, _ in numbers if kind)
+    values = {(name, kind): value for name, kind, value in numbers}
+    names = dict.fromkeys(name for name, _, _ in numbers)
     return Section(
         report.subject.capitalize(),
         message=tuple(f"{finding.gate} {finding.verdict.value}: {finding.message}" for finding in report.findings),
-        columns=("number", "all", *kinds) if found else (),
+        columns=("number", "all", *kinds) if numbers else (),
         rows=tuple((name, *(values.get((name, kind)) for kind in ("", *kinds))) for name in names),
     )
 
@@ -86,7 +86,7 @@ def inputs(release: Release) -> Section:
 
 def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], bool]) -> Section:
     """Return a table with a row per gate and a column per kind. Findings that did not pass are listed above it."""
-    found = {
+    findings = {
         (finding.gate, sharded_kind(member.ref.kind)): finding
         for member in members
         for finding in member.gates.findings
@@ -95,16 +95,16 @@ def _by_kind(title: str, members: Sequence[Member], wanted: Callable[[Finding], 
     kinds = list(
         dict.fromkeys(sharded_kind(member.ref.kind) for member in members)
     )  # a single object next to shards counts once
-    names = dict.fromkeys(gate for gate, _ in found)
+    names = dict.fromkeys(gate for gate, _ in findings)
     return Section(
         title,
         message=tuple(
             f"{kind}: {finding.gate} {finding.verdict.value}: {finding.message}"
-            for (_, kind), finding in found.items()
+            for (_, kind), finding in findings.items()
             if finding.verdict is not Verdict.PASSED
         ),
         columns=("gate", *kinds),
-        rows=tuple((gate, *(_cell(found.get((gate, kind))) for kind in kinds)) for gate in names),
+        rows=tuple((gate, *(_cell(findings.get((gate, kind))) for kind in kinds)) for gate in names),
     )
 
 
@@ -150,23 +150,23 @@ class _RowTerms:
 _ROWS: Final = _RowTerms("row", "rows", "the artifact")
 
 
-def describe_change(found: KindDiff) -> str:
+def describe_change(difference: KindDiff) -> str:
     """Return text on the difference of one kind: numbers of rows that entered, left and moved, and examples."""
-    if found.before is None:
-        return f"{found.kind} is new, with {_number(found.rows_after, _words(found))}."
-    if found.after is None:
-        return f"{found.kind} was removed; it had {_number(found.rows_before, _words(found))}."
-    if found.counts is None:
-        return f"{found.kind}: {found.message}."
-    if not any(found.counts.values()):
-        return f"{found.kind}: the same rows as before, in different bytes."
-    sizes = f"from {found.rows_before or 0:,} to {found.rows_after or 0:,} rows"
-    counts = _counts(found, found.counts)
-    return f"{found.kind}, {sizes}: {counts}.{_first(found, found.counts)}{_movers(found)}"
+    if difference.before is None:
+        return f"{difference.kind} is new, with {_number(difference.rows_after, _words(difference))}."
+    if difference.after is None:
+        return f"{difference.kind} was removed; it had {_number(difference.rows_before, _words(difference))}."
+    if difference.counts is None:
+        return f"{difference.kind}: {difference.message}."
+    if not any(difference.counts.values()):
+        return f"{difference.kind}: the same rows as before, in different bytes."
+    sizes = f"from {difference.rows_before or 0:,} to {difference.rows_after or 0:,} rows"
+    counts = _counts(difference, difference.counts)
+    return f"{difference.kind}, {sizes}: {counts}.{_first(difference, difference.counts)}{_movers(difference)}"
 
 
-def _words(found: KindDiff) -> _RowTerms:
-    description = describe(found.kind)
+def _words(difference: KindDiff) -> _RowTerms:
+    description = describe(difference.kind)
     return _RowTerms(*description.nouns, description.place) if description else _ROWS
 
 
@@ -174,9 +174,9 @@ def _number(count: int | None, words: _RowTerms) -> str:
     return f"{count or 0:,} {words.one if count == 1 else words.many}"
 
 
-def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
-    words = _words(found)
-    moved = "changed place" if found.is_ranking else "changed"
+def _counts(difference: KindDiff, counts: Mapping[str, int]) -> str:
+    words = _words(difference)
+    moved = "changed place" if difference.is_ranking else "changed"
     parts = [
         f"{_number(counts['entered'], words)} entered {words.place}" if counts["entered"] else "",
         f"{_number(counts['left'], words)} left it" if counts["left"] else "",
@@ -185,21 +185,21 @@ def _counts(found: KindDiff, counts: Mapping[str, int]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _first(found: KindDiff, counts: Mapping[str, int]) -> str:
+def _first(difference: KindDiff, counts: Mapping[str, int]) -> str:
     """Return text on the first rows that entered and left, in the artifact's order (strongest first in a ranking)."""
     message = ""
-    if found.entered:
-        message += f" New: {_some(found.entered, counts['entered'])}."
-    if found.left:
-        message += f" Gone: {_some(found.left, counts['left'])}."
+    if difference.entered:
+        message += f" New: {_some(difference.entered, counts['entered'])}."
+    if difference.left:
+        message += f" Gone: {_some(difference.left, counts['left'])}."
     return message
 
 
-def _movers(found: KindDiff) -> str:
+def _movers(difference: KindDiff) -> str:
     """Return text on the rows that rose and fell most, empty unless the kind is a ranking."""
-    if not found.is_ranking:
+    if not difference.is_ranking:
         return ""
-    by_rise = sorted(found.moved, key=lambda row: (row[2] - row[1], row[0]))
+    by_rise = sorted(difference.moved, key=lambda row: (row[2] - row[1], row[0]))
     risen = [row for row in by_rise if row[2] < row[1]][:NAMED]
     fallen = [row for row in reversed(by_rise) if row[2] > row[1]][:NAMED]
     message = ""
@@ -272,7 +272,7 @@ def _changes(store: ObjectStore, target: Target, release: Release) -> tuple[str,
     if release.parent is None:
         return ("This is the first release: nothing was live to compare it with.",)
     try:
-        found = diff(store, target, release.parent, release.id, shown=COMPARED)
+        differences = diff(store, target, release.parent, release.id, shown=COMPARED)
     except (NotFoundError, CorruptObjectError) as error:
         return (f"The release that was live before can no longer be compared: {error}",)
-    return tuple(describe_change(kind) for kind in found.kinds)
+    return tuple(describe_change(kind) for kind in differences.kinds)

@@ -189,8 +189,8 @@ def _scaled(arm: ArmAnswers, kind: str, rate: str) -> tuple[int, int]:
 
 
 def _scale(arm: ArmAnswers, kind: str) -> float:
-    asked = arm.kinds[kind].asked
-    return min(1.0, arm.keys / asked) if asked else 0.0
+    lookups = arm.kinds[kind].asked
+    return min(1.0, arm.keys / lookups) if lookups else 0.0
 
 
 def decide(store: ObjectStore, target: Target, limits: RolloutLimits, *, by: Actor, now: Clock) -> Decision:
@@ -214,12 +214,12 @@ def look_at_rollout(store: ObjectStore, target: Target, limits: RolloutLimits, *
     requests, rates = compare(beats, rollout)
     broken, worst = _broken(beats, now), worse_rates(rates)
     if broken is not None:
-        verdict, why = RolloutVerdict.ABORT, broken
+        verdict, reason = RolloutVerdict.ABORT, broken
     elif worst:
-        verdict, why = RolloutVerdict.ABORT, f"significantly worse: {'; '.join(rate.message for rate in worst)}"
+        verdict, reason = RolloutVerdict.ABORT, f"significantly worse: {'; '.join(rate.message for rate in worst)}"
     else:
-        verdict, why = _after_baking(rollout, limits, requests, now=now)
-    return Decision(verdict, why, rollout, requests, rates)
+        verdict, reason = _after_baking(rollout, limits, requests, now=now)
+    return Decision(verdict, reason, rollout, requests, rates)
 
 
 def _after_baking(
@@ -227,19 +227,19 @@ def _after_baking(
 ) -> tuple[RolloutVerdict, str]:
     """Return whether a step without problems is over, with the reason."""
     if not rollout.is_baked(now):
-        why = f"at {rollout.share} % since {rollout.step_at}, the step lasts {rollout.bake_minutes:g} minutes"
-        return RolloutVerdict.WAIT, why
+        reason = f"at {rollout.share} % since {rollout.step_at}, the step lasts {rollout.bake_minutes:g} minutes"
+        return RolloutVerdict.WAIT, reason
     if requests < limits.min_requests and not limits.advance_unasked:
-        why = f"the candidate served {requests:,} requests, {limits.min_requests:,} are required"
-        return RolloutVerdict.WAIT, why
+        reason = f"the candidate served {requests:,} requests, {limits.min_requests:,} are required"
+        return RolloutVerdict.WAIT, reason
     return RolloutVerdict.ADVANCE, f"no rate is worse after {requests:,} requests"
 
 
 def worse_rates(rates: tuple[Rate, ...]) -> list[Rate]:
     """Return up to three significantly worse rates. The allowed false aborts are shared among all rates."""
     limit = log(max(len(rates), 1) / FALSE_ABORTS)
-    found = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]
-    return sorted(found, key=lambda rate: -rate.evidence)[:3]
+    worse = [rate for rate in rates if rate.evidence >= limit and rate.matters and rate.worse_by >= _LEAST_WORSE]
+    return sorted(worse, key=lambda rate: -rate.evidence)[:3]
 
 
 def _broken(beats: Iterable[Heartbeat], now: datetime) -> str | None:

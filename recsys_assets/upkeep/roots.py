@@ -124,9 +124,9 @@ def _named(
     """Return the reason to keep each artifact of the releases, and its reference."""
     named: dict[tuple[str, str], str] = {}
     refs: dict[tuple[str, str], ArtifactRef] = {}
-    for release_id, why in releases.items():
+    for release_id, reason in releases.items():
         for ref in refs_of(_must_read(store, target, release_id)):
-            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {why}")
+            named.setdefault((ref.kind, ref.version), f"release {release_id[:12]}: {reason}")
             refs[ref.kind, ref.version] = ref
     return named, refs
 
@@ -153,13 +153,13 @@ def retained_releases(
     good = 0
     lost: list[int] = []
     for release, _ in _last_live(store, target, bad, keep=keep, left_since=left_since, lost=lost):
-        why = f"one of the last {keep}" if good < keep else "live until recently, so caches may refer to it"
-        retained.setdefault(release, "marked bad, kept in addition to the good ones" if release in bad else why)
+        reason = f"one of the last {keep}" if good < keep else "live until recently, so caches may refer to it"
+        retained.setdefault(release, "marked bad, kept in addition to the good ones" if release in bad else reason)
         good += release not in bad
     if lost:
-        why = f"one of the last {keep} recorded, as journal entries are lost"
+        reason = f"one of the last {keep} recorded, as journal entries are lost"
         for release in islice((recorded for recorded in _recorded(store, target) if recorded not in bad), keep):
-            retained.setdefault(release, why)
+            retained.setdefault(release, reason)
     return retained
 
 
@@ -181,8 +181,8 @@ def _recorded(store: ObjectStore, target: Target) -> Iterator[str]:
 def horizon(store: ObjectStore, target: Target, *, keep: int, left_since: datetime) -> int:
     """Return the number of the oldest journal entry that keeps a release. Older releases may be collected."""
     bad = set(labelled(store, target, Labelled.BAD))
-    kept = _last_live(store, target, bad, keep=keep, left_since=left_since, lost=[])
-    return min((entry.sequence for _, entry in kept), default=0)
+    retained = _last_live(store, target, bad, keep=keep, left_since=left_since, lost=[])
+    return min((entry.sequence for _, entry in retained), default=0)
 
 
 def _last_live(
@@ -198,8 +198,8 @@ def _last_live(
     seen: set[str] = set()
     end, left_at = 0, None  # Time at which the entry's release was replaced. None: still live, or unknown.
     for entry in _readable(store, target):
-        found = entry.details.get(HORIZON)
-        end = max(end, found) if isinstance(found, int) else end
+        horizon_before = entry.details.get(HORIZON)
+        end = max(end, horizon_before) if isinstance(horizon_before, int) else end
         if entry.outcome == LOST:
             lost.append(entry.sequence)
         is_enough = len(seen - bad) >= keep
@@ -245,19 +245,19 @@ def _intents(store: ObjectStore, target: Target, *, sweeping: bool) -> dict[str,
     listed = [item.key for item in store.list(intent_prefix(target))]
     if sweeping and sweep_key(target) not in listed:
         raise RefusedError(f"{target}: the listing of intents is incomplete: retry; nothing is collected")
-    found: dict[str, Intent] = {}
+    intents: dict[str, Intent] = {}
     for key in listed:
         if not is_intent_key(target, key):
             continue
         try:
-            found[key] = read_document(store, key, Intent)
+            intents[key] = read_document(store, key, Intent)
         except NotFoundError:
             continue  # Finished since the listing. Its release is in the pointer, which is read later.
         except CorruptObjectError as error:
             raise RefusedError(
                 f"{target}: {error}; remove {key} if no change is under way; nothing is collected"
             ) from error
-    return found
+    return intents
 
 
 def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tuple[date, tuple[ArtifactRef, ...]]]:
@@ -280,6 +280,6 @@ def _staged(store: ObjectStore, target: Target, *, since: date) -> Iterator[tupl
             continue  # cannot ship until it is built again
 
 
-def _add(blobs: dict[tuple[str, str], str], refs: Iterable[ArtifactRef], why: str) -> None:
+def _add(blobs: dict[tuple[str, str], str], refs: Iterable[ArtifactRef], reason: str) -> None:
     for ref in refs:
-        blobs.setdefault((ref.kind, ref.version), why)
+        blobs.setdefault((ref.kind, ref.version), reason)

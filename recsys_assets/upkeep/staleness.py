@@ -108,22 +108,22 @@ def explain_freshness(
     try:
         through = _live_through(store, target)
         if wanted.day is None or (through is not None and through >= wanted.day):
-            cause, why = _where_fresh(store, target, through, now=wanted.now)
+            cause, message = _where_fresh(store, target, through, now=wanted.now)
         else:
-            cause, why = next(_causes(store, target, wanted.day, wanted, kinds, raw))
+            cause, message = next(_causes(store, target, wanted.day, wanted, kinds, raw))
             earlier = _oldest_failure(store, target, through, wanted.day, now=wanted.now)
             if earlier is not None and cause is not Cause.HELD:
-                cause, why = earlier[0], f"{earlier[1]}; and {why}"
+                cause, message = earlier[0], f"{earlier[1]}; and {message}"
     except StoreUnavailableError as error:
-        cause, why = Cause.STORE_DOWN, f"the store is unavailable: {error}"
+        cause, message = Cause.STORE_DOWN, f"the store is unavailable: {error}"
     except RecsysAssetsError as error:
-        cause, why = Cause.DAMAGED, str(error)
+        cause, message = Cause.DAMAGED, str(error)
     return Freshness(
         tenant=target.tenant,
         surface=target.surface,
         fresh=cause is Cause.FRESH,
         cause=cause,
-        why=why,
+        why=message,
         data_through=through,
         wanted_through=wanted.day,
         age_hours=round((wanted.now - _end(through)) / timedelta(hours=1), 2) if through else None,
@@ -142,11 +142,11 @@ def _where_fresh(store: ObjectStore, target: Target, through: date | None, *, no
     current = read_current(store, target)
     if current is None:
         return Cause.FRESH, "nothing is due yet"
-    found = convergence(store, target, current.release_id, now=now)
-    if found.behind and now - current.updated_at > _TIME_TO_SWITCH:
+    converged = convergence(store, target, current.release_id, now=now)
+    if converged.behind and now - current.updated_at > _TIME_TO_SWITCH:
         return (
             Cause.READERS_BEHIND,
-            f"data through {through} is live since {current.pointer.updated_at}; {found.message}",
+            f"data through {through} is live since {current.pointer.updated_at}; {converged.message}",
         )
     return Cause.FRESH, f"data through {through} is live"
 
@@ -194,10 +194,10 @@ def _oldest_failure(
     if not failed:
         return None
     oldest = min(failed, key=lambda entry: str(entry.details.get("day")))
-    why = f"{oldest.details.get('day')} was refused at {oldest.at}: {message_of(oldest)}"
+    message = f"{oldest.details.get('day')} was refused at {oldest.at}: {message_of(oldest)}"
     if oldest.action != BUILD:
-        return Cause.REFUSED, why
-    return Cause.GATE_REFUSED if oldest.details.get("error") == GATE else Cause.BUILD_FAILED, why
+        return Cause.REFUSED, message
+    return Cause.GATE_REFUSED if oldest.details.get("error") == GATE else Cause.BUILD_FAILED, message
 
 
 def _refusals(store: ObjectStore, target: Target, day: date, kinds: Sequence[str]) -> Iterator[str]:

@@ -52,12 +52,12 @@ class BlockedStatus:
 def read_blocked_status(store: ObjectStore, target: Target, *, now: datetime) -> BlockedStatus:
     """Return the blocked items of a target. An unreadable list or heartbeat sets `fault` and raises nothing."""
     try:
-        found = find_blocked(store, target)
-        items = found.in_force(now) if found else ()
+        blocked_items = find_blocked(store, target)
+        items = blocked_items.in_force(now) if blocked_items else ()
         beats = read_heartbeats(store, target).beats
     except RecsysAssetsError as error:
         return BlockedStatus(target.tenant, target.surface, (), "", str(error))
-    consumers = blocking_message(beats, found.updated_at if found else None, now=now)
+    consumers = blocking_message(beats, blocked_items.updated_at if blocked_items else None, now=now)
     return BlockedStatus(target.tenant, target.surface, items, consumers, "")
 
 
@@ -89,8 +89,8 @@ def status(store: ObjectStore, targets: Iterable[Target], *, now: datetime) -> t
 
 def served_targets(store: ObjectStore) -> tuple[Target, ...]:
     """Return every target with a pointer, configured or not. Costs one listing."""
-    found = (target_of_pointer(item.key) for item in store.list(POINTERS))
-    return tuple(target for target in found if target is not None)
+    targets = (target_of_pointer(item.key) for item in store.list(POINTERS))
+    return tuple(target for target in targets if target is not None)
 
 
 def status_of(store: ObjectStore, target: Target, *, now: datetime) -> TargetStatus:

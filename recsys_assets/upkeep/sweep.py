@@ -187,13 +187,13 @@ def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
         stored = find_stored(change.store, key)
         if stored is None:
             break  # finished by another process
-        found = decode_sweep(stored.data, name=key)
-        if found.id != sweep.id:
+        sweep_read = decode_sweep(stored.data, name=key)
+        if sweep_read.id != sweep.id:
             break  # the next collection is under way
-        if found.decided:
-            return found
-        taken = tuple(taken for taken in found.taken if (taken.kind, taken.version) not in roots.blobs)
-        decided = msgspec.structs.replace(found, decided=True, taken=taken)
+        if sweep_read.decided:
+            return sweep_read
+        taken = tuple(taken for taken in sweep_read.taken if (taken.kind, taken.version) not in roots.blobs)
+        decided = msgspec.structs.replace(sweep_read, decided=True, taken=taken)
         with suppress(ConflictError):
             change.store.swap(key, encode(decided), expected=stored.etag)
             return decided
@@ -202,8 +202,8 @@ def _decide(change: PointerChange, sweep: Sweep, roots: Roots) -> Sweep:
 
 def _is_ours(store: ObjectStore, target: Target, sweep: Sweep) -> bool:
     """Return whether this collection is still under way: one that was paused past its end must not go on."""
-    found = find_document(store, sweep_key(target), Sweep)
-    return found is not None and found.id == sweep.id
+    announced = find_document(store, sweep_key(target), Sweep)
+    return announced is not None and announced.id == sweep.id
 
 
 def _repair(change: PointerChange, sweep: Sweep, retention: Retention) -> None:

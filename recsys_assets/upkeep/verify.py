@@ -126,12 +126,12 @@ def strays(store: ObjectStore, target: Target) -> Iterator[str]:
                 yield item.key
 
 
-def _check_release(store: ObjectStore, target: Target, release_id: str, why: str) -> ReleaseCheck:
+def _check_release(store: ObjectStore, target: Target, release_id: str, reason: str) -> ReleaseCheck:
     try:
         release: Release = read_release(store, target, release_id)
     except (NotFoundError, CorruptObjectError) as error:
-        return ReleaseCheck(release_id, why, None, (str(error),))
-    return ReleaseCheck(release_id, why, release.data_through, member_faults(store, target, release.members))
+        return ReleaseCheck(release_id, reason, None, (str(error),))
+    return ReleaseCheck(release_id, reason, release.data_through, member_faults(store, target, release.members))
 
 
 def _journal_problems(store: ObjectStore, target: Target) -> Iterator[str]:

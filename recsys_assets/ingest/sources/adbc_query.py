@@ -123,10 +123,11 @@ class AdbcInput(QueryInput):
         """Yield the batches that hold rows, with columns named as in the configuration."""
         adbc = self._settings.raw.adbc
         options = {
-            name: self._settings.text_at(place, what=f"raw.adbc.options.{name}") for name, place in adbc.options.items()
+            name: self._settings.text_at(location, what=f"raw.adbc.options.{name}")
+            for name, location in adbc.options.items()
         }
         secrets = [text for name, text in options.items() if text != adbc.options[name]]
-        manager, path = _driver(adbc.driver, what=self.name)
+        manager, path = _driver(adbc.driver, setting=self.name)
         with self._translated(manager, secrets), ExitStack() as opened:
             timed = _TimedCalls(opened, self._settings.raw.statement_timeout_seconds, self._too_slow)
             connection = timed(lambda: manager.connect(driver=path, db_kwargs=options))
@@ -235,16 +236,16 @@ def _close(thing: Any) -> Callable[..., bool]:
     return leave
 
 
-def use_configured_names(raw: RawSettings, found: list[str]) -> list[str]:
-    """Return the column names `found`, replaced by the configured names where only upper and lower case differ.
+def use_configured_names(raw: RawSettings, names: list[str]) -> list[str]:
+    """Return the column names `names`, replaced by the configured names where only upper and lower case differ.
 
     Snowflake returns TS for a column that was written ts. Names that match exactly stay, and so do names of which
     several differ only in case.
     """
     wanted = [raw.columns.get(field, field) for field in FIELDS]
-    folded = [name.casefold() for name in found]
-    by_fold = {name.casefold(): name for name in wanted if name not in found and folded.count(name.casefold()) == 1}
-    return [by_fold.get(name.casefold(), name) for name in found]
+    folded = [name.casefold() for name in names]
+    by_fold = {name.casefold(): name for name in wanted if name not in names and folded.count(name.casefold()) == 1}
+    return [by_fold.get(name.casefold(), name) for name in names]
 
 
 def redacted(message: str, secrets: Iterable[str]) -> str:
@@ -256,16 +257,16 @@ def redacted(message: str, secrets: Iterable[str]) -> str:
     return message
 
 
-def _driver(name: str | None, *, what: str) -> tuple[Any, str]:
+def _driver(name: str | None, *, setting: str) -> tuple[Any, str]:
     """Return the driver manager and the path of the driver. Both are optional, so they are imported only here."""
     if name is None:
-        raise ConfigurationError(f'{what}: raw.adbc.driver is not set: set it, e.g. to "snowflake" or "bigquery"')
+        raise ConfigurationError(f'{setting}: raw.adbc.driver is not set: set it, e.g. to "snowflake" or "bigquery"')
     try:
         module = import_module(f"adbc_driver_{name}")
         manager = import_module("adbc_driver_manager.dbapi")
     except ImportError as error:
         package = f"'recsys-assets[{name}]'" if name in _PACKAGED else f"adbc-driver-{name.replace('_', '-')}"
-        raise ConfigurationError(f"{what}: needs the ADBC driver {name}: pip install {package}") from error
+        raise ConfigurationError(f"{setting}: needs the ADBC driver {name}: pip install {package}") from error
     return manager, module._driver_path()  # noqa: SLF001 - the arguments of `connect` differ between drivers
 
 

@@ -107,8 +107,8 @@ class DeltaSnapshot:
         digests: dict[str, str] = {}
         for batch in vectors.to_batches(max_chunksize=1):
             name = str(batch["filepath"][0]).rpartition("/")[2]
-            kept = batch["selection_vector"][0].values
-            data = digests.get(name, "").encode() + kept.cast(pa.int8()).to_numpy().tobytes()
+            selected = batch["selection_vector"][0].values
+            data = digests.get(name, "").encode() + selected.cast(pa.int8()).to_numpy().tobytes()
             digests[name] = hashlib.sha256(data).hexdigest()
         return digests
 

@@ -85,14 +85,14 @@ def check_text(head: bytes, *, name: str) -> None:
     """Raise `InputError` naming the file if its decompressed content does not begin like UTF-8 text."""
     refused = _refused_form(head)
     if refused:
-        what, remedy = refused
-        raise InputError(f"{name} holds {what}, expected lines of UTF-8 text: {remedy}, and run the day again")
+        fault, remedy = refused
+        raise InputError(f"{name} holds {fault}, expected lines of UTF-8 text: {remedy}, and run the day again")
 
 
 def _refused_form(head: bytes) -> tuple[str, str] | None:
-    for magic, what in _REFUSED.items():
+    for magic, form in _REFUSED.items():
         if head.startswith(magic):
-            return what
+            return form
     if head[_TAR_PLACE : _TAR_PLACE + len(_TAR)] == _TAR:
         return "a tar archive", "unpack it"
     for magic, codec in _COMPRESSED.items():
@@ -125,10 +125,10 @@ def guess_form(head: bytes) -> str:
     """
     text = head.lstrip(_SPACE)
     begins = {_MARK: "a byte order mark before its line: write plain UTF-8", b"[": _ARRAY, b"<": _MARKUP}
-    for beginning, what in begins.items():
+    for beginning, guess in begins.items():
         if head.startswith(beginning) or text.startswith(beginning):
-            return what
-    return next(what for is_it, what in _GUESSES if is_it(text))
+            return guess
+    return next(guess for is_it, guess in _GUESSES if is_it(text))
 
 
 _GUESSES: Sequence[tuple[Callable[[bytes], object], str]] = (

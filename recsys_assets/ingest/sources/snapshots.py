@@ -133,17 +133,17 @@ def find_day(settings: Settings, day: date, *, scheme: str, opened: SnapshotOpen
     answer, `ConfigurationError` for a wrong `raw.day_column`.
     """
     raw = settings.raw
-    place = raw.exposures.removeprefix(scheme)
-    pinned = _PINNED.fullmatch(place)
-    place, version = (pinned["place"], int(pinned["version"])) if pinned else (place, None)
-    snapshot = opened(place, version)
-    name = f"{scheme}{place}"
+    location = raw.exposures.removeprefix(scheme)
+    pinned = _PINNED.fullmatch(location)
+    location, version = (pinned["place"], int(pinned["version"])) if pinned else (location, None)
+    snapshot = opened(location, version)
+    name = f"{scheme}{location}"
     mapped = map_columns(raw, snapshot.schema.names, name=name, known={})
     check_types(snapshot.schema, mapped, name=name, assume_utc=raw.assume_utc)
     rows = _day_rows(raw, snapshot.schema, mapped.columns["ts"], day, name=name)
     targets = tuple(row.target for row in settings.targets)
-    found = SnapshotInput(snapshot, rows, mapped, name=f"{name}/{day}", targets=targets, raw=raw)
-    return [found] if found.files else []
+    day_input = SnapshotInput(snapshot, rows, mapped, name=f"{name}/{day}", targets=targets, raw=raw)
+    return [day_input] if day_input.files else []
 
 
 def _day_rows(raw: RawSettings, schema: Any, ts: str, day: date, *, name: str) -> DayRows:

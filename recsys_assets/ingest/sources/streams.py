@@ -145,9 +145,9 @@ class DecodedStream:
                 return count
             count = stream.readinto(buffer)
         except self._faults as error:
-            what = f"is not a complete {self._codec} file" if self._codec else "cannot be read"
+            fault = f"is not a complete {self._codec} file" if self._codec else "cannot be read"
             remedy = next((cure for part, cure in _REMEDIES.items() if part in str(error)), "repair or replace it")
-            raise InputError(f"{self._name} {what}: {error}; {remedy} and run the day again") from error
+            raise InputError(f"{self._name} {fault}: {error}; {remedy} and run the day again") from error
         if not count and self._stored.changed():
             raise InputError(f"{self._name} changed while it was read; run the day again once it is complete")
         if self._codec:

@@ -63,7 +63,7 @@ def has_wildcard(segment: str) -> bool:
 
 def unescape(segment: str) -> str:
     """Return the name that a segment without wildcards spells."""
-    return _ESCAPED.sub(lambda found: found[0][1], segment)
+    return _ESCAPED.sub(lambda match: match[0][1], segment)
 
 
 def matches(pattern: str, key: str) -> bool:
