@@ -32,7 +32,7 @@ from recsys_assets.storage.store import ObjectStore
 def compare_with_live(
     store: ObjectStore, target: Target, rows: Rows | Vectors, *, kind: str, top_items: int
 ) -> Drift | NoBaseline:
-    """Measure the drift of `rows` from the live artifact of their kind. `NoBaseline` if there is none to compare with.
+    """Measure the drift of `rows` from the live artifact of their kind. Returns `NoBaseline` if there is none.
 
     A damaged live release is reported in `NoBaseline.fault`, not raised: the artifact under judgement may repair it.
     """
@@ -80,7 +80,7 @@ def drift_of(context: DayContext, kind: str, rows: Rows | Vectors, policy: Polic
 def catalog_change_of(context: DayContext, kind: str, rows: Rows | Vectors) -> CatalogChange | None:
     """Compare a kind of the catalog with the live one.
 
-    None if it is not live, or if the live release is damaged, which the drift gates report.
+    Returns None if it is not live, or if the live release is damaged, which the drift gates report.
     """
     with suppress(CorruptObjectError, NotFoundError):
         live = live_baseline(context.store, context.target, kind)

@@ -83,7 +83,10 @@ def rehearse(
     settings: RehearsalSettings,
     at: datetime,
 ) -> Rehearsed | NotLoaded:
-    """Load a release like a reader, and count the responses of each kind. `NotLoaded` if a reader would refuse it."""
+    """Load a release like a reader, and count the responses of each kind.
+
+    Returns `NotLoaded` if a reader would refuse it.
+    """
     limits = Limits(
         blob_bytes=settings.max_blob_bytes, release_bytes=_MAX_RELEASE_BYTES
     )  # memory is limited by a separate gate

@@ -230,7 +230,7 @@ def read_events(
 ) -> Events:
     """Return a canonical day, or some of its columns, verified by the digest in its record.
 
-    Columns of the day that this process judged last are cached. Then nothing is read. Raises as `read_day` does.
+    Columns of the day that this process judged last are cached, and then nothing is read. Raises as `read_day` does.
     """
     cached = None if columns is None else RECENT.find(record.digest, columns)
     return cached or read_columns(store, target, day, record, columns)

@@ -127,7 +127,7 @@ def _record(
     now: datetime,
     version: str | None = None,
 ) -> JournalEntry:
-    """Write the outcome of a test to the journal, without a day: a test belongs to none."""
+    """Write the outcome of a test to the journal, without a day: a test belongs to no day."""
     current = read_current(store, target)
     return record_unmoved(
         store,

@@ -33,7 +33,7 @@ _CREATED = "created_at"  # the catalog column with a timestamp, as text
 class SignalsWritten:
     """Numbers of a write: for each table, the rows written (new or different) and deleted.
 
-    Else the outcome and message.
+    Without a write, only the outcome and the message.
     """
 
     numbers: Mapping[str, Scalar]

@@ -75,7 +75,7 @@ class BuildResult:
 
     stored: StoredArtifact
     first: Rows | Vectors | None  # The first piece of its rows. A native build has only one.
-    lists: int  # objects in the body's array
+    lists: int  # number of objects in the body's array
     left_out: Excluded
     numbers: Mapping[str, Scalar]
     events: int | None

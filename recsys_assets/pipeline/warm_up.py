@@ -63,7 +63,7 @@ def warm_up() -> None:
 
 
 def build_days(settings: Settings, days: Sequence[date], *, store: ObjectStore | None = None) -> None:
-    """Build and judge the events of these days, and every kind of the last one. In memory if no store is given."""
+    """Build and judge the events of these days, and every kind of the last one. Without `store`, in memory."""
     store, row = store or MemoryStore(), settings.targets[0]
     for day in days:
         build_raw(store, settings, day)

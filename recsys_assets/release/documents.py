@@ -174,7 +174,7 @@ class Release(Record, frozen=True):
     recorded_at: str
     parent: str | None
     segment: str | None = None
-    gates: tuple[GateReport, ...] = ()  # On the artifacts together. Each member has its own report.
+    gates: tuple[GateReport, ...] = ()  # Reports on the artifacts together. Each member has its own report.
     v: int = RELEASE_FORMAT
     digest: str | msgspec.UnsetType = msgspec.UNSET  # SHA-256 of the record without this field, absent in format 1
 

@@ -70,7 +70,9 @@ def mark(
     until: datetime | None = None,
     dry_run: bool = False,
 ) -> MarkOutcome:
-    """Label a release, given by its id, at least 8 digits of it, its tag, or `live`. With `until` the label expires.
+    """Label a release, given by its id, the first 8 or more digits of it, its tag, or `live`.
+
+    With `until` the label expires.
 
     The outcome is `unchanged` if the release has the label. Its first reason and end stay. Raises `NotFoundError` for
     an unrecorded release, `RefusedError` for a pin on a collected one, `ConfigurationError` for an `until` in the past.

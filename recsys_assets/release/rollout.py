@@ -54,7 +54,7 @@ class Rollout(Record, frozen=True):
     started_at: str
     step_at: str
     updated_at: str  # never repeats
-    action: str  # The last action. Its journal entry contains `updated_at`
+    action: str  # The last action. Its journal entry contains `updated_at`.
     actor: str
     reason: str
     why: str = ""
