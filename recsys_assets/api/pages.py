@@ -237,12 +237,11 @@ def _day_page(context: ApiContext, query: queries.OneDayQuery) -> dict[str, Any]
     reports = read_day_reports(context.store, target, [day])
     staged = read_staged_reports(context.store, target, day, context.settings.kinds_for(row))
     recent = queries.JournalQuery(tenant=query.tenant, surface=query.surface, limit=queries.MAX_PAGE)
-    entries = releases.list_journal(context, recent).items
     return {
         "day": day,
         "report": reports.get(day),
         "staged": staged,
-        "journal": [entry for entry in entries if entry.details.get("day") == query.day],
+        "journal": [e for e in releases.list_journal(context, recent).items if e.details.get("day") == query.day],
         "users": artifacts.list_day_users(context, queries.DayQuery(**msgspec.structs.asdict(query))),
         "tenant": query.tenant,
         "surface": query.surface,
