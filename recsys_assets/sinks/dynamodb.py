@@ -43,9 +43,9 @@ class DynamoSink:
     consistent. Credentials, region and endpoint are found as AWS's tools find them.
     """
 
-    def __init__(self, table: str, *, region: str | None, label: str, pause: Pause = wait) -> None:
-        """Make the client. No request is sent yet. `label` names the sink in messages."""
-        self._table, self._what, self._pause = table, label, pause
+    def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
+        """Make the client. No request is sent yet. `what` names the sink in messages."""
+        self._table, self._what, self._pause = table, what, pause
         config = Config(
             connect_timeout=5,
             read_timeout=30,

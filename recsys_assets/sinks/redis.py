@@ -42,9 +42,9 @@ class RedisSink:
     for as long as the pipeline does not run.
     """
 
-    def __init__(self, url: str, *, label: str, cluster: bool = False) -> None:
-        """Make the client. It does not connect yet. `label` names the sink in messages, which never contain the URL."""
-        self._what = label
+    def __init__(self, url: str, *, what: str, cluster: bool = False) -> None:
+        """Make the client. It does not connect yet. `what` names the sink in messages, which never contain the URL."""
+        self._what = what
         self._may_evict: bool | None = None
         options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _REQUEST_SECONDS}
         try:
@@ -53,7 +53,7 @@ class RedisSink:
                 self._client: Any = opener.from_url(url, **options)
         except ValueError as error:
             raise ConfigurationError(
-                f"{label}.url is not the address of a Redis server: expected redis://, rediss:// or unix://, such as "
+                f"{what}.url is not the address of a Redis server: expected redis://, rediss:// or unix://, such as "
                 "rediss://user:password@host:6379/0"
             ) from error
 

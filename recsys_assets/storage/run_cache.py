@@ -52,7 +52,7 @@ class RunCache:
     def of_next_target(self) -> "RunCache":
         """Return a cache for another target of the same day. It shares only the records of raw files."""
         records = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
-        return RunCache(self.origin, found=records, new=[key for key in self._new if key.startswith(_RAW)])
+        return RunCache(self.origin, cached=records, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
     def root_uri(self) -> str:
