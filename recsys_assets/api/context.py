@@ -17,7 +17,7 @@ from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.catalog.display import Display, displays_of, read_displays
 from recsys_assets.errors import RecsysAssetsError, StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
-from recsys_assets.ingest.sources.finding import open_stream
+from recsys_assets.ingest.sources.discovery import open_stream
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import ServedArtifact
 from recsys_assets.settings.settings import Settings

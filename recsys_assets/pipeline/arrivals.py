@@ -9,8 +9,8 @@ from functools import cache, partial
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Window
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.ingest.sources.drop_folder import find_dropped
-from recsys_assets.ingest.sources.finding import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.context import DayContext

@@ -17,7 +17,7 @@ from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, Window
 from recsys_assets.ingest.quarantine import encode_rejects
-from recsys_assets.ingest.sources.finding import open_stream
+from recsys_assets.ingest.sources.discovery import open_stream
 from recsys_assets.kinds.content_sim import rows_of_surface
 from recsys_assets.kinds.registry import Kind
 from recsys_assets.kinds.tallies import merge_tallies, with_ages

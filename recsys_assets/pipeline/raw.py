@@ -21,7 +21,7 @@ from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.part_merge import Part, rename_users
 from recsys_assets.ingest.pseudonyms import UserKey
 from recsys_assets.ingest.quarantine import ERASED, Reject, encode_rejects, mentioned_ids
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.pipeline.records import (
     RawRecord,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.settings.settings import Settings
 
 DAY = date(2026, 3, 29)  # clocks change on it in half of Europe

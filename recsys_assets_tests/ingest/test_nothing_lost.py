@@ -14,7 +14,7 @@ import zstandard
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.settings.settings import Settings
 from recsys_assets_tests.ingest.lines import line
 

@@ -17,7 +17,7 @@ from recsys_assets.clouds import azure
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.parse import parse_day
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.settings.settings import Settings
 
 DAY = date(2026, 1, 5)

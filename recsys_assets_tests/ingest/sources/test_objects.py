@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.finding import find_inputs, open_stream
+from recsys_assets.ingest.sources.discovery import find_inputs, open_stream
 from recsys_assets.ingest.sources.objects import find_objects
 from recsys_assets.settings.settings import Settings
 from recsys_assets_tests.storage.cloud_fakes import PAGE
@@ -363,7 +363,7 @@ import sys
 from datetime import date
 sys.modules[{library!r}] = None
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.ingest.sources.finding import open_stream
+from recsys_assets.ingest.sources.discovery import open_stream
 try:
     open_stream("{scheme}://bucket/catalog.jsonl")
 except ConfigurationError as error:

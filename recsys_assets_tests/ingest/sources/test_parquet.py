@@ -19,7 +19,7 @@ from recsys_assets.ingest.line_reader import read_line
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets.ingest.sources.arrow_rows import field_array, lines_of
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.ingest.sources.objects import find_objects
 from recsys_assets.ingest.sources.parquet import ParquetInput, hive_keys
 from recsys_assets.settings.settings import Settings

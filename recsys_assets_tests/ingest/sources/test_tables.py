@@ -15,7 +15,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.line_reader import Reading
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
-from recsys_assets.ingest.sources.finding import find_inputs
+from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.ingest.sources.tables import VARIABLE
 from recsys_assets.settings.settings import Settings
 
