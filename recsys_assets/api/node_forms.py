@@ -14,7 +14,7 @@ from recsys_assets.errors import InvalidNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.trees.content import TYPES, Content, json_content, refuse_pickles, table_content
 from recsys_assets.trees.documents import NodeRecord, TreeEntry
-from recsys_assets.trees.reading import Branch, NodeRevision
+from recsys_assets.trees.tree_reader import Branch, NodeRevision
 
 Ulid = Annotated[str, msgspec.Meta(pattern="^[0-7][0-9A-HJKMNP-TV-Z]{25}$", min_length=26, max_length=26)]
 ParentId = Annotated[

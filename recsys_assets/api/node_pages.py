@@ -29,8 +29,8 @@ from recsys_assets.api.trees import list_changes, list_nodes, list_revisions
 from recsys_assets.errors import BadRequestError
 from recsys_assets.evidence import Scalar
 from recsys_assets.trees.content import metadata_of, searchable
-from recsys_assets.trees.reading import NodeRevision, TreeReader
 from recsys_assets.trees.tree_lookup import tree_of_node
+from recsys_assets.trees.tree_reader import NodeRevision, TreeReader
 
 _SIZE: Final = 50  # nodes per page
 _BELOW: Final = 100  # maximum nodes of a subtree shown

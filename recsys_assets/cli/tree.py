@@ -24,9 +24,9 @@ from recsys_assets.cli.tree_changes import (
 from recsys_assets.errors import InputError
 from recsys_assets.messages import plural
 from recsys_assets.trees.content import searchable
-from recsys_assets.trees.reading import Branch, NodeRevision
 from recsys_assets.trees.state import Filter
 from recsys_assets.trees.tree_lookup import named_tree, page_of_nodes, tree_of_node
+from recsys_assets.trees.tree_reader import Branch, NodeRevision
 
 _FIELDS: Final = 4  # metadata fields shown per node in a tree
 

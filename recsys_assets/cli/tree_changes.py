@@ -26,9 +26,9 @@ from recsys_assets.errors import InvalidNodeError
 from recsys_assets.release.journal import Actor
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.trees.content import ARROW, JSON_LINES, PARQUET, Content
-from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.tree import ArtifactTree, open_trees
 from recsys_assets.trees.tree_lookup import named_tree, tree_of_node
+from recsys_assets.trees.tree_reader import NodeRevision
 
 _TYPES: Final = {".parquet": PARQUET, ".arrow": ARROW, ".jsonl": JSON_LINES, ".ndjson": JSON_LINES}
 

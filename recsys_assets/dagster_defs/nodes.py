@@ -12,9 +12,9 @@ from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.trees.content import Content
-from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.tree import open_trees
 from recsys_assets.trees.tree_lookup import named_tree
+from recsys_assets.trees.tree_reader import NodeRevision
 
 NODE: Final = "recsys/node"  # metadata key of the node id
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from recsys_assets.errors import ConfigurationError, NoSuchNodeError
 from recsys_assets.messages import name_known
-from recsys_assets.trees.reading import NodeRevision
 from recsys_assets.trees.state import Filter
 from recsys_assets.trees.tree import ArtifactTree
+from recsys_assets.trees.tree_reader import NodeRevision
 
 
 def named_tree(trees: Mapping[str, ArtifactTree], name: str | None) -> ArtifactTree:
