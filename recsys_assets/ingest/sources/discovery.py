@@ -126,7 +126,7 @@ def find_inputs(settings: Settings, day: date, *, skipped: list[str] | None = No
     exposures = settings.raw.exposures
     if exposures.startswith(_POSTGRES):
         require_driver(exposures)
-        from recsys_assets.ingest.sources.tables import find_tables  # noqa: PLC0415
+        from recsys_assets.ingest.sources.postgresql_table import find_tables  # noqa: PLC0415
 
         return find_tables(settings, day)
     if exposures.startswith(_DELTA):

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from recsys_assets.errors import NotFoundError
-from recsys_assets.ingest.sources.tables import VARIABLE
+from recsys_assets.ingest.sources.postgresql_table import VARIABLE
 from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw

@@ -16,7 +16,7 @@ from recsys_assets.ingest.line_reader import Reading
 from recsys_assets.ingest.parse import parse_day
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets.ingest.sources.discovery import find_inputs
-from recsys_assets.ingest.sources.tables import VARIABLE
+from recsys_assets.ingest.sources.postgresql_table import VARIABLE
 from recsys_assets.settings.settings import Settings
 
 DAY = date(2026, 1, 1)
