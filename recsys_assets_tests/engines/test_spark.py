@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsys_assets.engines.gate import prove_engine
+from recsys_assets.engines.canary import prove_engine
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect

@@ -6,8 +6,8 @@ import narwhals as nw
 import pytest
 
 from recsys_assets.engines.building import definition_of
+from recsys_assets.engines.canary import canary_params, canary_source
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
-from recsys_assets.engines.gate import canary_params, canary_source
 from recsys_assets.engines.polars_engine import PolarsEngine
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.relation import KindRelation
