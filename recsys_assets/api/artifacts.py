@@ -26,7 +26,7 @@ from recsys_assets.api.queries import (
 )
 from recsys_assets.api.release_detail import ArtifactEvidence, view_member
 from recsys_assets.api.stored_artifacts import Located, load, locate
-from recsys_assets.api.tables import choose_format, is_table, open_table, send_rows
+from recsys_assets.api.table_formats import choose_format, is_table, open_table, send_rows
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Member, Release

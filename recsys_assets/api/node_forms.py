@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import msgspec
 
 from recsys_assets.api.queries import NoQuery
-from recsys_assets.api.tables import Format
+from recsys_assets.api.table_formats import Format
 from recsys_assets.errors import InvalidNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.trees.content import TYPES, Content, json_content, refuse_pickles, table_content

@@ -24,7 +24,7 @@ from recsys_assets.api.node_forms import (
     view_node,
 )
 from recsys_assets.api.queries import Day, NoQuery
-from recsys_assets.api.tables import is_table
+from recsys_assets.api.table_formats import is_table
 from recsys_assets.api.trees import list_changes, list_nodes, list_revisions
 from recsys_assets.errors import BadRequestError
 from recsys_assets.evidence import Scalar

@@ -31,7 +31,7 @@ from recsys_assets.api.overview import TargetSummaries, TargetSummary, look_at_a
 from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
 from recsys_assets.api.release_detail import cover_days, days_to_cover
-from recsys_assets.api.tables import is_table
+from recsys_assets.api.table_formats import is_table
 from recsys_assets.api.timeline import draw_timeline
 from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_staged_reports
 from recsys_assets.api.wording import filters

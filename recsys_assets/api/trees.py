@@ -30,7 +30,15 @@ from recsys_assets.api.node_forms import (
     view_revision,
 )
 from recsys_assets.api.queries import NoQuery
-from recsys_assets.api.tables import choose_format, ending_of, is_table, open_table, read_rows, send_rows, write_rows
+from recsys_assets.api.table_formats import (
+    choose_format,
+    ending_of,
+    is_table,
+    open_table,
+    read_rows,
+    send_rows,
+    write_rows,
+)
 from recsys_assets.errors import (
     BadRequestError,
     ConfigurationError,

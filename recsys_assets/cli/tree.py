@@ -159,7 +159,7 @@ def download_node(
     trees: Trees, *, node: str, revision: int | None, chosen: Any, output: str | None, as_json: bool
 ) -> None:
     """Write the content of a NODE to a file, or its data as JSON if it has no content."""
-    from recsys_assets.api.tables import ending_of, read_rows, write_rows  # noqa: PLC0415 - other commands do not read rows
+    from recsys_assets.api.table_formats import ending_of, read_rows, write_rows  # noqa: PLC0415 - other commands do not read rows
 
     of = tree_of_node(trees, node)
     node_revision = of.find(node, revision=revision)

@@ -205,7 +205,7 @@ def _content(file: Path | None, content_type: str | None) -> Content | None:
         return None
     guessed = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     content = Content(file.read_bytes(), content_type or guessed)
-    from recsys_assets.api.tables import is_table, open_table  # noqa: PLC0415 - other commands do not read rows
+    from recsys_assets.api.table_formats import is_table, open_table  # noqa: PLC0415 - other commands do not read rows
 
     if is_table(content.content_type):
         open_table(content.data, content.content_type, name=str(file))
