@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from recsys_assets.api import console_actions, metrics, problems
 from recsys_assets.api.access import MACHINES, TokenCheck, require
 from recsys_assets.api.actions import Action, ActionRequest, allow, answer_of, read_body
+from recsys_assets.api.artifact_bytes import send_content
 from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.connections import Budgets, RequestClass
 from recsys_assets.api.console_actions import ActQuery, act, may_act, read_form
-from recsys_assets.api.content import send_content
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.health import Health
 from recsys_assets.api.metrics import Scrapes

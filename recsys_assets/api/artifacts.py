@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from recsys_assets.api.actions import ActionRequest
-from recsys_assets.api.content import media_type
+from recsys_assets.api.artifact_bytes import media_type
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
 from recsys_assets.api.queries import (

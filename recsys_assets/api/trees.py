@@ -6,8 +6,8 @@ from typing import Any, Final, NoReturn
 from starlette.responses import Response
 
 from recsys_assets.api.actions import Action, ActionRequest, ActionResponse
+from recsys_assets.api.artifact_bytes import TAG
 from recsys_assets.api.connections import RequestClass
-from recsys_assets.api.content import TAG
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.node_forms import (
     BranchView,
