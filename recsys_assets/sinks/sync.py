@@ -35,8 +35,8 @@ from recsys_assets.sinks.pointer import (
     new_space,
     switch,
 )
-from recsys_assets.sinks.rows import BUCKETS_AT_ONCE, objects_of, write_space
 from recsys_assets.sinks.sink import Sink, bucket_name, pointer_key
+from recsys_assets.sinks.write_space import BUCKETS_AT_ONCE, objects_of, write_space
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.retire import retired_at
 
