@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from recsys_assets.catalog.catalog_row import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.catalog.csv_rows import list_series, read_csv_pieces, read_plain_lines
-from recsys_assets.catalog.rows import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.compiled.fresh_memory import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recsys_assets.catalog.rows import FIELDS, CatalogLine, make_row
+from recsys_assets.catalog.catalog_row import FIELDS, CatalogLine, make_row
 from recsys_assets.errors import InputError
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.quarantine import FaultError, LineFault, Reason, fail

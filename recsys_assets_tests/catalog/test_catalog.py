@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from recsys_assets.catalog import catalog as catalog_module
 from recsys_assets.catalog.catalog import MAX_KEPT, SCHEMA, CatalogForm, read_catalog
+from recsys_assets.catalog.catalog_row import FIELDS, _read_plain, make_row
 from recsys_assets.catalog.csv_rows import read_csv_pieces, read_csv_rows, read_plain_lines
-from recsys_assets.catalog.rows import FIELDS, _read_plain, make_row
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.json_object import find_repeated, read_object
 from recsys_assets.ingest.quarantine import LineFault, Reason
