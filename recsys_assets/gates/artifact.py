@@ -32,7 +32,7 @@ class ArtifactFacts:
     bad_catalog_rows: str  # for people: number of bad rows by reason
     contract: tuple[Finding, ...]
     drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # drift from the live release
-    # Change from the live artifact, None for kinds that are not built from the catalog
+    # Change from the live artifact. None for kinds that are not built from the catalog.
     catalog: CatalogChange | None = None
     is_live: bool = False  # Whether the live release has an artifact of this kind. Only looked up for one without rows.
     content: Rows | Vectors | None = None  # the rows, for gates that check each of them

@@ -27,10 +27,10 @@ from recsys_assets.gates.day_comparison import (
 from recsys_assets.gates.gate import Result
 
 _FEWEST_EXPECTED: Final = 20  # Sessions or events. Losing half of fewer is within chance.
-_STEADY: Final = 0.3  # a limit lowered below this by noise cannot separate lost events from a quiet day,
-_FAR: Final = 0.65  # unless the day is below this share of the limit
+_STEADY: Final = 0.3  # A limit that noise lowered below this cannot separate lost events from a quiet day.
+_FAR: Final = 0.65  # A day below this share of such a lowered limit is refused all the same.
 _LOST: Final = 0.5  # share of the expected events below which the sessions are checked for lost events
-_ALONE_SURE: Final = 2.0  # standard errors, used together with such a low volume
+_ALONE_SURE: Final = 2.0  # standard errors for the check of sessions on a day of such a low volume
 
 _NOISE: Final = 3  # deviations by which an ordinary day may be lower, for a target whose volume varies
 _FEW: Final = 3  # widens the noise by 1 + this / number of ordinary days

@@ -94,8 +94,9 @@ class LiveOnDay:
     def _check(
         self, label: str, own: Worth, earlier: Mapping[str, Worth], stale: int, *, one_list: bool = False
     ) -> MeasureCheck | None:
-        """Check the worth against its limits, or None if the day is too small for a lower limit, or live is too old.
+        """Check the worth against its limits.
 
+        Returns None if the day is too small for a lower limit, or the live release is too old.
         A single list for all users has no upper limit: a bestseller raises its worth, and the other kinds show replays.
         """
         similar = sorted(worth.ratio for worth in earlier.values() if worth.error <= _SIMILAR * own.error)
@@ -175,7 +176,7 @@ def _earlier_scores(
 def _worth(measured: LiveScore, earlier: Mapping[str, LiveScore], day: LiveScore) -> Worth:
     """Return a score as a share of the usual. Its error includes the variation between ordinary days beyond chance.
 
-    For the day itself (`one is day`) the error is at least 0.8 of the usual one for its size. On a broken day all
+    For the day itself (`measured is day`) the error is at least 0.8 of the usual one for its size. On a broken day all
     results are wrong and so differ little, which would make the measured error too small.
     """
     usual = median(score.lift for score in earlier.values())

@@ -125,7 +125,7 @@ def scan_chunk(data: Bytes, size: int, progress: Progress, scanner: Scanner) -> 
 def _write_row(data: Bytes, line: LineNotes, tables: Tables, scratch: Scratch, row: int) -> bool:
     """Write the noted line as a row.
 
-    False if the compiled code cannot read its timestamp, it has neither session nor user, or a table is full.
+    Returns False if the compiled code cannot read its timestamp, it has neither session nor user, or a table is full.
     """
     instant = read_instant(data, line.values[TS, 0], line.values[TS, 1])
     if instant < 0 or (line.values[SESSION, 1] == 0 and line.values[USER, 1] == 0):

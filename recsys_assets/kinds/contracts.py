@@ -94,9 +94,8 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     - Keys ascend and are distinct. The number and the length of lists are within the promised bounds. Lists are not
       empty, unless the shape allows it.
     - Members are distinct in their list, and no item is its own neighbour. Values have the promised minimum and are
-      sorted best first, with ties by id (tags in any order). Pairs have the same value from both sides, unless a cut
-      removed
-      one.
+      sorted best first, with ties by id (tags in any order). Pairs have the same value from both sides, unless a
+      cut removed one.
 
     Each finding has the exact count of offending rows and a sample with their ids.
     """

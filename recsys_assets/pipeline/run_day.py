@@ -44,7 +44,8 @@ from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore, is_remote
 
 Watch: TypeAlias = Callable[[str, BuiltStep | JudgedStep], None]  # called with the asset and each of its results
-Lines: TypeAlias = "Generator[AssetLine, None, bool]"  # generator that returns True if everything was done and passed
+# Yields lines, and returns True if everything was done and passed.
+Lines: TypeAlias = "Generator[AssetLine, None, bool]"
 
 _LOGGER = logging.getLogger(__name__)
 _SHOWN = ("rows", "events", "out_of_window", "skipped", "version", "outcome", "release", LEFT_OUT)

@@ -23,7 +23,7 @@ from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.store import ObjectStore
 
 SHORTEST_ID = 8
-_LOOKED_AT = 50  # releases searched for alternatives
+_LOOKED_AT = 50  # number of releases searched for alternatives
 _SHOWN = 5
 _ID = re.compile(r"[0-9a-f]{8,64}")
 

@@ -28,7 +28,7 @@ _ITEM: Final = "item_id"
 class UnblockedRows(Generic[Row]):
     """Rows without the blocked items: neither as rows of their own nor in any list.
 
-    `touched` are the ids of the rows whose lists contain a blocked item; with None every row is filtered when it is
+    `touched` are the ids of the rows whose lists contain a blocked item. With None every row is filtered when it is
     read. `hidden` are the positions of the rows of blocked items. Rows in shards are not read in advance: there a row
     of a blocked item keeps its position, with an empty list.
     """

@@ -62,7 +62,7 @@ class TaggedItem(_ListRow, frozen=True):
     tags: tuple[str, ...]
 
 
-# Decoders of one row, and of many
+# Decoders of one row, and of many rows.
 _Decoders: TypeAlias = tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[list[Any]]]
 
 

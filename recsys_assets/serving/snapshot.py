@@ -173,6 +173,7 @@ class Snapshot:
         """Return the arrays of an imported npz or safetensors file by name.
 
         They are unpacked on each call, so keep them.
+
         Raises `NotFoundError` if the release has no such kind, `InputError` or `LimitExceededError` if its bytes
         contain no arrays, or unpack to more than `max_bytes`.
         """
@@ -184,8 +185,8 @@ class Snapshot:
     def factors(self, kind: str = "als_factors") -> "Factors":
         """Return the vectors of users and items of a kind, ready for lookups.
 
-        They are created on each call, so keep them.
-        Items that are `blocked` now are excluded: call it again when that set changes.
+        They are created on each call, so keep them. Items that are `blocked` now are excluded: call it again when that
+        set changes.
 
         Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it has no such vectors.
         """
@@ -197,6 +198,7 @@ class Snapshot:
         """Return the rows of an imported Parquet or JSON-lines file as an Arrow table.
 
         It is read on each call, so keep it.
+
         Raises `NotFoundError` if the release has no such kind, `InputError` if its bytes are not a table.
         """
         from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415 - most services look up JSON alone

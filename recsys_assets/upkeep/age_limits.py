@@ -108,7 +108,7 @@ def delete_expired(
 def explain_age(
     store: ObjectStore, target: Target, key: str, limits: AgeLimits, *, now: Clock, retention: Retention
 ) -> str | None:
-    """Explain why an object with an age limit is kept or deleted, or None for keys without an age limit."""
+    """Explain why an object with an age limit is kept or deleted. Returns None for keys without an age limit."""
     setting, prefix = next(((name, p) for name, p in _prefixes(target, key).items() if key.startswith(p)), (None, ""))
     match = _DAY.match(key.removeprefix(prefix)) if setting else None
     if setting is None or match is None:

@@ -16,8 +16,8 @@ from recsys_assets.storage.store import ObjectStore
 
 BUILD = "build"
 GATE = "gate"  # used instead of an error class if a gate refused
-FAILED_SINCE = timedelta(days=7)  # how long a failed day is shown unless it is built again
-_LOOKED_AT = 100  # journal entries
+FAILED_SINCE = timedelta(days=7)  # time for which a failed day is shown unless it is built again
+_LOOKED_AT = 100  # number of journal entries that are searched
 
 
 @dataclass(frozen=True, slots=True)

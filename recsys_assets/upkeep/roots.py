@@ -144,6 +144,7 @@ def retained_releases(
 
     With `left_since`, also those that were live after that time, because caches of consumers may refer to them. Without
     `now` an expired pin also keeps its release.
+
     Raises `RefusedError` if a journal entry that must be read is lost.
     """
     bad = set(labelled(store, target, Labelled.BAD))

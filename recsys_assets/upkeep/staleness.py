@@ -22,7 +22,7 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
 
-_LOOKED_AT = 100  # journal entries
+_LOOKED_AT = 100  # number of journal entries that are searched
 _CLOCKS_DIFFER = timedelta(days=1)  # maximum difference between the clocks of journal writers
 _TIME_TO_SWITCH = timedelta(minutes=15)  # time after a swap before consumers count as behind
 

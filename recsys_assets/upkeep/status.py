@@ -31,7 +31,7 @@ from recsys_assets.upkeep.retire import retired_at
 _HOUSEKEEPING = frozenset(
     {"collect", "repair", "pin", "unpin", "unmark_bad", "tag", "untag", "test", "block_item", "unblock_item"}
 )
-_LOOKED_AT = 100  # journal entries
+_LOOKED_AT = 100  # number of journal entries that are searched
 
 Value = TypeVar("Value")
 

@@ -26,7 +26,7 @@ _COLLECT = "`recsys-assets collect --apply`"
 _ENTRY = re.compile(r"\d{12}\.json")
 _ID = r"[0-9a-f]{64}"
 _DAY = r"\d{4}-\d{2}-\d{2}"
-_KNOWN = {  # pattern of the stored names, by the prefix before the target
+_KNOWN = {  # Pattern of the stored names, by the prefix before the target.
     "artifacts": rf"[^/]+/{_ID}\.[a-z0-9]{{1,20}}",
     "canonical": rf"{_DAY}\.(?:parquet|json|gates\.json|profile\.json|[0-9a-f]{{16}}\.next\.json)",
     "staging": rf"{_DAY}(?:/[^/]+)?\.json",

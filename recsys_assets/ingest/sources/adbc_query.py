@@ -33,7 +33,7 @@ _PARTS = re.compile(r":([^:@/\s]+)@|(?:password|passcode|pwd|secret|token|key)=(
 
 
 def find_adbc(settings: Settings, day: date) -> "list[AdbcInput]":
-    """Return one input with the rows of the query of `raw.exposures` for a day. An empty list if there are no rows.
+    """Return one input with the rows of the query of `raw.exposures` for a day. The list is empty if there are no rows.
 
     Raises `ConfigurationError` for anything but one query with `{day}` in it, and for a missing driver or account,
     `InputError` for a query that fails or lacks a column, `StoreUnavailableError` for one that takes too long.
