@@ -76,7 +76,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class RowsPage:
-    """A page of an artifact's decoded rows, in stored order or by support. Or the row of one id, if it exists.
+    """A page of an artifact's decoded rows, in stored order or by support, or the row of one id.
 
     `total` counts the rows that match the prefix.
     """

@@ -58,7 +58,7 @@ def read_csv_pieces(
 
 
 def _plain_header(header: bytes, name: str, delimiter: str) -> list[str | None]:
-    """Return the field of each column (None: ignored). An empty list if a quote or NUL requires the CSV reader."""
+    """Return the field of each column (None: ignored). The list is empty if a quote or NUL requires the CSV reader."""
     if any(byte in header for byte in (b'"', b"\0")):
         return []
     text = header.removeprefix(_BYTE_ORDER_MARK).removesuffix(b"\r").decode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Lines of a run as they come, below them on a terminal a bar of the days that are done."""
+"""Printed lines of a run, with a progress bar of its days below them on a terminal."""
 
 import os
 import sys

@@ -65,7 +65,7 @@ def _look(context: CommandContext, target: Target) -> Decision:
 
 
 def _guards(context: CommandContext, target: Target) -> RolloutLimits:
-    """Return the rollout limits of a target. The file's own limits if it is no longer configured."""
+    """Return the rollout limits of a target, or the file's own limits if it is no longer configured."""
     return guards(context.settings, _row(context, target))
 
 

@@ -69,7 +69,7 @@ class GcsClient:
     """Client of the JSON API, which repeats failed requests unless `once` is set, as for conditional writes.
 
     Credentials are found as Google's tools find them (application default credentials). Raises `ConfigurationError`
-    naming `place` if there are none.
+    naming `endpoint` if there are none.
     """
 
     def __init__(self, place: str) -> None:

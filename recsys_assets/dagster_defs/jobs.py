@@ -112,8 +112,8 @@ def signing_schedule(settings: Settings, *, prefix: str = "") -> dg.ScheduleDefi
 def days_of_tick(tick: datetime, *, cron: str, timezone: str) -> list[date]:
     """Return the UTC days to build at a tick, oldest first: those that ended after the previous tick.
 
-    Empty if no day ended. A tick that is not the first of its local date builds the newest day again, because its cron
-    expression requests several runs a day: files may have arrived since.
+    The list is empty if no day ended. A tick that is not the first of its local date builds the newest day again,
+    because its cron expression requests several runs a day: files may have arrived since.
     """
     before = next(ticks_before(tick, cron=cron, timezone=timezone), None)
     newest = _newest_ended(tick)

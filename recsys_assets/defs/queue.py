@@ -5,7 +5,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return the class from where it is now, with a warning that says where."""
+    """Return the class from its current module, with a warning that names that module."""
     if name != "TargetQueue":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(f"dagster.yaml: write recsys_assets.dagster_defs.queue for {__name__}", FutureWarning, stacklevel=2)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return the slice from where it is now, with a warning that says what writes the file."""
+    """Return the slice from its current module, with a warning that says what writes the file."""
     if not re.fullmatch(r"part_\d+_of_\d+", name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(

@@ -1,4 +1,4 @@
-"""Engine gate: runs a canary of two synthetic days on an engine before it builds anything."""
+"""Canary of an engine: two synthetic days, which it must compute correctly before it builds anything."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date

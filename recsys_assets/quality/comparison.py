@@ -119,7 +119,7 @@ class _RankedAnswer:
     def rank(self, target: str, k: int) -> tuple[int, int]:
         """Return the number of items above a target, and of those with its weight, itself included.
 
-        (k, 1) if not in k.
+        Returns (k, 1) if the target is not in the first `k`.
         """
         own = self._beside(target) if self._together else {}
         changes = [

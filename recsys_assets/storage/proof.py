@@ -80,7 +80,7 @@ def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now)
 def written_roots(store: ObjectStore) -> tuple[str, ...]:
     """Return the roots under which URIs of this store's pointers were written, including earlier public roots.
 
-    Empty if no proof can be read: pointers with URIs under such roots are then refused.
+    The result is empty if no proof can be read: pointers with URIs under such roots are then refused.
     """
     try:
         proof = _read_proof(store)

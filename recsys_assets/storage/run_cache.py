@@ -11,13 +11,14 @@ from typing import Final, TypeVar, cast
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.storage.store import Listed, ObjectStore, StoredObject, fan_out, is_remote
 
-MAX_BYTES: Final = 64_000_000  # Of all cached objects together. Those of a larger day are read again.
+MAX_BYTES: Final = 64_000_000  # Limit of all cached objects together. Those of a larger day are read again.
 MAX_OBJECT_BYTES: Final = 16_000_000
 _BLOCKED: Final = "registry/blocked/"
 _STAGING: Final = "staging/"
 _RAW: Final = "raw/"
 _RECORD: Final = "/record.json"
-_RUN_STAGED: Final = re.compile(rf"{_STAGING}[^/]+/[^/]+/[^/]+\.json")  # all that one run staged of a day
+# The document of everything that one run staged for a day
+_RUN_STAGED: Final = re.compile(rf"{_STAGING}[^/]+/[^/]+/[^/]+\.json")
 _HELD: Final = "held"  # in place of the etag of an object that is not written yet
 _CANONICAL: Final = "canonical/"
 _CACHED: Final = ("artifacts/", _CANONICAL, _RAW, "releases/", _STAGING, "registry/current/", _BLOCKED)
