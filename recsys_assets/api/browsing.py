@@ -32,7 +32,7 @@ class Rankings:
     """LRU cache of rankings by version, whose rows never change."""
 
     def __init__(self) -> None:
-        self._kept: LRUCache[str, Ranking] = LRUCache(_CACHED_RANKINGS)
+        self._rankings: LRUCache[str, Ranking] = LRUCache(_CACHED_RANKINGS)
         self._lock = threading.Lock()
 
     def of(self, version: str, rows: Lookup[Any]) -> Ranking:
@@ -43,9 +43,9 @@ class Rankings:
                 "sort and prefix, or look up one id"
             )
         with self._lock:
-            ranking = self._kept.get(version)
+            ranking = self._rankings.get(version)
             if ranking is None:
-                ranking = self._kept[version] = _rank(rows)
+                ranking = self._rankings[version] = _rank(rows)
         return ranking
 
 

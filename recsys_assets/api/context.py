@@ -40,17 +40,17 @@ class ArtifactCache:
     """
 
     def __init__(self, *, max_bytes: int = MAX_BYTES) -> None:
-        self._kept: LRUCache[str, ServedArtifact] = LRUCache(max_bytes, getsizeof=_held_bytes)
+        self._artifacts: LRUCache[str, ServedArtifact] = LRUCache(max_bytes, getsizeof=_held_bytes)
         self._lock = threading.Lock()
 
     def take(self, version: str, load: Callable[[], ServedArtifact]) -> ServedArtifact:
         """Return the artifact of a version, loaded if not cached. Artifacts larger than the cache are not stored."""
         with self._lock:
-            cached = self._kept.get(version)
+            cached = self._artifacts.get(version)
         artifact = cached if cached is not None else load()
         with self._lock, suppress(ValueError):
-            self._kept.pop(version, None)
-            self._kept[version] = artifact  # ValueError: larger than the whole cache
+            self._artifacts.pop(version, None)
+            self._artifacts[version] = artifact  # ValueError: larger than the whole cache
         return artifact
 
 
@@ -67,7 +67,7 @@ class Displays:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[str, Display]] = {}
+        self._displays: dict[str, dict[str, Display]] = {}
         self._fingerprint: object = None
         self._lock = threading.Lock()
 
@@ -81,9 +81,9 @@ class Displays:
             if fingerprint != self._fingerprint:
                 displays = _read_displays(settings, path)
                 surfaces = {row.surface for row in settings.targets}
-                self._known = {surface_name: displays_of(displays, surface_name) for surface_name in surfaces}
+                self._displays = {surface_name: displays_of(displays, surface_name) for surface_name in surfaces}
                 self._fingerprint = fingerprint
-            return self._known.get(surface, {})
+            return self._displays.get(surface, {})
 
 
 def _fingerprint(path: str) -> object:

@@ -54,11 +54,11 @@ HELP: Final = {
 class RecentEntries:
     """Cache of the journal entries from which tests are counted. Entries never change, so each is read once."""
 
-    _known: dict[Target, tuple[JournalEntry, ...]] = field(default_factory=dict[Target, tuple[JournalEntry, ...]])
+    _entries: dict[Target, tuple[JournalEntry, ...]] = field(default_factory=dict[Target, tuple[JournalEntry, ...]])
 
     def of(self, store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
         """Return the recent entries of a target, newest first, or the cached ones if the journal cannot be read."""
-        cached = self._known.get(target, ())
+        cached = self._entries.get(target, ())
         read_to = cached[0].sequence if cached else 0
         try:
             new = tuple(takewhile(lambda entry: entry.sequence > read_to, recent_entries(store, target, now=now)))
@@ -66,7 +66,7 @@ class RecentEntries:
             _log.warning("journal_unreadable target=%s effect=cached_tests error=%s", target, error)
             return cached
         recent = tuple(entry for entry in (*new, *cached) if is_recent(entry, now=now))[:MAX_RECENT]
-        self._known[target] = recent
+        self._entries[target] = recent
         return recent
 
 

@@ -57,13 +57,13 @@ class ReleasePoints:
     """LRU cache of points by release id. A record never changes, so each is read once."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
+        self._points: LRUCache[tuple[Target, str], ReleasePoint] = LRUCache(_CACHED)
         self._lock = threading.Lock()
 
     def find(self, store: ObjectStore, target: Target, release: str) -> ReleasePoint | None:
         """Return the point of a release, or None if its record cannot be read."""
         with self._lock:
-            cached = self._known.get((target, release))
+            cached = self._points.get((target, release))
         if cached is not None:
             return cached
         record = find_readable_release(store, target, release)
@@ -71,7 +71,7 @@ class ReleasePoints:
             return None
         point = _point(record)
         with self._lock:
-            self._known[target, release] = point
+            self._points[target, release] = point
         return point
 
     def walk(self, store: ObjectStore, target: Target, live: str | None) -> tuple[ReleasePoint, ...]:

@@ -33,7 +33,7 @@ class SequentialJobs:
 
     settings: Settings
     rows: Sequence[TargetSettings]
-    _kept: dict[int, dg.JobDefinition] = field(default_factory=dict[int, dg.JobDefinition], init=False, repr=False)
+    _jobs: dict[int, dg.JobDefinition] = field(default_factory=dict[int, dg.JobDefinition], init=False, repr=False)
 
     def __iter__(self) -> Iterator[dg.JobDefinition]:
         """Yield the complete job of a single target. For several, the job of the raw files, then one job per target."""
@@ -45,13 +45,13 @@ class SequentialJobs:
             yield _part(self._job(number), raw=False)
 
     def _job(self, number: int) -> dg.JobDefinition:
-        job = self._kept.get(number)
+        job = self._jobs.get(number)
         if job is None:
             job = build_definitions(self.settings, rows=[self.rows[number]]).resolve_job_def(
                 job_name(self.rows[number])
             )
             if number < KEPT:
-                self._kept[number] = job
+                self._jobs[number] = job
         return job
 
 

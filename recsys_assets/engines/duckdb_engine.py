@@ -25,7 +25,7 @@ class DuckDbEngine:
 
     def __init__(self, *, memory_limit: str | None, threads: int | None, scratch: str) -> None:
         self._settings: dict[str, Any] = {"temp_directory": scratch}
-        self._kept: list[str] = []
+        self._tables: list[str] = []
         if memory_limit:
             self._settings["memory_limit"] = memory_limit
         if threads:
@@ -63,8 +63,8 @@ class DuckDbEngine:
 
     def keep(self, frame: Frame) -> Frame:
         """Return the frame's rows as a table of the database, which can spill to disk."""
-        name = f"kept_{len(self._kept)}"
-        self._kept.append(name)
+        name = f"kept_{len(self._tables)}"
+        self._tables.append(name)
         rows: Any = frame.to_native()
         with _translate_errors():
             rows.create(name)
@@ -78,9 +78,9 @@ class DuckDbEngine:
         with _translate_errors():
             rows.write_parquet(part)
             counted = dict(zip(counts.columns, counts.fetchall()[0], strict=True))
-            for name in self._kept:
+            for name in self._tables:
                 self._database.execute(f"drop table {name}")
-        self._kept.clear()
+        self._tables.clear()
         return EngineOutput((part,), parquet.read_metadata(part).num_rows, counted)
 
     def read(self, part: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:

@@ -32,7 +32,7 @@ class SparkEngine:
         self._cluster = cluster
         self._files = files or OwnFiles()
         self._connect = session
-        self._kept: list[Any] = []
+        self._persisted: list[Any] = []
 
     @property
     def identity(self) -> str:
@@ -54,7 +54,7 @@ class SparkEngine:
         """Return the frame, whose rows the executors cache in memory or on disk once computed."""
         with self._translate_errors():
             rows: Any = frame.to_native()
-            self._kept.append(rows.persist())
+            self._persisted.append(rows.persist())
         return frame
 
     def finish(self, answer: KindRelation, folder: str) -> EngineOutput:
@@ -92,11 +92,11 @@ class SparkEngine:
             if not dead:
                 with suppress(*spark_errors()):
                     self._release()
-            self._kept.clear()
+            self._persisted.clear()
             # An OSError concerns the driver process of these frames, even if another was started in the meantime.
             raise lost(self._cluster, error, dead=dead or isinstance(error, OSError)) from error
 
     def _release(self) -> None:
         """Let the executors drop cached rows."""
-        while self._kept:
-            self._kept.pop().unpersist()
+        while self._persisted:
+            self._persisted.pop().unpersist()

@@ -94,10 +94,10 @@ def keep_artifact(
     """
     params, target = spec.params, spec.row.target
     if pieces is None or params.shards == NEVER:
-        return _one(store, target, encode_whole())
+        return _single_object(store, target, encode_whole())
     if params.shards == OVER_MAX_BYTES:
         with suppress(LimitExceededError):
-            return _one(store, target, encode_whole())
+            return _single_object(store, target, encode_whole())
     kind, window = spec.kind, spec.window
     size = whole_size(pieces, kind.row_shape, kind=kind.name, target=target, window=window)
     if isinstance(params.shards, int):
@@ -122,7 +122,7 @@ def keep_blob(store: ObjectStore, target: Target, blob: Blob) -> bool:
     return False
 
 
-def _one(store: ObjectStore, target: Target, blob: Blob) -> StoredArtifact:
+def _single_object(store: ObjectStore, target: Target, blob: Blob) -> StoredArtifact:
     return StoredArtifact(blob.ref, keep_blob(store, target, blob))
 
 

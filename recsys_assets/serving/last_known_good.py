@@ -70,7 +70,7 @@ class LastKnownGood:
         full) or `ConfigurationError` (permission).
         """
         copy = FilesystemStore(self.folder)
-        before = self._kept(copy)
+        before = self._read_copy(copy)
         if before is not None and before.current.updated_at > pointer.current.updated_at:
             return
         replaced = dict(before.current.versions) if before else {}
@@ -108,7 +108,7 @@ class LastKnownGood:
         if not same:
             copy.put(key, data)
 
-    def _kept(self, copy: FilesystemStore) -> PointerRead | None:
+    def _read_copy(self, copy: FilesystemStore) -> PointerRead | None:
         try:
             return self._pointer(copy)
         except (NotFoundError, CorruptObjectError):

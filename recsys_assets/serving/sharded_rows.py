@@ -29,7 +29,7 @@ class ShardCache:
 
     def __init__(self, store: ObjectStore, target: Target, *, max_bytes: int) -> None:
         self._store, self._target = store, target
-        self._kept: LRUCache[ArtifactRef, Lookup[Any]] = LRUCache(max_bytes, getsizeof=_held_bytes)
+        self._shards: LRUCache[ArtifactRef, Lookup[Any]] = LRUCache(max_bytes, getsizeof=_held_bytes)
         self._flying: dict[ArtifactRef, Future[Lookup[Any]]] = {}
         self._lock = threading.Lock()
         renew_after_fork(self)
@@ -38,7 +38,7 @@ class ShardCache:
         """Return the bytes in memory of those of the given shards that are cached, with their indexes."""
         wanted = set(refs)
         with self._lock:
-            return sum(rows.held_bytes for ref, rows in self._kept.items() if ref in wanted)
+            return sum(rows.held_bytes for ref, rows in self._shards.items() if ref in wanted)
 
     def rows(self, ref: ArtifactRef) -> Lookup[Any]:
         """Return the rows of a shard.
@@ -47,7 +47,7 @@ class ShardCache:
         store raises: a shard that cannot be read is never treated as empty.
         """
         with self._lock:
-            cached = self._kept.get(ref)
+            cached = self._shards.get(ref)
             if cached is not None:
                 return cached
             flight = self._flying.get(ref)
@@ -83,7 +83,7 @@ class ShardCache:
         """Cache a shard, evicting others. A shard larger than the whole cache is not cached."""
         with self._lock, suppress(ValueError):
             self._flying.pop(ref, None)
-            self._kept[ref] = rows  # ValueError: larger than the whole cache
+            self._shards[ref] = rows  # ValueError: larger than the whole cache
 
     def _land(self, ref: ArtifactRef) -> None:
         with self._lock:

@@ -90,7 +90,7 @@ class TrialFollower:
     shards: ShardCache
     trial: Trial | None = None  # the trial that splits requests now
     fault: str = ""  # error that keeps a candidate from being served, empty if it is served, or there is none
-    _known: Trial | None = None  # the last trial: its counts continue while the same rollout continues
+    _last: Trial | None = None  # the last trial: its counts continue while the same rollout continues
     _rollout: Rollout | None = None
     _etag: str | None = None
 
@@ -101,7 +101,7 @@ class TrialFollower:
             if live is None or rollout is None or not rollout.is_in_force(live.release_id):
                 self.trial, self.fault = None, ""
                 return
-            self.trial = self._known = self._follow(rollout, live, proven, blocked)
+            self.trial = self._last = self._follow(rollout, live, proven, blocked)
         except RecsysAssetsError as error:
             self.trial = None
             if not self.fault:
@@ -112,14 +112,14 @@ class TrialFollower:
 
     def continued(self, snapshot: Snapshot) -> Snapshot:
         """Return a release that is about to serve. The candidate of the trial keeps its counts."""
-        cached = self._known
+        cached = self._last
         if cached is None or cached.candidate.snapshot.release_id != snapshot.release_id:
             return snapshot
         return snapshot.counting_on(cached.candidate.snapshot.counter)
 
     def _follow(self, rollout: Rollout, live: Snapshot, proven: Proven, blocked: frozenset[str]) -> Trial:
         parts = rollout.share * _PARTS // 100
-        cached = self._known
+        cached = self._last
         if cached is None or not cached.is_of(rollout):
             candidate = self._load(rollout, proven).without(blocked)
             candidate.counter.set_short_below(live.counter.short_below)

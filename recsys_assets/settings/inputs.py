@@ -70,8 +70,8 @@ class SigningSettings(ClosedModel):
 
     @field_validator("key", "other_key")
     @classmethod
-    def _names_a_place(cls, location: str | None) -> str | None:
-        return _place(location)
+    def _names_a_location(cls, location: str | None) -> str | None:
+        return _check_location(location)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -79,7 +79,7 @@ class SigningSettings(ClosedModel):
         return tuple(location for location in (self.key, self.other_key) if location is not None)
 
 
-def _place(location: str | None) -> str | None:
+def _check_location(location: str | None) -> str | None:
     if location is not None and not re.fullmatch(r"(env|file):.+", location):
         raise ValueError('expected "env:NAME" or "file:PATH": the key itself must not be written here')
     return location
@@ -212,8 +212,8 @@ class RawSettings(ClosedModel):
 
     @field_validator("user_key")
     @classmethod
-    def _names_a_place(cls, location: str | None) -> str | None:
-        return _place(location)
+    def _names_a_location(cls, location: str | None) -> str | None:
+        return _check_location(location)
 
     @field_validator("catalog_encoding")
     @classmethod

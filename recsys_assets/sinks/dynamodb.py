@@ -45,7 +45,7 @@ class DynamoSink:
 
     def __init__(self, table: str, *, region: str | None, what: str, pause: Pause = wait) -> None:
         """Make the client. No request is sent yet. `what` names the sink in messages."""
-        self._table, self._what, self._pause = table, what, pause
+        self._table, self._label, self._pause = table, what, pause
         config = Config(
             connect_timeout=5,
             read_timeout=30,
@@ -123,15 +123,16 @@ class DynamoSink:
                     break
             else:
                 raise StoreUnavailableError(
-                    f"{self._what}: the table throttles writes. Raise its write capacity; it still serves the same rows"
+                    f"{self._label}: the table throttles writes. Raise its write capacity; it still serves the "
+                    "same rows"
                 )
 
     def _item(self, bucket: str, key: str, value: bytes) -> dict[str, Any]:
         if len(value) > _MAX_VALUE_BYTES or not 0 < len(key.encode()) <= _MAX_KEY_BYTES:
             raise InputError(
-                f"{self._what}: row {key[:80]!r} of {bucket} has {len(value):,} bytes and a key of "
+                f"{self._label}: row {key[:80]!r} of {bucket} has {len(value):,} bytes and a key of "
                 f"{len(key.encode()):,}, expected at most {_MAX_VALUE_BYTES:,} and 1 to {_MAX_KEY_BYTES:,}. Lower the "
-                f"kind's limit (max_items_per_user, max_neighbors), or exclude the kind by {self._what}.kinds"
+                f"kind's limit (max_items_per_user, max_neighbors), or exclude the kind by {self._label}.kinds"
             )
         return {**_key(bucket, key), "value": {"S": value.decode()}}
 
@@ -144,24 +145,24 @@ class DynamoSink:
 
     def _error(self, error: Exception) -> RecsysAssetsError:
         if isinstance(error, _WRONG):
-            return ConfigurationError(f"{self._what}: {error}: set credentials and region as for any AWS tool")
+            return ConfigurationError(f"{self._label}: {error}: set credentials and region as for any AWS tool")
         if not isinstance(error, ClientError):
             return StoreUnavailableError(
-                f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+                f"{self._label}: {error}: it still serves the same rows; run `recsys-assets sync` again"
             )
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code == "ConditionalCheckFailedException":
-            return ConflictError(f"{self._what}: the pointer was changed concurrently: read it again")
+            return ConflictError(f"{self._label}: the pointer was changed concurrently: read it again")
         if code == "ResourceNotFoundException":
             return ConfigurationError(
-                f"{self._what}: table {self._table!r} does not exist: {create_command(self._table)}"
+                f"{self._label}: table {self._table!r} does not exist: {create_command(self._table)}"
             )
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         if code in _RETRIED or status >= 500:  # noqa: PLR2004 - a server error
             return StoreUnavailableError(
-                f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+                f"{self._label}: {error}: it still serves the same rows; run `recsys-assets sync` again"
             )
-        return ConfigurationError(f"{self._what}: {error}: check the table's keys, credentials and permissions")
+        return ConfigurationError(f"{self._label}: {error}: check the table's keys, credentials and permissions")
 
 
 def create_command(table: str) -> str:

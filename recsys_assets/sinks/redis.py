@@ -44,7 +44,7 @@ class RedisSink:
 
     def __init__(self, url: str, *, what: str, cluster: bool = False) -> None:
         """Make the client. It does not connect yet. `what` names the sink in messages, which never contain the URL."""
-        self._what = what
+        self._label = what
         self._may_evict: bool | None = None
         options: dict[str, Any] = {"socket_connect_timeout": _CONNECT_SECONDS, "socket_timeout": _REQUEST_SECONDS}
         try:
@@ -70,7 +70,7 @@ class RedisSink:
         with self._translated():
             swapped: int = self._client.eval(_SWAP, 1, key, data, expected or b"")
         if not swapped:
-            raise ConflictError(f"{self._what}: {key} was changed concurrently: read it again")
+            raise ConflictError(f"{self._label}: {key} was changed concurrently: read it again")
 
     def read_bucket(self, name: str) -> dict[str, bytes]:
         """Return all rows of a bucket."""
@@ -117,7 +117,7 @@ class RedisSink:
             )
         if self._may_evict:
             raise ConfigurationError(
-                f"{self._what}: the server evicts any key when its memory is full (maxmemory-policy allkeys-...), so "
+                f"{self._label}: the server evicts any key when its memory is full (maxmemory-policy allkeys-...), so "
                 "live lists would vanish: set maxmemory-policy to noeviction or volatile-lru, or use another server"
             )
 
@@ -131,18 +131,20 @@ class RedisSink:
     def _error(self, error: Exception) -> RecsysAssetsError:
         """Return the package's error for an error of redis-py, whose texts name host and port, never a password."""
         if isinstance(error, _REFUSED):
-            return ConfigurationError(f"{self._what}: {error}: check user, password and permissions in its url")
+            return ConfigurationError(f"{self._label}: {error}: check user, password and permissions in its url")
         if isinstance(error, OutOfMemoryError):
             return StoreUnavailableError(
-                f"{self._what}: the server's memory is full; it still serves the same rows. Raise maxmemory, or lower "
-                f"{self._what}.keep, grace_hours or kinds; then run `recsys-assets sync` again"
+                f"{self._label}: the server's memory is full; it still serves the same rows. Raise maxmemory, or lower "
+                f"{self._label}.keep, grace_hours or kinds; then run `recsys-assets sync` again"
             )
         if isinstance(error, (MovedError, RedisClusterException)):
             return ConfigurationError(
-                f"{self._what}: {error}: set {self._what}.cluster = true for a cluster, false for a single server"
+                f"{self._label}: {error}: set {self._label}.cluster = true for a cluster, false for a single server"
             )
         if isinstance(error, ResponseError) and not isinstance(error, _BUSY):
-            return ConfigurationError(f"{self._what}: {error}: does something else use the prefix, or is it not Redis?")
+            return ConfigurationError(
+                f"{self._label}: {error}: does something else use the prefix, or is it not Redis?"
+            )
         return StoreUnavailableError(
-            f"{self._what}: {error}: it still serves the same rows; run `recsys-assets sync` again"
+            f"{self._label}: {error}: it still serves the same rows; run `recsys-assets sync` again"
         )

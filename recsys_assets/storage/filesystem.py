@@ -220,7 +220,7 @@ class FilesystemStore:
         """
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
-            status, etag = self._found(folder, name, key)
+            status, etag = self._status_and_etag(folder, name, key)
             if status is None:
                 raise ConflictError(f"{key} is gone: expected {expected}")
             if etag != expected:
@@ -231,7 +231,7 @@ class FilesystemStore:
         """Write the object unconditionally. Readers see the old bytes or the new."""
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key):
-            status, _ = self._found(folder, name)
+            status, _ = self._status_and_etag(folder, name)
             return self._replace(key, data, after_ns=status.st_mtime_ns if status else 0)
 
     def list(self, prefix: str) -> Iterator[Listed]:
@@ -260,7 +260,7 @@ class FilesystemStore:
         """
         *folder, name = check_key(key).split("/")
         with translate_os_errors(key), self._lock(key):
-            _, etag = self._found(folder, name, key)
+            _, etag = self._status_and_etag(folder, name, key)
             if etag != expected:
                 raise ConflictError(
                     f"{key} was changed concurrently: expected etag {expected}, found {etag or 'no object'}"
@@ -269,7 +269,7 @@ class FilesystemStore:
                 os.unlink(name, dir_fd=parent)
                 _sync(parent, key)
 
-    def _found(
+    def _status_and_etag(
         self, folder: Sequence[str], name: str, key: str | None = None
     ) -> tuple[os.stat_result | None, str | None]:
         """Return a file's `stat` result and, if `key` is given, its etag, or None for each if the file is absent."""

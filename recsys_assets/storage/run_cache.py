@@ -39,7 +39,7 @@ class RunCache:
     ) -> None:
         """Start with the objects in `cached` cached, and with the keys in `new` as created by this run."""
         self.origin: Final = origin
-        self._found: dict[str, StoredObject] = {}
+        self._cached: dict[str, StoredObject] = {}
         self._absent: dict[str, NotFoundError] = {}
         self._new: set[str] = set()
         self._held: dict[str, bytes] = {}
@@ -52,7 +52,9 @@ class RunCache:
 
     def of_next_target(self) -> "RunCache":
         """Return a cache for another target of the same day. It shares only the records of raw files."""
-        records = {key: stored for key, stored in self._found.items() if key.startswith(_RAW) and key.endswith(_RECORD)}
+        records = {
+            key: stored for key, stored in self._cached.items() if key.startswith(_RAW) and key.endswith(_RECORD)
+        }
         return RunCache(self.origin, cached=records, new=[key for key in self._new if key.startswith(_RAW)])
 
     @property
@@ -82,7 +84,7 @@ class RunCache:
     def _get(self, key: str, max_bytes: int) -> StoredObject:
         if key in self._held:
             return StoredObject(self._held[key], _HELD)
-        stored = self._found.get(key)
+        stored = self._cached.get(key)
         if stored is not None and len(stored.data) <= max_bytes:
             return stored
         if key in self._absent:
@@ -171,7 +173,7 @@ class RunCache:
 
         Errors are suppressed here: the later `get` of the object raises them, in the order of the caller.
         """
-        missing = [key for key in keys if key not in self._found and key not in self._absent]
+        missing = [key for key in keys if key not in self._cached and key not in self._absent]
         if len(missing) > 1 and is_remote(self.origin):
             fan_out(partial(self._try, max_bytes), missing)
 
@@ -181,14 +183,14 @@ class RunCache:
 
     def drop_below(self, prefix: str) -> None:
         """Drop all objects below `prefix` from the cache, so that the next `get` reads the store."""
-        for key in [key for key in (*self._found, *self._absent) if key.startswith(prefix)]:
+        for key in [key for key in (*self._cached, *self._absent) if key.startswith(prefix)]:
             self.drop(key)
 
     def drop(self, key: str) -> None:
         """Drop an object from the cache, so that the next `get` reads the store: another writer may have changed it."""
         with self._lock:
             self._absent.pop(key, None)
-            dropped = self._found.pop(key, None)
+            dropped = self._cached.pop(key, None)
             self._bytes -= len(dropped.data) if dropped else 0
 
     def _keep(self, key: str, stored: StoredObject) -> None:
@@ -198,10 +200,10 @@ class RunCache:
             return
         self.drop(key)
         with self._lock:
-            while self._found and self._bytes + size > MAX_BYTES:
-                oldest = next(iter(self._found))
-                self._bytes -= len(self._found.pop(oldest).data)
-            self._found[key] = stored
+            while self._cached and self._bytes + size > MAX_BYTES:
+                oldest = next(iter(self._cached))
+                self._bytes -= len(self._cached.pop(oldest).data)
+            self._cached[key] = stored
             self._bytes += size
 
 
