@@ -97,7 +97,7 @@ def _events(day: date, *, is_bad: bool, ids: str) -> Iterator[dict[str, object]]
 
 @click.group("drill")
 def drill() -> None:
-    """Practise a runbook on a scratch store. The configured store is not touched."""
+    """Practise a runbook on a scratch store, without touching the configured store."""
 
 
 _folder_option = click.option(

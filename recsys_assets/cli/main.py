@@ -90,7 +90,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "workspace:write_workspace", "Write the workspace file that divides the configured targets among code locations"
     ),
     "prune-runs": Subcommand("repair:prune_runs", "Remove old finished runs with their events"),
-    "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store; the configured store is not touched"),
+    "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store, without touching the configured store"),
 }
 
 
