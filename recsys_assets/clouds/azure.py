@@ -22,7 +22,8 @@ KEYS: Final = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN")
 _SCOPE: Final = "https://storage.azure.com/.default"
 _SERVER_FAULT: Final = 500
 _READ_AT_ONCE: Final = 8 << 20
-_RETRY_SECONDS: Any = 0.5  # before each of three repetitions; with the SDK's policy, a server that is down takes 15 s
+# Pause before each of three repetitions. With the SDK's policy, a server that is down takes 15 s.
+_RETRY_SECONDS: Any = 0.5
 _BY_CODE: Final = {
     "AccountIsDisabled": Answer.WRONG,
     "BlobAlreadyExists": Answer.LOST,

@@ -69,17 +69,17 @@ class GcsClient:
     """Client of the JSON API, which repeats failed requests unless `once` is set, as for conditional writes.
 
     Credentials are found as Google's tools find them (application default credentials). Raises `ConfigurationError`
-    naming `endpoint` if there are none.
+    naming `uri` if there are none.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, uri: str) -> None:
         emulator = _emulator()
         if emulator:
             self._base = emulator
             credentials: Any = AnonymousCredentials()
         else:
             self._base = _ADDRESS
-            with GCS.translated(endpoint):
+            with GCS.translated(uri):
                 credentials, _ = google.auth.default(scopes=[_SCOPE])
         repeated = Retry(3, backoff_factor=0.2, status_forcelist=[408, 429, 500, 502, 503, 504], allowed_methods=None)
         repeated.raise_on_status = False

@@ -156,8 +156,7 @@ class _ArrivalScan:
     def _built_of(self, day: date) -> set[tuple[str, str]] | None:
         """Return name and digest of the files of the canonical day, or of a day that was read and has no events.
 
-        Files that could not be read to their end are excluded: no day was built from them. Returns None if nothing was
-        built.
+        Files that could not be read to their end are excluded: no day was built from them. None: nothing was built.
         """
         record = self._canonical(day)
         if record is not None:
@@ -293,8 +292,7 @@ def last_built_day(store: ObjectStore, rows: Sequence[TargetSettings], *, before
 def changed_inputs(context: DayContext) -> list[str]:
     """Return the names of raw files that were added, changed or removed since the day's canonical events were built.
 
-    The list is empty if there are none, or if the day was not built. Reads every file of the day to compare the
-    content.
+    The list is also empty if the day was not built. Reads every file of the day to compare the content.
     """
     record = find_document(context.store, canonical_record_key(context.row.target, context.day), CanonicalRecord)
     if record is None:

@@ -49,8 +49,8 @@ def look_at_targets(
 def raw_input(settings: Settings, row: TargetSettings, day: date, *, now: datetime) -> RawFiles | None:
     """Return the number of raw files of a target's day, the time of the newest, and whether they are settled.
 
-    Files are settled once the newest is `automation.settled_minutes` old, or if there are none. None if a database or
-    a warehouse had to run a query for it: stale targets are looked at often.
+    Files are settled once the newest is `automation.settled_minutes` old, or if there are no files. Returns None if a
+    database or a warehouse would have to run a query, because stale targets are evaluated often.
     """
     if settings.raw.is_queried:
         return None
