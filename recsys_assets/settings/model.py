@@ -10,9 +10,9 @@ MAX_HOURS = 87_600  # Ten years. To disable something, use its switch instead of
 MAX_MINUTES = 60 * MAX_HOURS
 MAX_DAYS = 36_500  # a hundred years
 MAX_WHOLE = 2**53  # larger integers lose digits in JSON and overflow calendars and arrays
-MAX_SECONDS = 2_000_000  # 23 days; PostgreSQL stores a timeout as int32 milliseconds
+MAX_SECONDS = 2_000_000  # 23 days. PostgreSQL stores a timeout as int32 milliseconds.
 _FEW_SLASHES = re.compile(r"(delta:)?(?P<scheme>s3|gs|az):/?(?!/)")
-Table: TypeAlias = dict[str, Any]  # as written in the file; its owner validates it later
+Table: TypeAlias = dict[str, Any]  # As written in the file. Its owner validates it later.
 
 
 class ClosedModel(BaseModel):
@@ -30,7 +30,10 @@ class ClosedModel(BaseModel):
 
 
 def check_location(place: str | None) -> str | None:
-    """Return a path or URI; `ValueError` for a URI without its two slashes, which would be a folder called `s3:`."""
+    """Return a path or URI.
+
+    Raises `ValueError` for a URI without its two slashes: it would be a folder called `s3:`.
+    """
     found = _FEW_SLASHES.match(place or "")
     if found:
         raise ValueError(f"expected {found['scheme']}:// with two slashes, then the bucket")

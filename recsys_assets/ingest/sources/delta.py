@@ -73,7 +73,7 @@ class DeltaSnapshot:
 
     @contextmanager
     def translated(self, name: str) -> Generator[None]:
-        """Turn errors of the library into the package's: `InputError` and `StoreUnavailableError`."""
+        """Turn errors of the library into `InputError`, `ConfigurationError` and `StoreUnavailableError`."""
         library = _library(name)
         errors = library.exceptions
         try:

@@ -55,9 +55,10 @@ class IcebergSnapshot:
         return data_files
 
     def read(self, rows: DayRows, columns: Sequence[str]) -> Iterable[Any]:
-        """Yield the batches of one file after another; the library's own reader holds many whole files at once.
+        """Yield the batches of one file after another. The library's own reader holds many whole files at once.
 
-        A file of half a million rows is decoded ahead: as dictionaries, and given back to the system once it was read.
+        A file of half a million rows is decoded ahead, as dictionaries. Its memory is given back to the system once the
+        file was read.
         """
         reading: Any = import_module("pyiceberg.io.pyarrow")  # the two methods used below are private
         chosen = self._table.scan(row_filter=_filter(rows), selected_fields=tuple(columns), snapshot_id=self._requested)
