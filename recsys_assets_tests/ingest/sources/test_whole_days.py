@@ -11,7 +11,7 @@ import pytest
 from deltalake import write_deltalake
 
 from recsys_assets.errors import StoreUnavailableError
-from recsys_assets.ingest.sources.tables import VARIABLE
+from recsys_assets.ingest.sources.postgresql_table import VARIABLE
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.run_day import run_day
