@@ -125,8 +125,8 @@ def test_nothing_ships_where_every_kind_is_left_out(tmp_path):
         shop.ship(after(0))
 
 
-def test_a_kind_that_is_live_does_not_vanish_unless_somebody_answers_for_it(shop):
-    shop.with_catalog()
+def test_a_kind_that_is_live_does_not_vanish_unless_somebody_answers_for_it(tmp_path):
+    shop = Shop(tmp_path, kinds=("popularity", "implicit"))
     shop.stage(after(0), changed(after(0)))
     shop.ship(after(0))
     report = shop.stage(after(1), changed(after(1), user_id=None))["implicit"]
@@ -140,7 +140,8 @@ def test_a_kind_that_is_live_does_not_vanish_unless_somebody_answers_for_it(shop
     assert "implicit" in str(shop.ship(after(2)).numbers["left_out"])
 
 
-def test_a_catalog_that_went_away_refuses(shop):
+def test_a_catalog_that_went_away_refuses(tmp_path):
+    shop = Shop(tmp_path, kinds=("popularity", "content_sim"))
     shop.with_catalog()
     shop.stage(after(0), changed(after(0)))
     shop.ship(after(0))
@@ -152,9 +153,9 @@ def test_a_catalog_that_went_away_refuses(shop):
         shop.ship(after(1))
 
 
-def test_a_kind_that_became_live_after_the_judgement_does_not_vanish(shop):
+def test_a_kind_that_became_live_after_the_judgement_does_not_vanish(tmp_path):
     """The day was judged when nothing was live: the swap looks again."""
-    shop.with_catalog()
+    shop = Shop(tmp_path, kinds=("popularity", "implicit", "session_seq"))
     shop.stage(after(1), changed(after(1), user_id=None))
     shop.stage(after(0), changed(after(0)))
     shop.ship(after(0))
@@ -165,8 +166,7 @@ def test_a_kind_that_became_live_after_the_judgement_does_not_vanish(shop):
 
 
 def test_an_advisory_gate_lets_a_live_kind_go(tmp_path):
-    shop = Shop(tmp_path, extra='[gates.modes]\nnot_empty = "advisory"\n')
-    shop.with_catalog()
+    shop = Shop(tmp_path, kinds=("popularity", "implicit"), extra='[gates.modes]\nnot_empty = "advisory"\n')
     shop.stage(after(0), changed(after(0)))
     shop.ship(after(0))
     shop.stage(after(1), changed(after(1), user_id=None))
@@ -176,7 +176,7 @@ def test_an_advisory_gate_lets_a_live_kind_go(tmp_path):
 def test_a_run_says_what_it_left_out(tmp_path):
     with DagsterInstance.ephemeral() as instance:
         shop = open_shop(tmp_path, instance)
-        shop.configure(targets=ROW)
+        shop.configure('[artifacts]\nkinds = ["popularity", "implicit", "session_seq"]\n', targets=ROW)
         shop.write(after(0), changed(after(0), user_id=None))
         result = shop.build(after(0))
         assert result.success

@@ -95,7 +95,8 @@ def test_ids_that_were_sent_are_in_no_byte_of_the_store_nor_of_dagster(tmp_path)
         shop = configured(open_shop(tmp_path, instance), text, more=TWO_DAYS, targets=ONE)
         for n in range(2):
             shop.write(after(n), [*lines_of_zoe(after(n)), *bad_lines(after(n))])
-            assert shop.build(after(n)).success
+        assert shop.run(after(0)).success
+        assert shop.build(after(1)).success
         (tmp_path / "raw" / f"{after(2)}.jsonl.gz").write_bytes(b"\x1f\x8b no gzip of " + SENT.encode())
         assert not shop.build(after(2)).success
         with Reader(shop.store, HOME.tenant, HOME.surface) as reader, reader.snapshot() as release:
@@ -213,6 +214,7 @@ def test_forgetting_reaches_days_of_before_the_key_and_names_those_of_another(sh
 
 
 def test_forgetting_names_releases_of_another_key_as_ones_that_may_hold_the_user(shop, monkeypatch):
+    configured(shop, more='[artifacts]\nkinds = ["implicit"]\n', targets=ONE)
     shop.write(FIRST, lines_of_zoe(FIRST))
     assert shop.run(FIRST).success
     under_first_key = shop.live().release_id
