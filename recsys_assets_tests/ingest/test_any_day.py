@@ -1,6 +1,5 @@
 """Fuzzing of ingest: files, names, layouts, encodings, compressions and time zones of any kind, for a set time."""
 
-import os
 import time
 from tempfile import TemporaryDirectory
 
@@ -8,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from recsys_assets_tests.ingest.any_day import check_nothing_is_lost, days, put, read
+from recsys_assets_tests.thoroughness import THOROUGH
 
-SECONDS = 600 if os.environ.get("THOROUGH") else 0  # `make check` is thorough
-EXAMPLES = 400 if SECONDS else 80
+SECONDS = 600 if THOROUGH else 0
+EXAMPLES = 400 if SECONDS else 40
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -8,6 +8,7 @@ from recsys_assets.identity import Target
 from recsys_assets.ingest.chunks import Chunk, LongLine, read_chunks
 from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
 from recsys_assets_tests.ingest.memory_input import MemoryInput
+from recsys_assets_tests.thoroughness import examples
 
 
 def chunks(text, chunk_bytes):
@@ -35,6 +36,7 @@ def lines(pieces):
     return found
 
 
+@examples(50)
 @given(st.lists(st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"")), max_size=30), st.booleans())
 def test_every_line_comes_once_and_in_order(texts, ended):
     data = b"".join(text + b"\n" for text in texts)

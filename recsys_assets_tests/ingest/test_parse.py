@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
@@ -15,6 +15,7 @@ from recsys_assets.ingest.part_merge import ABSENT, CODED_COLUMNS
 from recsys_assets.ingest.quarantine import Reason
 from recsys_assets_tests.ingest.lines import LEFT_OUT, line
 from recsys_assets_tests.ingest.memory_input import MemoryInput
+from recsys_assets_tests.thoroughness import examples
 
 DAY = date(2026, 1, 1)
 HOME, CART, OTHERS = Target("shop", "home"), Target("shop", "cart"), Target("other", "home")
@@ -263,7 +264,7 @@ EVENTS = st.fixed_dictionaries(
 
 
 @given(st.lists(EVENTS, max_size=40), st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_every_line_is_counted_exactly_once(events, threads):
     texts = [line(**event) for event in events]
     day = Day(file(*texts, end=b""), threads=threads, chunk_bytes=512)

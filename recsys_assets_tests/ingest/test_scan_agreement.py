@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
@@ -13,6 +13,7 @@ from recsys_assets.ingest.quarantine import LineFault, Reason
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets_tests.ingest.lines import GOOD, LEFT_OUT, line, scan, unknown_counts
 from recsys_assets_tests.ingest.test_timestamps import INSTANTS, NO_INSTANTS
+from recsys_assets_tests.thoroughness import examples
 
 SESSIONLESS = Reading(needs_session=False)
 SPACES = st.text(" \t\r", max_size=2)
@@ -146,7 +147,7 @@ def _without_names(event):
 
 
 @given(st.lists(lines() | damaged_lines(), min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @example([line(), line(user_id=LEFT_OUT), line(), b"{", line()])
 def test_what_the_scan_accepts_means_the_same_to_the_reference(texts):
     agree(texts)
@@ -154,13 +155,13 @@ def test_what_the_scan_accepts_means_the_same_to_the_reference(texts):
 
 @pytest.mark.slow
 @given(st.lists(lines() | damaged_lines(), min_size=1, max_size=8))
-@settings(max_examples=400, deadline=None)
+@examples(400, few=100)
 def test_what_the_scan_accepts_means_the_same_to_the_reference_on_many_lines(texts):
     agree(texts)
 
 
 @given(st.lists(lines(may_lack=("user_id", "session_id")) | damaged_lines(), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @example([line(), line(session_id=LEFT_OUT), line(session_id=LEFT_OUT, user_id=" "), line(session_id=None)])
 def test_what_the_scan_accepts_without_a_session_means_the_same_to_the_reference(texts):
     agree(texts, SESSIONLESS)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import InputError, LimitExceededError
@@ -26,6 +26,7 @@ from recsys_assets.settings.reading import parse_settings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.kinds.event_rows import event_rows, events_of, row
 from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
+from recsys_assets_tests.thoroughness import examples
 
 FIRST = date(2026, 1, 1)
 TARGET = Target("shop", "home")
@@ -85,7 +86,7 @@ def store():
     late=st.none() | st.tuples(st.integers(0, 4), event_rows.filter(bool)),
     length=st.integers(2, 3),
 )
-@settings(max_examples=30)
+@examples(30)
 def test_a_window_that_moves_on_makes_what_its_events_make(kind, days, late, length):
     """Each day is built in turn; then one may be delivered again with other events, and the last is built again."""
     store, config = MemoryStore(), settings_of(length)
@@ -103,7 +104,7 @@ def test_a_window_that_moves_on_makes_what_its_events_make(kind, days, late, len
 
 @pytest.mark.parametrize("name", ["cooc", "session_seq"])
 @given(days=st.lists(event_rows.filter(bool), min_size=2, max_size=3))
-@settings(max_examples=20)
+@examples(20)
 def test_a_window_of_chosen_events_makes_what_those_events_make(name, days):
     params = ROW_KINDS[name].params(events=("", "click"))
     kind, store, config = ROW_KINDS[name].reading(params), MemoryStore(), settings_of(3)

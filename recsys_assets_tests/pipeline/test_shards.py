@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -74,11 +76,15 @@ surface = "home"
     return parse_settings(text.encode(), name="recsys.toml", base=folder)
 
 
+def with_events(folder):
+    lines = [event(user, item) for user in range(USERS) for item in range(user % 5, 7)]
+    (folder / f"{DAY}.jsonl").write_text("".join(lines))
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    lines = [event(user, item) for user in range(USERS) for item in range(user % 5, 7)]
-    (tmp_path / f"{DAY}.jsonl").write_text("".join(lines))
-    return tmp_path
+    return with_events(tmp_path)
 
 
 def event(user, item):
@@ -94,11 +100,18 @@ def ship(store, settings, day=DAY):
     return ship_day(DayContext(store, settings, settings.targets[0], day, now=now), by=ANN)
 
 
-def live(folder, tables=""):
-    """A store with the day live, and its release."""
-    store, settings = MemoryStore(), settings_of(folder, tables)
-    build(store, settings)
-    return store, ship(store, settings).outcome.release
+def live(tables=""):
+    """A store of its own with the day live, which is built once for each form, and its release."""
+    objects, release = made_live(tables)
+    return MemoryStore(objects=dict(objects)), release
+
+
+@cache
+def made_live(tables):
+    with TemporaryDirectory() as name:
+        store, settings = MemoryStore(), settings_of(with_events(Path(name)), tables)
+        build(store, settings)
+        return store.objects, ship(store, settings).outcome.release
 
 
 def staged_of(store, kind):
@@ -112,12 +125,9 @@ def answers(store):
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory):
+def plain():
     """What services are answered where nothing is in shards."""
-    folder = tmp_path_factory.mktemp("plain")
-    lines = [event(user, item) for user in range(USERS) for item in range(user % 5, 7)]
-    (folder / f"{DAY}.jsonl").write_text("".join(lines))
-    return answers(live(folder)[0])
+    return answers(live()[0])
 
 
 @pytest.mark.parametrize(
@@ -138,8 +148,8 @@ def plain(tmp_path_factory):
         ),
     ],
 )
-def test_services_are_answered_the_same_whatever_form_the_pointer_names(folder, plain, tables, kinds):
-    store, release = live(folder, tables)
+def test_services_are_answered_the_same_whatever_form_the_pointer_names(plain, tables, kinds):
+    store, release = live(tables)
     current = read_current(store, TARGET)
     assert set(current.versions) == {"popularity", "cooc"} | kinds
     assert release.id == current.release_id
@@ -153,20 +163,20 @@ def test_services_are_answered_the_same_whatever_form_the_pointer_names(folder, 
     assert answers(store) == plain
 
 
-def test_a_reader_that_knows_shards_does_not_read_the_single_object_beside_them(folder):
-    store, release = live(folder, EIGHT)
+def test_a_reader_that_knows_shards_does_not_read_the_single_object_beside_them():
+    store, release = live(EIGHT)
     store.delete(blob_key(TARGET, "implicit", release.refs["implicit"].version))
     assert len(answers(store)) == USERS + 1
 
 
-def test_i10_the_same_events_give_the_same_shards_on_every_engine(folder):
-    stores = [live(folder, EIGHT + f'engine = "{engine}"\n')[1] for engine in ("native", "polars")]
+def test_i10_the_same_events_give_the_same_shards_on_every_engine():
+    stores = [live(EIGHT + f'engine = "{engine}"\n')[1] for engine in ("native", "polars")]
     first, second = ([(ref.kind, ref.version) for one in release.members for ref in one.refs] for release in stores)
     assert first == second
 
 
-def test_more_shards_are_made_as_content_grows_and_none_is_over_the_limit(folder):
-    store, _ = live(folder, '[artifacts.implicit]\nshards = "over_max_bytes"\nmax_bytes = 4000\n')
+def test_more_shards_are_made_as_content_grows_and_none_is_over_the_limit():
+    store, _ = live('[artifacts.implicit]\nshards = "over_max_bytes"\nmax_bytes = 4000\n')
     index = read_index(store, TARGET, staged_of(store, "implicit").ref)
     assert len(index.shards) in {4, 8}
     assert max(shard.size for shard in index.shards) <= 4000
@@ -176,7 +186,7 @@ def test_more_shards_are_made_as_content_grows_and_none_is_over_the_limit(folder
 
 
 def test_a_shard_over_the_limit_stops_the_day_and_what_is_live_stays(folder):
-    store, release = live(folder)
+    store, release = live()
     settings = settings_of(folder, "[artifacts.implicit]\nshards = 2\nmax_bytes = 2000\n")
     with pytest.raises(LimitExceededError, match=r"shard . of 2 of implicit .*raise artifacts.implicit.shards"):
         build_artifact(DayContext(store, settings, settings.targets[0], DAY, run_id="r"), "implicit")
@@ -186,7 +196,7 @@ def test_a_shard_over_the_limit_stops_the_day_and_what_is_live_stays(folder):
 def test_the_gates_refuse_a_single_object_with_other_rows_than_the_shards(folder):
     store, settings = MemoryStore(), settings_of(folder, EIGHT)
     build(store, settings)
-    elsewhere, release = live(folder, "[artifacts.implicit]\nmax_items_per_user = 2\n")
+    elsewhere, release = live("[artifacts.implicit]\nmax_items_per_user = 2\n")
     other = release.refs["implicit"]
     key = blob_key(TARGET, "implicit", other.version)
     store.put(key, elsewhere.get(key, max_bytes=other.size).data)
@@ -211,7 +221,7 @@ def test_f12_the_rehearsal_refuses_a_candidate_without_a_shard(folder):
 
 
 def test_drift_is_measured_from_shards_to_the_single_object_and_back(folder):
-    store, _ = live(folder)
+    store, _ = live()
     settings = settings_of(folder, EIGHT)
     build(store, settings)
     report = judge_artifact(DayContext(store, settings, settings.targets[0], DAY), "implicit")
@@ -232,7 +242,7 @@ def test_a_stand_in_for_a_kind_in_shards_answers_though_one_object_would_be_too_
 
 
 def test_a_forgotten_user_is_out_of_the_live_shards_and_found_in_the_release_before(folder):
-    store, first = live(folder, EIGHT)
+    store, first = live(EIGHT)
     settings = settings_of(folder, EIGHT)
     task = ForgetRequest(store, settings, settings.targets[0], user="user 7", by=ANN, now=now)
     forgot = forget_user(task)
@@ -243,7 +253,7 @@ def test_a_forgotten_user_is_out_of_the_live_shards_and_found_in_the_release_bef
 
 
 def test_a_user_called_like_a_word_of_the_index_is_not_taken_for_one_that_is_held(folder):
-    store, _ = live(folder, EIGHT)
+    store, _ = live(EIGHT)
     settings = settings_of(folder, EIGHT)
     forgot = forget_user(
         ForgetRequest(store, settings, settings.targets[0], user="implicit", by=ANN, now=now), dry_run=True
@@ -252,7 +262,7 @@ def test_a_user_called_like_a_word_of_the_index_is_not_taken_for_one_that_is_hel
 
 
 def test_a_day_that_goes_back_to_one_object_ships_one_object(folder):
-    store, _ = live(folder, EIGHT)
+    store, _ = live(EIGHT)
     settings = settings_of(folder)
     build(store, settings)
     release = ship(store, settings).outcome.release
@@ -280,16 +290,16 @@ def test_f1_a_build_that_is_killed_between_shards_ships_nothing_and_converges(fo
     ship(store, settings)
     assert verify(store, TARGET).ok
     assert answers(store) == plain
-    whole, _ = live(folder, EIGHT)
+    whole, _ = live(EIGHT)
     assert {item.key for item in store.list("artifacts/")} == {item.key for item in whole.list("artifacts/")}
 
 
 @pytest.mark.parametrize("engine", ["native", "polars"])
-def test_a_list_for_everybody_is_cut_to_what_max_bytes_holds(folder, engine):
+def test_a_list_for_everybody_is_cut_to_what_max_bytes_holds(engine):
     """It has no key to be split by; its best rows ship, and how many do not is a fact of the artifact."""
     table = f'[artifacts.popularity]\nengine = "{engine}"\n'
-    whole = staged_of(live(folder, table)[0], "popularity")
-    store, release = live(folder, f"{table}max_bytes = {whole.ref.size - 1}\n")
+    whole = staged_of(live(table)[0], "popularity")
+    store, release = live(f"{table}max_bytes = {whole.ref.size - 1}\n")
     staged = staged_of(store, "popularity")
     assert (staged.facts["rows"], staged.facts["cut_for_max_bytes"]) == (whole.facts["rows"] - 1, 1)
     assert staged.ref.size <= whole.ref.size - 1

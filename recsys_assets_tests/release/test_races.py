@@ -20,6 +20,7 @@ from recsys_assets_tests import warm_processes
 from recsys_assets_tests.release.acting import ROOT, command
 from recsys_assets_tests.release.staging import TARGET, day
 from recsys_assets_tests.storage.cloud_fakes import connection_string
+from recsys_assets_tests.thoroughness import THOROUGH
 
 pytestmark = pytest.mark.slow
 
@@ -69,14 +70,15 @@ def check(store, message, *, writers, rounds):
     assert verify(store, TARGET).ok
 
 
-def test_eight_processes_race_on_a_folder_two_hundred_times(tmp_path):  # F5
-    message = race(tmp_path, writers=8, rounds=200, environment={})
-    check(FilesystemStore(tmp_path), message, writers=8, rounds=200)
+def test_eight_processes_race_on_a_folder(tmp_path):  # F5
+    rounds = 200 if THOROUGH else 50
+    message = race(tmp_path, writers=8, rounds=rounds, environment={})
+    check(FilesystemStore(tmp_path), message, writers=8, rounds=rounds)
 
 
 @pytest.mark.timeout(900)  # some 60 requests for each publish
 def test_eight_processes_race_on_s3(s3_server):  # F5
-    rounds = 200 if os.environ.get("THOROUGH") else 30  # `make check` is thorough
+    rounds = 200 if THOROUGH else 15
     prefix = s3_server.new_prefix()
     root = f"s3://{s3_server.bucket}/{prefix}"
     message = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
@@ -87,7 +89,7 @@ def test_eight_processes_race_on_s3(s3_server):  # F5
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("cloud", ["gs", "az"])
 def test_processes_race_on_other_clouds(cloud, gcs_server, azure_server, monkeypatch):  # F5
-    writers, rounds = (8, 200) if os.environ.get("THOROUGH") else (3, 1)  # `make check` is thorough
+    writers, rounds = (8, 200) if THOROUGH else (3, 1)
     found = {
         "STORAGE_EMULATOR_HOST": gcs_server.endpoint,
         "AZURE_STORAGE_CONNECTION_STRING": connection_string(azure_server.endpoint),

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from recsys_assets.clouds.s3 import S3Bucket
@@ -23,6 +22,7 @@ from recsys_assets.ingest.sources.discovery import find_inputs
 from recsys_assets.ingest.sources.objects import find_objects
 from recsys_assets.ingest.sources.parquet import ParquetInput, hive_keys
 from recsys_assets.settings.settings import Settings
+from recsys_assets_tests.thoroughness import examples
 
 DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -276,7 +276,7 @@ TEXTS = st.none() | st.text(st.characters(codec="utf-8"), max_size=5)
         max_size=9,
     )
 )
-@examples(max_examples=60, deadline=None)
+@examples(60)
 def test_any_row_is_judged_as_its_line_is(rows):
     columns = {"item_id": pa.string(), "session_id": pa.large_string(), "rank": pa.int64()}
     arrays = {name: pa.array([row[name] for row in rows], kind) for name, kind in columns.items()}
