@@ -19,7 +19,8 @@ from recsys_assets.engines.spark_engine import SparkEngine
 
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 90
-# Small, planned once and compiled lightly: the jobs are short, and a better plan would cost more than it saves.
+# Small, planned once, compiled lightly and not verified: the jobs are short, and starts are most of the work.
+_JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 LIGHT = {
     "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "1",
@@ -27,8 +28,8 @@ LIGHT = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.pyspark.python": sys.executable,
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-    "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": _JVM,
+    "spark.executor.extraJavaOptions": _JVM,
 }
 
 
@@ -48,7 +49,7 @@ class Watched(SparkEngine):
 
 @dataclass
 class StandaloneCluster:
-    """A master, and workers that can be killed and started; each worker has one core and a gigabyte."""
+    """A master, and workers that can be killed and started; each core of a worker has an executor."""
 
     folder: Path
     master: subprocess.Popen
@@ -59,9 +60,9 @@ class StandaloneCluster:
     def url(self) -> str:
         return f"spark://127.0.0.1:{self.port}"
 
-    def add_worker(self) -> subprocess.Popen:
+    def add_worker(self, *, cores: int = 1) -> subprocess.Popen:
         number = len(self.workers)
-        sizes = ["--cores", "1", "--memory", "1g", "--work-dir", str(self.folder / f"work{number}")]
+        sizes = ["--cores", str(cores), "--memory", "1g", "--work-dir", str(self.folder / f"work{number}")]
         worker = start_class("worker.Worker", self.folder / f"worker{number}.log", *sizes, self.url)
         self.workers.append(worker)
         wait_for(self.folder / f"worker{number}.log", "Successfully registered with master", worker)
@@ -88,14 +89,13 @@ class StandaloneCluster:
         self.master.wait()
 
 
-def start_cluster(folder: Path, *, workers: int) -> StandaloneCluster:
-    """Start a cluster whose logs are in `folder`, ready to take work."""
+def start_cluster(folder: Path) -> StandaloneCluster:
+    """Start a cluster of one worker with two cores, whose logs are in `folder`, ready to take work."""
     port = free_port()
     master = start_class("master.Master", folder / "master.log", "--port", str(port))
     cluster = StandaloneCluster(folder, master, port)
     wait_for(folder / "master.log", "I have been elected leader", master)
-    for _ in range(workers):
-        cluster.add_worker()
+    cluster.add_worker(cores=2)
     return cluster
 
 
@@ -116,7 +116,7 @@ def environment_of() -> dict[str, str]:
 
 
 def start_class(name: str, log: Path, *arguments: str) -> subprocess.Popen:
-    light = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+    light = {"SPARK_DAEMON_MEMORY": "256m", "SPARK_DAEMON_JAVA_OPTS": _JVM}
     environment = {**environment_of(), **light}
     command = [str(HOME / "bin" / "spark-class"), f"org.apache.spark.deploy.{name}", "--host", "127.0.0.1"]
     with log.open("wb") as out:

@@ -16,9 +16,11 @@ from recsys_assets_tests.engines.made import by_kernel, on_engine, window_of
 from recsys_assets_tests.kinds.event_rows import ITEMS, event_rows, events_of, row
 from recsys_assets_tests.kinds.golden_cases import KINDS_OF_CASES, find_case
 from recsys_assets_tests.kinds.test_kernel_laws import OF_EVENTS, params_of
+from recsys_assets_tests.thoroughness import THOROUGH
 
 CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in KINDS_OF_CASES.items() for kind in kinds]
 ENGINES = ("polars", "duckdb")
+EXAMPLES = 15 if THOROUGH else 6
 DEFINED = [case for case in OF_EVENTS if KINDS[case.id].definition]
 
 
@@ -54,7 +56,7 @@ def test_every_kind_of_the_project_has_a_definition():
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("kind", DEFINED)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), rows=event_rows)
 def test_a_definition_agrees_with_the_kernel_on_rows_counts_and_what_is_left_out(engines, engine, kind, data, rows):
     params, events = data.draw(params_of(kind)), events_of(rows)
@@ -72,7 +74,7 @@ catalogs = st.lists(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(catalog=catalogs, max_items=st.integers(1, 6))
 def test_the_definition_of_tags_agrees_with_the_kernel(engines, engine, catalog, max_items):
     frame = pl.DataFrame(catalog, schema={"item_id": pl.String, "tags": pl.List(pl.String)}, orient="row")

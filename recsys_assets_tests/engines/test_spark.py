@@ -18,9 +18,13 @@ from recsys_assets_tests.engines.spark_cluster import LIGHT, need_java
 from recsys_assets_tests.engines.test_configured import HOME_ROW
 from recsys_assets_tests.kinds.golden_cases import KINDS_OF_CASES, find_case
 from recsys_assets_tests.small_shop import HOME, SmallShop, after, day_lines
+from recsys_assets_tests.thoroughness import THOROUGH
 
 pytestmark = pytest.mark.slow
-CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in KINDS_OF_CASES.items() for kind in kinds]
+TRIED = dict(KINDS_OF_CASES)
+if not THOROUGH:
+    TRIED |= {"tiny": ["session_seq"], "ecommerce-mini": ["content_sim"], "online-retail-day": ["cooc"]}
+CASES = [pytest.param(name, kind, id=f"{name}-{kind}") for name, kinds in TRIED.items() for kind in kinds]
 
 
 @pytest.fixture(scope="module")

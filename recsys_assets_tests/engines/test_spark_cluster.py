@@ -1,4 +1,4 @@
-"""A standalone cluster of a master and two workers: the same bytes, and what happens when parts of it die (F33)."""
+"""A standalone cluster of a worker with two executors: the same bytes, and what happens when parts of it die (F33)."""
 
 import threading
 from pathlib import Path
@@ -15,9 +15,12 @@ from recsys_assets_tests.engines.made import by_kernel, on_engine
 from recsys_assets_tests.engines.spark_cluster import LIGHT, Watched, free_port, need_java, start_cluster
 from recsys_assets_tests.kinds.event_rows import events_of, row
 from recsys_assets_tests.kinds.golden_cases import OF_ALL, find_case
+from recsys_assets_tests.thoroughness import THOROUGH
 
 pytestmark = pytest.mark.slow
 CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}
+# Kinds of both sorts of sources; the plan of each kind is proven by test_spark.
+KINDS_TRIED = OF_ALL if THOROUGH else ("cooc", "content_sim")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +30,7 @@ def cluster(tmp_path_factory, s3_server):
     with pytest.MonkeyPatch.context() as environment:
         for name, value in s3_server.environment().items():
             environment.setenv(name, value)
-        started = start_cluster(tmp_path_factory.mktemp("spark"), workers=2)
+        started = start_cluster(tmp_path_factory.mktemp("spark"))
         yield started
         started.stop()
 
@@ -46,7 +49,13 @@ def crowd():
     return events_of([*people, *(row(n, None, "crawler", f"i{n % 5000}") for n in range(30_000))])
 
 
-@pytest.mark.parametrize("kind", OF_ALL)
+@pytest.fixture(scope="module")
+def few():
+    """Enough for every kind, where it is not the time of a job that counts."""
+    return events_of([row(n, f"u{n % 11}", f"s{n % 31}", f"i{n * n % 97}") for n in range(200)])
+
+
+@pytest.mark.parametrize("kind", KINDS_TRIED)
 def test_a_cluster_gives_the_version_of_the_kernel_from_a_bucket_to_a_bucket(cluster, s3_server, kind):
     golden = find_case("edge")
     source, params = golden.source(kind), golden.params(kind)
@@ -111,27 +120,27 @@ def forget_a_part(finished):
 
 
 @pytest.mark.parametrize("harm", [lose_a_part, tear_a_part, forget_a_part])
-def test_f33_a_lost_partition_is_never_shipped_around(cluster, crowd, tmp_path, harm):
+def test_f33_a_lost_partition_is_never_shipped_around(cluster, few, tmp_path, harm):
     engine = Watched(SparkCluster(master=cluster.url, conf=CONF), at_end=harm)
     with pytest.raises(EngineUnavailableError, match="nothing was shipped"):
-        on_engine(engine, "implicit", [crowd], KINDS["implicit"].params(), tmp_path)
+        on_engine(engine, "implicit", [few], KINDS["implicit"].params(), tmp_path)
 
 
-def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_converges(cluster, crowd, tmp_path):
+def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_converges(cluster, few, tmp_path):
     """Last of the file: the workers that come after are others."""
     cluster.kill_workers()
     hasty = SparkEngine(SparkCluster(master=cluster.url, conf=CONF, patience_minutes=0.1))
     params = KINDS["popularity"].params()
     with pytest.raises(EngineUnavailableError, match="run the day again"):
-        on_engine(hasty, "popularity", [crowd], params, tmp_path)
+        on_engine(hasty, "popularity", [few], params, tmp_path)
     cluster.add_worker()
     again = SparkEngine(SparkCluster(master=cluster.url, conf=CONF))
     folder = tmp_path / "again"
     folder.mkdir()
-    assert on_engine(again, "popularity", [crowd], params, folder) == by_kernel("popularity", crowd, params)
+    assert on_engine(again, "popularity", [few], params, folder) == by_kernel("popularity", few, params)
 
 
-def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another(cluster, crowd, tmp_path):
+def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another(cluster, few, tmp_path):
     message = SparkCluster(master=cluster.url, conf=CONF)
     driver = connect(message).sparkContext._gateway.proc
     params = KINDS["popularity"].params()
@@ -141,13 +150,13 @@ def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another
         driver.wait()
 
     with pytest.raises(EngineUnavailableError, match="driver's Java process is gone"):
-        on_engine(Watched(message, at_start=kill), "popularity", [crowd], params, tmp_path)
-    made = on_engine(SparkEngine(message), "popularity", [crowd], params, tmp_path)
-    assert made == by_kernel("popularity", crowd, params)
+        on_engine(Watched(message, at_start=kill), "popularity", [few], params, tmp_path)
+    made = on_engine(SparkEngine(message), "popularity", [few], params, tmp_path)
+    assert made == by_kernel("popularity", few, params)
 
 
-def test_a_cluster_that_is_not_there_is_reported_at_once(crowd, tmp_path):
+def test_a_cluster_that_is_not_there_is_reported_at_once(few, tmp_path):
     connect(SparkCluster(master="local[1]", conf=LIGHT)).stop()
     engine = SparkEngine(SparkCluster(master=f"spark://127.0.0.1:{free_port()}", conf=CONF))
     with pytest.raises(EngineUnavailableError, match="Connection refused"):
-        on_engine(engine, "popularity", [crowd], KINDS["popularity"].params(), tmp_path)
+        on_engine(engine, "popularity", [few], KINDS["popularity"].params(), tmp_path)
