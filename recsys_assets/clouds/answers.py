@@ -27,7 +27,8 @@ class Cloud:
 
     def error_for(self, name: str, error: Exception) -> RecsysAssetsError:
         """Return the package's error for an error of the client, with `name` in front and the next step."""
-        answer, text = self.answer_of(error), " ".join(str(error).split())  # some clients write a page
+        # Some clients write a page, and that of Azure repeats the whole answer.
+        answer, text = self.answer_of(error), " ".join(str(error).split()).partition(" Content: <")[0]
         if answer is Answer.MISSING:
             return NotFoundError(f"{name} is not in the store")
         if answer is Answer.COLD:
