@@ -1,7 +1,5 @@
 """The command `new`: the project that it writes builds, ships, and passes its own test."""
 
-import os
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +8,7 @@ from click.testing import CliRunner
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.reading import load_settings
+from recsys_assets_tests import warm_processes
 
 
 def new(folder):
@@ -28,9 +27,9 @@ def test_a_new_project_ships_its_days_and_passes_its_own_test(tmp_path, monkeypa
     done = CliRunner().invoke(recsys_assets, call, standalone_mode=False)
     assert "my_shop/home/manifest" in done.output, done.output
     assert (folder / "data/store/registry/current/my_shop/home/manifest.json").exists()
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
     tested = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    subprocess.run(tested, cwd=folder, env=environment, check=True, capture_output=True)
+    done = warm_processes.run(tested, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_folder_that_is_not_empty_or_names_no_project_is_refused(tmp_path):

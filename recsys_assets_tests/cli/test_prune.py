@@ -7,6 +7,8 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError
 from recsys_assets_tests.small_shop import after, day_lines, open_shop
 
+ONE_TARGET = '[[targets]]\ntenant = "shop"\nsurface = "home"\n'
+
 
 def prune(*arguments):
     return recsys_assets.main(["prune-runs", *arguments], standalone_mode=False)
@@ -20,6 +22,7 @@ def test_old_runs_are_removed_only_when_asked_and_what_is_live_stays(tmp_path, m
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with dg.DagsterInstance.get() as instance:
         shop = open_shop(tmp_path, instance)
+        shop.configure("[artifacts]\nkinds = ['popularity', 'implicit']\n", targets=ONE_TARGET)
         for n in range(2):
             shop.write(after(n), [line.replace('"user_id": "u', '"user_id": "quagga-') for line in day_lines(after(n))])
             shop.build(after(n))

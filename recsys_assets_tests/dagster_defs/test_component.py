@@ -1,10 +1,7 @@
 """The component in another team's `dg` project: scaffolded, used twice, beside assets and resources of their own."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -13,6 +10,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 import recsys_assets
 from recsys_assets.dagster_defs.component import RecsysTargets
+from recsys_assets_tests import warm_processes
 
 # Dagster reads YAML by a function of pydantic that is on its way out.
 pytestmark = pytest.mark.filterwarnings("ignore:`parse_obj_as` is deprecated")
@@ -71,9 +69,8 @@ def project(tmp_path_factory):
 
 
 def dg_command(folder, *words):
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    command = [Path(sys.executable).with_name("dg"), *words]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", "from dagster_dg_cli.cli import main; main()", *words]
+    done = warm_processes.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
