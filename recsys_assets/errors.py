@@ -11,7 +11,7 @@ class RecsysAssetsError(Exception):
     journaled: bool = False  # whether the target's journal already has it
 
 
-# --- fix the input ---------------------------------------------------------------------------------------------------
+# Fix the input.
 
 
 class InputError(RecsysAssetsError):
@@ -46,7 +46,7 @@ class InvalidNodeError(InputError):
     """A node's data, content or position is invalid in its hierarchy. The message names it and what is valid."""
 
 
-# --- read again and retry --------------------------------------------------------------------------------------------
+# Read again and retry.
 
 
 class ConflictError(RecsysAssetsError):
@@ -69,7 +69,7 @@ class EngineUnavailableError(RecsysAssetsError):
     """The engine is unreachable or aborted a job. Nothing that it wrote is used. Check it, then run again."""
 
 
-# --- restore or roll back --------------------------------------------------------------------------------------------
+# Restore or roll back.
 
 
 class RefusedError(RecsysAssetsError):
@@ -95,7 +95,7 @@ class NoSuchNodeError(NotFoundError):
     """The tree has no node of this id. The message says whether it was deleted."""
 
 
-# --- fix the configuration -------------------------------------------------------------------------------------------
+# Fix the configuration.
 
 
 class ConfigurationError(RecsysAssetsError):
@@ -114,7 +114,7 @@ class EngineRefusedError(ConfigurationError):
     """The engine computed wrong rows on the canary day. Use another engine."""
 
 
-# --- ask differently -------------------------------------------------------------------------------------------------
+# Send another request.
 
 
 class BadRequestError(RecsysAssetsError):
@@ -133,7 +133,7 @@ class UnknownAddressError(NotFoundError):
     """The requested resource of the API does not exist. The message is safe to return, unlike those of others."""
 
 
-# --- what servers answer, however they word it ------------------------------------------------------------------------
+# Meanings of the replies of servers, whatever their words.
 
 
 class Answer(Enum):

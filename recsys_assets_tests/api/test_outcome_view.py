@@ -54,7 +54,7 @@ def outcome(day, hits, verdict=None):
 def test_outcomes_are_drawn_by_day_and_release(store, open_client):
     now = datetime(2026, 2, 1, tzinfo=UTC)
     client = open_client(store, now=lambda: now)
-    assert "No day was reported" in client.get(f"{HOME}/outcomes").text
+    assert "No report yet" in client.get(f"{HOME}/outcomes").text
     for n, verdict in ((2, None), (1, OutcomeVerdict.FAIL)):
         day = now.date() - timedelta(days=n)
         store.put(outcomes_key(TARGET, day), encode(outcome(day, 10 * n, verdict)))

@@ -105,7 +105,7 @@ def test_no_connection_is_open_once_the_instance_is_closed(home):
 
 
 def _open_files():
-    return [os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
+    return [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
 
 
 def test_a_database_that_was_deleted_is_created_again(instance):
@@ -168,7 +168,7 @@ def test_a_web_server_that_watches_a_run_sees_events_while_the_writer_is_open(in
     arrived = threading.Event()
     with dg.DagsterInstance.from_config(instance.root_directory) as server:
         cursor = server.event_log_storage.get_records_for_run(run).cursor
-        server.watch_event_logs(run, cursor, lambda event, _cursor: arrived.set())
+        server.watch_event_logs(run, cursor, lambda *_: arrived.set())
         instance.report_engine_event("later", run_id=run, job_name="any")
         assert arrived.wait(WAIT_SECONDS)
         server.end_watch_event_logs(run, None)
