@@ -120,9 +120,14 @@ def _discard_server_session(session: Any, error: BaseException) -> bool:
     message = _text(error)
     if _OTHER_SERVER not in message and "UNAVAILABLE" not in message:
         return False
-    with suppress(Exception):
-        session.client.close()  # without contacting the server, whose retries take minutes
+    _close_client(session)
     return True
+
+
+def _close_client(session: Any) -> None:
+    """Close the client of a Connect session without a request; pyspark would retry one for minutes, also at exit."""
+    with suppress(Exception):
+        session.client.close()
 
 
 def _text(error: BaseException) -> str:
@@ -161,8 +166,14 @@ def connect(cluster: SparkCluster) -> Any:
     """
     sql = require("pyspark.sql", extra="spark")
     forget_dead_driver()
-    if cluster.remote or sql.SparkSession.getActiveSession() is None:
-        _check_reachable(cluster)
+    session = sql.SparkSession.getActiveSession()
+    if cluster.remote or session is None:
+        try:
+            _check_reachable(cluster)
+        except EngineUnavailableError:
+            if session is not None and not hasattr(session, "_sc"):
+                _close_client(session)
+            raise
     if not cluster.remote:
         check_java()
         os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)  # set by pyspark after a remote session

@@ -67,11 +67,13 @@ def test_a_golden_case_has_the_same_version_over_spark_connect(server, tmp_path)
 def test_f33_a_server_that_is_gone_is_reported_and_what_follows_its_address_is_not(server, tmp_path):
     """Last of those that need the server."""
     cluster, process = server
+    session = connect(cluster)
     process.kill()
     process.wait()
     with pytest.raises(EngineUnavailableError, match=r"sc://127\.0\.0\.1:\d+ failed: .*Connection refused") as message:
         prove_engine(SparkEngine(cluster, files=ArrowFiles()), KINDS["popularity"], work=str(tmp_path), proven=set())
     assert "nobody" not in str(message.value)
+    assert session.is_stopped, "pyspark would ask the dead server for ten minutes when this process ends"
 
 
 def test_an_address_that_spark_does_not_take_is_not_repeated():
