@@ -234,6 +234,7 @@ def test_the_services_of_compose_start_by_their_own_commands(compose):
 
     code = services["code"]
     with started(command(code["command"]), environment):
+        assert wait_until(lambda: is_listening(port)), "each health check takes a second"
         check = command(code["healthcheck"]["test"][1:])
         assert wait_until(
             lambda: subprocess.run(check, capture_output=True, env=environment, check=False).returncode == 0
@@ -252,6 +253,11 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def is_listening(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
