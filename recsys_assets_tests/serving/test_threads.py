@@ -17,8 +17,9 @@ from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import POINTER, START, Shop, answers
 
-SWITCHES = 200
-ON_DISK = 20  # switches where each reads a folder or a bucket, and not memory
+THOROUGH = bool(os.environ.get("THOROUGH"))  # `make check` is thorough
+SWITCHES = 200 if THOROUGH else 60
+ON_DISK = 20 if THOROUGH else 12  # switches where each reads a folder or a bucket, and not memory
 RELEASES = 10
 FIRST_SWITCH = START + timedelta(days=1)
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well
