@@ -112,7 +112,7 @@ def test_running_a_day_again_by_dagster_leaves_every_pointer_and_blob_as_it_is(w
     before = live(week)
     home = week / "dagster"
     run(DEMO / "open_home.py", home=home)
-    run_days(week, "2025-11-28", "2025-11-28", home=home)
+    run_days(week, "2025-11-28", "2025-11-28", "--tenant", "books", "--surface", "home", home=home)
     assert live(week) == before
 
 
