@@ -407,6 +407,8 @@ def test_the_image_holds_what_the_entrypoint_appends_and_its_libraries_are_extra
         line for line in (DEPLOY / "Dockerfile").read_text().splitlines() if line.startswith("COPY deploy/dagster")
     )
     assert "deploy/compute-logs-*.yaml" in copied
+    installed = (DEPLOY / "Dockerfile").read_text().partition("RUN pip install")[0]
+    assert "RUN sed -i '/^pandas==/d' constraints.txt" in installed, "dagster-gcp takes no pandas 3"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     libraries = [require for name in ("gcs-logs", "azure-logs") for require in extras[name]]
     modules = [
