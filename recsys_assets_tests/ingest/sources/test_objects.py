@@ -158,6 +158,10 @@ class _BreakingBody(io.RawIOBase):
         self._left -= count
         return count
 
+    def close(self):
+        self._body.close()
+        super().close()
+
 
 def through(client):
     """Return what opens a bucket through this client."""
