@@ -75,6 +75,12 @@ with live's. With `--alike` they are as large as a day's.""",
         """On a folder of this machine, with artifacts of three rows: the price of conditions, of fsync, of proofs and
 of the journal. Commands are processes of their own, start to end.""",
     ),
+    "bench_recorded.py": (
+        "Days that Dagster records",
+        """Of a small target with five kinds: by `run` with `DAGSTER_HOME`, a day more in the same process, and by the
+daemon, where each day is a run in a process of its own, launched through the queue. Histories on SQLite are files on
+this machine, PostgreSQL is a real server on it.""",
+    ),
     "bench_store_latency.py": (
         "A store that is far away",
         """SeaweedFS on this machine, behind a proxy that lets each request wait 20 ms: requests, the most at once, the

@@ -100,6 +100,8 @@ def asides(chosen: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
         "bench_store_latency.py": [],
         "bench_serving.py": [],
     }
+    if max(chosen.events) > MAX_ASIDE_EVENTS:  # it waits for the daemon for minutes
+        programs["bench_recorded.py"] = []
     tables: dict[str, str] = {}
     failures: list[str] = []
     for program, arguments in programs.items():
