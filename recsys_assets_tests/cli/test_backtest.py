@@ -9,8 +9,9 @@ from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.pipeline.context import open_configured_store
+from recsys_assets.pipeline.warm_up import build_days
 from recsys_assets_tests.pipeline.test_run_backtest import CONFIG, FIRST, SECOND, THIRD, Shop
-from recsys_assets_tests.ring_world import RingDay
+from recsys_assets_tests.ring_world import RingDay, write_ring_day
 
 OFF = CONFIG.replace('mode = "required"', 'mode = "off"').replace(
     "[[targets]]", '[storage]\nroot = "store"\n[[targets]]'
@@ -24,7 +25,8 @@ def folder(tmp_path):
     shop = Shop(tmp_path, OFF)
     shop.store = open_configured_store(shop.settings)
     for day in (FIRST, SECOND, THIRD):
-        shop.build(day, RingDay(shuffled=day == SECOND))
+        write_ring_day(tmp_path, day, day.toordinal(), RingDay(shuffled=day == SECOND))
+        build_days(shop.settings, [day], store=shop.store)
     shop.ship(FIRST)
     return tmp_path
 
