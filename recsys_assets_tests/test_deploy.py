@@ -267,7 +267,10 @@ def started(command, environment):
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:  # Dagster ignores SIGTERM where it was started with SIGINT ignored
+                process.kill()
 
 
 def wait_until(check, *, seconds=120):

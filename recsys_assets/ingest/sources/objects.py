@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
@@ -53,11 +54,12 @@ class SeekableObject(io.RawIOBase):
         start, end = self._position, min(self._position + len(buffer), self.size)
         if start >= end:
             return 0
-        piece = _ObjectBytes(self._bucket, self._entry, start=start, end=end)
-        with memoryview(buffer) as view:
+        with (
+            closing(_ObjectBytes(self._bucket, self._entry, start=start, end=end)) as piece,
+            memoryview(buffer) as view,
+        ):
             while count := piece.readinto(view[self._position - start : end - start]):
                 self._position += count
-        piece.close()
         return end - start
 
     def changed(self) -> bool:
