@@ -69,7 +69,7 @@ def _rolled_back(page: Page) -> None:
 
 PAGES = (
     Picture("api-targets", "/", "books/home", (1200, 620)),
-    Picture("api-target", "/targets/books/home", "What comes next", (1200, 1500)),
+    Picture("api-target", "/targets/books/home", "Next steps", (1200, 1500)),
     Picture("api-recommendations", "/targets/books/home/recommendations?id=the-last-clock", "cooc", (1200, 1000)),
     Picture("api-release", "/targets/books/home/releases/live", "Inputs", (1200, 1650)),
 )
