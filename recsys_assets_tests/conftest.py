@@ -34,9 +34,6 @@ from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, co
 
 START_SECONDS = 60
 
-# A client that is collected as garbage leaves open sockets, of which whatever test runs then would be accused.
-_clients = []
-
 # Whoever starts the tests may hand them the width of a terminal; what commands print is read line by line.
 os.environ.pop("COLUMNS", None)
 
@@ -47,9 +44,13 @@ settings.load_profile("compiled")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call():
-    """Begin each test with a SIGTERM that ends processes: children inherit one that is ignored."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Begin each test with signals that end processes: children inherit those that are ignored.
+
+    A shell starts what runs in the background with SIGINT ignored, and Dagster handles SIGTERM as it finds SIGINT.
+    """
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,7 +99,7 @@ class S3Server:
     bucket: str = "tests"
 
     def client(self, **config):
-        client = boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
             aws_access_key_id=self.access_key,
@@ -106,8 +107,6 @@ class S3Server:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=20, **config),
         )
-        _clients.append(client)
-        return client
 
     def environment(self):
         """What a process needs to reach the server by boto3's own means."""

@@ -267,10 +267,7 @@ def started(command, environment):
             yield process
         finally:
             process.terminate()
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:  # Dagster ignores SIGTERM where it was started with SIGINT ignored
-                process.kill()
+            process.wait(timeout=60)
 
 
 def wait_until(check, *, seconds=120):

@@ -125,7 +125,10 @@ def _discard_server_session(session: Any, error: BaseException) -> bool:
 
 
 def _close_client(session: Any) -> None:
-    """Close the client of a Connect session without a request; pyspark would retry one for minutes, also at exit."""
+    """Close the client of a Connect session, if it is one, without a request.
+
+    pyspark would retry a request for minutes, also when the process ends.
+    """
     with suppress(Exception):
         session.client.close()
 
@@ -171,8 +174,7 @@ def connect(cluster: SparkCluster) -> Any:
         try:
             _check_reachable(cluster)
         except EngineUnavailableError:
-            if session is not None and not hasattr(session, "_sc"):
-                _close_client(session)
+            _close_client(session)
             raise
     if not cluster.remote:
         check_java()

@@ -81,7 +81,7 @@ def input_finder(settings: Settings) -> InputFinder:
 
     A table or query that serves all targets at once is asked once per day, however many targets are checked.
     """
-    if settings.raw.table_form in {"delta", "iceberg", "duckdb", "adbc"}:
+    if settings.raw.is_shared:
         of_day = cache(partial(find_inputs, settings))
         return lambda _, day: of_day(day)
     return lambda row, day: _files(settings, row, day)

@@ -205,6 +205,11 @@ class RawSettings(ClosedModel):
         """Whether each look for changed events makes a database or a warehouse compute something."""
         return self.table_form in {"postgresql", "duckdb", "adbc"}
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the input of a day holds the events of all targets, so that one look serves them all."""
+        return self.table_form not in {None, "postgresql"}
+
     @field_validator("exposures", "catalog")
     @classmethod
     def _are_locations(cls, place: str | None) -> str | None:
