@@ -1,6 +1,7 @@
 """The console in a real browser: every page in both sizes and themes, and the ways that people take through it."""
 
 import hashlib
+import re
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import unquote
 
@@ -140,17 +141,17 @@ def test_a_failed_gate_is_two_clicks_from_the_overview(page):
     page.goto("/")
     page.get_by_role("link", name="shop/home").click()
     page.get_by_role("link", name=str(BAD_DAY)).first.click()
-    assert page.get_by_text(SENTENCE, exact=True).is_visible()
-    assert page.get_by_text("--override bad_share").is_visible()
+    expect(page.get_by_text(SENTENCE, exact=True)).to_be_visible()
+    expect(page.get_by_text("--override bad_share")).to_be_visible()
 
 
 def test_a_stale_target_and_its_cause_stand_first_in_the_overview(page):
     page.goto("/")
     first = page.locator("tbody tr").first
-    assert first.get_by_text("shop/home").is_visible()
-    assert first.get_by_text("bad_share").is_visible()
+    expect(first.get_by_text("shop/home")).to_be_visible()
+    expect(first.get_by_text("bad_share")).to_be_visible()
     first.get_by_role("link", name="shop/home").click()
-    assert page.locator(".note").get_by_text("held since").first.is_visible()
+    expect(page.locator(".note").get_by_text("held since").first).to_be_visible()
 
 
 def test_a_release_is_compared_from_the_target_and_items_have_their_title(page):
@@ -222,7 +223,7 @@ def test_a_keyboard_gets_past_the_header_and_opens_what_is_folded(page):
     page.goto(HOME)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert page.url.endswith("#main")
+    expect(page).to_have_url(re.compile("#main$"))
     folded = page.locator("details:not([open])")
     count = folded.count()
     folded.first.locator("summary").focus()
@@ -242,10 +243,10 @@ def test_a_hold_is_released_from_the_page_by_a_person_with_a_token(releases, bro
         page.get_by_role("link", name="Release the hold").click()
         assert faults_of(page) == []
         page.get_by_role("button", name="Release the hold").click()
-        assert page.url.endswith("action=release_hold"), "a reason and a confirmation are asked for first"
+        expect(page).to_have_url(re.compile("action=release_hold$"))  # a reason and a confirmation are asked for first
         page.get_by_label("Reason").fill("prices are right")
         page.get_by_label("I confirm this action").check()
         page.get_by_role("button", name="Release the hold").click()
         page.get_by_role("link", name="Back to the target").click()
-        assert page.get_by_role("cell", name="prices are right").is_visible()
-        assert page.get_by_role("link", name="Hold", exact=True).is_visible()
+        expect(page.get_by_role("cell", name="prices are right")).to_be_visible()
+        expect(page.get_by_role("link", name="Hold", exact=True)).to_be_visible()

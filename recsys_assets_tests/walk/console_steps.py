@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+from playwright.sync_api import expect
+
 from recsys_assets.api.application import make_application
 from recsys_assets.api.context import ApiContext
 from recsys_assets.release.hold import read_hold
@@ -29,8 +31,8 @@ def refused_day_in_two_clicks(walk):
     page.goto("/")
     page.get_by_role("link", name="shop/home").click()
     page.get_by_role("link", name=str(NEWEST)).first.click()
-    assert page.get_by_text("share of bad lines").first.is_visible()
-    assert page.get_by_text("--override bad_share").first.is_visible()
+    expect(page.get_by_text("share of bad lines").first).to_be_visible()
+    expect(page.get_by_text("--override bad_share").first).to_be_visible()
 
 
 def stale_target_and_its_cause(walk):
@@ -38,10 +40,10 @@ def stale_target_and_its_cause(walk):
     page = walk.console
     page.goto("/")
     first = page.locator("tbody tr").first
-    assert first.get_by_text("shop/home").is_visible()
-    assert first.get_by_text("bad_share").first.is_visible()
+    expect(first.get_by_text("shop/home")).to_be_visible()
+    expect(first.get_by_text("bad_share").first).to_be_visible()
     first.get_by_role("link", name="shop/home").click()
-    assert page.get_by_text("bad_share").first.is_visible()
+    expect(page.get_by_text("bad_share").first).to_be_visible()
 
 
 def hold_released_in_the_browser(walk):
@@ -53,7 +55,7 @@ def hold_released_in_the_browser(walk):
     page.get_by_label("I confirm this action").check()
     page.get_by_role("button", name="Release the hold").click()
     page.get_by_role("link", name="Back to the target").click()
-    assert page.get_by_role("link", name="Hold", exact=True).is_visible()
+    expect(page.get_by_role("link", name="Hold", exact=True)).to_be_visible()
     assert read_hold(walk.store, HOME) is None
 
 
