@@ -96,17 +96,20 @@ def cut_to_fit(
     pieces_that_fit: list[Rows] = []
     for piece in pieces:
         space -= len(",") if pieces_that_fit else 0
-        fits = bisect_right(range(len(piece) + 1), space, key=lambda n, piece=piece: _inner_size(piece.head(n))) - 1
+        body = prepare(piece)  # once: preparing costs far more than measuring
+        fits = bisect_right(range(len(piece) + 1), space, key=lambda n, body=body: _inner_size(body, n)) - 1
         if fits > 0:
             pieces_that_fit.append(piece.head(fits))
-            space -= _inner_size(pieces_that_fit[-1])
+            space -= _inner_size(body, fits)
         if fits < len(piece):
             break
     return pieces_that_fit
 
 
-def _inner_size(rows: Rows) -> int:
-    return body_size(prepare(rows)) - len("[]")
+def _inner_size(body: Body, count: int) -> int:
+    """Return the size of the first `count` members of the only list, without brackets."""
+    first = body._replace(offsets=np.array([0, count]), members=body.members[:count], values=body.values[:count])
+    return body_size(first) - len("[]")
 
 
 def inner_bytes(body: Body) -> bytes:

@@ -125,7 +125,7 @@ def profile_day(events: Events, *, day: str, digest: str, delivered: int) -> Day
         items=_sketch_items(items, by_item),
         moments=_smallest(moments, VISITS_KEPT),
         visits=_sketch_visits(events, item_of),
-        repeats=len(codes) - (codes["session_id"].cast(pl.UInt64) * 2**32 + codes["item_id"]).n_unique(),
+        repeats=_repeats(codes),
         session_sizes=_sizes(by_session),
         user_sizes=_sizes(by_user),
         v=PROFILE_FORMAT,
@@ -228,6 +228,13 @@ def _common_bound(sketches: Sequence[Mapping[int, int]]) -> int:
 def _counts(codes: pl.Series) -> Counts:
     """Return the number of occurrences of each code, in the order of codes (int64)."""
     return np.bincount(codes.drop_nulls().to_numpy()) if len(codes) else np.empty(0, np.int64)
+
+
+def _repeats(codes: pl.DataFrame) -> int:
+    """Return the number of events of a session and item beyond the first. Sorting takes half the time of hashing."""
+    pairs = codes["session_id"].cast(pl.UInt64) * 2**32 + codes["item_id"]
+    ordered = np.sort(pairs.fill_null(2**64 - 1).to_numpy())
+    return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
 
 
 def _near_duplicates(codes: pl.DataFrame) -> int:

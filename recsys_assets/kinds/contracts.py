@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.grouping import count_codes, deal
+from recsys_assets.compiled.runtime import compiled
+from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Table, Vectors
 from recsys_assets.events.rules import Rule, broken_rules
 from recsys_assets.evidence import Finding, Scalar
+from recsys_assets.ingest.part_merge import ABSENT
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.kinds.content_sim import lower
 from recsys_assets.kinds.params import KindParams, Promise
@@ -34,14 +37,36 @@ def answered(rows: Rows, keys: Codes, members: Codes, *, lists_cut: bool, max_me
 
     `keys` and `members` are those of `rows` as codes of a common dictionary. `lists_cut` says whether the list of a
     member may have been dropped. A list of `max_members` may have lost entries that rank after its last one. Lists must
-    be sorted best first, because they are searched by bisection.
+    be sorted best first, because their last entry is taken for the worst one, and members distinct in their list.
+
+    The members are grouped by their own list, so that each list is written to a table once and looked up there.
     """
     size = int(max(keys.max(initial=0), members.max(initial=0))) + 1
-    list_of = np.full(size, NOWHERE)
-    list_of[keys] = np.arange(len(keys))
-    marks = np.empty(len(members), np.bool_)
-    _mark_answered(rows.offsets, keys, members, rows.values, list_of, lists_cut, max_members, marks)
+    list_of = np.full(size, ABSENT, np.uint32)
+    list_of[keys] = np.arange(len(keys), dtype=np.uint32)
+    lists = list_of[members]
+    starts = offsets_of(count_codes(lists, size=len(keys)))
+    positions = np.arange(len(members), dtype=np.uint32)
+    mirrors = Mirrors(deal(lists, positions, places=starts[:-1].copy(), size=int(starts[-1])), starts)
+    list_keys = np.repeat(keys, np.diff(rows.offsets))
+    marks = np.full(len(members), lists_cut)
+    found = Found(np.full(size, NOWHERE), np.zeros(size, np.int64))
+    _mark_answered(rows.offsets, list_keys, members, rows.values, mirrors, found, max_members, marks)
     return marks
+
+
+class Mirrors(NamedTuple):
+    """The members whose own list is `n`: `positions[starts[n] : starts[n + 1]]`."""
+
+    positions: Codes
+    starts: Numbers
+
+
+class Found(NamedTuple):
+    """The list in which an item was found last, by code, and its value there."""
+
+    lists: Numbers
+    values: Numbers
 
 
 @compiled
@@ -55,36 +80,26 @@ def _mark_first(offsets: Numbers, members: Codes, seen_in: Numbers, marks: Marks
 @compiled
 def _mark_answered(
     offsets: Numbers,
-    keys: Codes,
+    list_keys: Codes,
     members: Codes,
     values: Numbers,
-    list_of: Numbers,
-    lists_cut: bool,  # noqa: FBT001 - compiled code takes arguments by position
+    mirrors: Mirrors,
+    found: Found,
     max_members: int,
     marks: Marks,
 ) -> None:
-    for n in range(len(keys)):
+    for n in range(len(mirrors.starts) - 1):
+        last = offsets[n + 1] - 1
         for position in range(offsets[n], offsets[n + 1]):
-            other = list_of[members[position]]
-            if other == NOWHERE:
-                marks[position] = lists_cut
-                continue
-            stop = offsets[other + 1]
-            at = _position(members, values, int(offsets[other]), int(stop), values[position], keys[n])
-            is_answered = at < stop and values[at] == values[position] and members[at] == keys[n]
-            marks[position] = is_answered or (at == stop and stop - offsets[other] >= max_members)
-
-
-@inlined
-def _position(members: Codes, values: Numbers, start: int, stop: int, value: np.int64, member: np.uint32) -> int:
-    """Return the index at which an entry is, or would be inserted, in a sorted list."""
-    while start < stop:
-        middle = (start + stop) >> 1
-        if values[middle] > value or (values[middle] == value and members[middle] < member):
-            start = middle + 1
-        else:
-            stop = middle
-    return start
+            found.lists[members[position]] = n
+            found.values[members[position]] = values[position]
+        is_full = offsets[n + 1] - offsets[n] >= max_members
+        for position in mirrors.positions[mirrors.starts[n] : mirrors.starts[n + 1]]:
+            key, value = list_keys[position], values[position]
+            is_answered = found.lists[key] == n and found.values[key] == value
+            if is_full and not is_answered:
+                is_answered = values[last] > value or (values[last] == value and members[last] < key)
+            marks[position] = is_answered
 
 
 def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
