@@ -109,12 +109,13 @@ def daemon(folder: Path, environment: dict[str, str], *, first: int, days: int) 
     )
     with dagster_dev(Path(environment["DAGSTER_HOME"]), config, workspace) as dev:
         (entry,) = dev.ask(LOCATION)["workspaceOrError"]["locationEntries"]
+        build(dev, entry["name"], str(after(first)))  # the first run starts the fork server, once in a daemon's life
         time.sleep(IDLE_SECONDS)
         before = used()
         time.sleep(IDLE_SECONDS)
         idle = (used() - before) / IDLE_SECONDS
         before, began = used(), time.perf_counter()
-        for number in range(first, first + days):
+        for number in range(first + 1, first + 1 + days):
             build(dev, entry["name"], str(after(number)))
         wall = time.perf_counter() - began
         return (used() - before - idle * wall) / days, wall / days

@@ -96,6 +96,9 @@ event_log_storage:
   module: recsys_assets.dagster_defs.event_log
   class: OpenSqliteEventLog
   config: {{}}
+run_launcher:
+  module: recsys_assets.dagster_defs.run_launcher
+  class: ForkServerLauncher
 run_coordinator:
   module: recsys_assets.dagster_defs.queue
   class: TargetQueue

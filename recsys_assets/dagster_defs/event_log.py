@@ -6,13 +6,15 @@ connection closes. `dagster.yaml` selects this class (ADR 27). On PostgreSQL, Da
 """
 
 import os
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dagster import DagsterInstance
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, inspect, text
 
 from recsys_assets.dagster_defs.private_api import ClassConfig, SqliteEventLog
 
@@ -85,9 +87,14 @@ class OpenSqliteEventLog(SqliteEventLog):
             self._initialized_dbs.discard(shard)
             found = None
         if found is None:
+            if not Path(path).exists():
+                _create(Path(path))
             engine = _new_engine(self.conn_string_for_shard(shard))
             if shard not in self._initialized_dbs:
-                self._initdb(engine)
+                with engine.connect() as connection:
+                    is_current = _revision(connection) == new_database()[1]
+                if not is_current:
+                    self._initdb(engine)
                 self._initialized_dbs.add(shard)
             found = _OpenFile(engine, _inode(path), os.getpid())
             while len(self._files) >= OPEN_FILES:
@@ -100,6 +107,33 @@ class OpenSqliteEventLog(SqliteEventLog):
         """Close a connection; one of the parent process is left to the parent."""
         found = self._files.pop(shard)
         found.engine.dispose(close=found.process == os.getpid())
+
+
+@cache
+def new_database() -> tuple[bytes, str]:
+    """Return a database of a run without events and the revision of its tables, created by Dagster once a process."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = SqliteEventLog(folder)
+        with log.run_connection("none") as connection:
+            revision = _revision(connection)
+        return Path(log.path_for_shard("none")).read_bytes(), revision
+
+
+def _create(path: Path) -> None:
+    """Create a database of a run whole or not at all; one that another process has created meanwhile is left alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder, path.name)
+        draft.write_bytes(new_database()[0])
+        with suppress(FileExistsError):
+            os.link(draft, path)
+
+
+def _revision(connection: Connection) -> str:
+    """Return the revision of the tables of a database; "" if it has none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
 def _new_engine(url: str) -> Engine:

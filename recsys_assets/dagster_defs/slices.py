@@ -7,6 +7,7 @@ rejects the same key in two locations. All slices share one raw record per day i
 import re
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import dagster as dg
 
@@ -15,6 +16,8 @@ from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.target import TargetSettings
 
+# The slice that was built last, by its name and configuration: Dagster accesses the attribute several times for a run.
+_built: dict[tuple[str, Path, str], dg.Definitions] = {}
 _PART = re.compile(r"part_([1-9]\d{0,3})_of_([1-9]\d{0,3})")
 
 
@@ -36,8 +39,12 @@ def __getattr__(name: str) -> dg.Definitions:
             f"slice {name!r} does not exist: expected e.g. part_1_of_4, as `recsys-assets workspace` writes"
         )
     settings = load_settings()
-    rows = choose_part(settings.targets, part=int(match[1]), parts=int(match[2]))
-    return build_definitions(settings, rows=rows, raw=raw_key(name)) if rows else dg.Definitions()
+    key = (name, settings.base, settings.digest)
+    if key not in _built:
+        rows = choose_part(settings.targets, part=int(match[1]), parts=int(match[2]))
+        _built.clear()
+        _built[key] = build_definitions(settings, rows=rows, raw=raw_key(name)) if rows else dg.Definitions()
+    return _built[key]
 
 
 def _slice_number(row: TargetSettings, parts: int) -> int:

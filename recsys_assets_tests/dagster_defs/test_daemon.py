@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from recsys_assets.cli.main import recsys_assets
+from recsys_assets.dagster_defs.run_launcher import PROCESS_TAG
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets_tests.dagster_defs.dagster_dev import dagster_dev, open_home
@@ -62,7 +63,7 @@ settled_minutes = 0
 SMALL = Target("small", "home")
 FIRST_SLICE, SECOND_SLICE = "part_1_of_2", "part_2_of_2"
 OLD_DAYS = (5, 4)  # as many days ago
-QUEUED = 3  # builds of one target, of which the queue runs one at a time
+QUEUED = 8  # builds of one target, of which the queue runs one at a time
 
 SLICES = {CART: FIRST_SLICE, HOME: SECOND_SLICE, SMALL: SECOND_SLICE}
 
@@ -194,6 +195,7 @@ def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert tags["dagster/partition"] == str(ago(1))
     assert tags["recsys/tenant"] == "small"
+    assert PROCESS_TAG in tags, "it was forked from the process that has loaded the definitions"
     assert shop.live(SMALL) is not None
     stop_schedule(dev, name)  # every minute one more run, which shows nothing more
 

@@ -3,16 +3,20 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from recsys_assets.dagster_defs import event_log
 from recsys_assets.dagster_defs.event_log import HISTORY, OPEN_FILES, OpenSqliteEventLog
+from recsys_assets.dagster_defs.private_api import SqliteEventLog
 from recsys_assets_tests.dagster_defs.dagster_dev import open_home
 
 ASSET = dg.AssetKey("seen")
@@ -85,6 +89,28 @@ def test_dagsters_own_reads_what_it_wrote_and_it_reads_what_dagsters_own_wrote(h
         assert events(instance, second) == expected
         assert Counter(expected) == Counter(written)
         assert stored(instance) == 2
+
+
+def test_the_tables_of_a_run_are_those_that_dagster_creates(instance, tmp_path):
+    """A run's database is a copy of one that Dagster made once; two that are asked for at once become one."""
+    run = materialize(instance)
+    own = SqliteEventLog(str(tmp_path / "own"))
+    with own.run_connection("any"):
+        pass
+    kept = Path(instance.event_log_storage.path_for_shard(run))
+    assert schema(kept) == schema(Path(own.path_for_shard("any")))
+    content = kept.read_bytes()
+    event_log._create(kept)
+    assert kept.read_bytes() == content
+    assert {path.suffix for path in kept.parent.iterdir()} <= {".db", ".db-wal", ".db-shm"}
+
+
+def schema(path):
+    """Tables, revision and kind of journal."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name").fetchall()
+        revision = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        return tables, revision, connection.execute("PRAGMA journal_mode").fetchall()
 
 
 def test_connections_stay_open_and_are_few(instance):
