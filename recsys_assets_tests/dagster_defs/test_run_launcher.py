@@ -201,6 +201,7 @@ def test_a_later_process_with_the_same_pid_is_not_the_run():
 
 
 def test_a_changed_configuration_is_read_by_the_next_run_and_one_with_a_mistake_fails_it(shop, launcher):
+    assert end_of(shop, launch(shop, launcher, after(3))) is dg.DagsterRunStatus.SUCCESS, "the server has loaded it"
     run = create_run(shop, after(4))
     file = shop.folder / "recsys.toml"
     file.write_text(file.read_text() + "\n[no_such_table]\nkey = 1\n")
@@ -230,12 +231,11 @@ def test_a_server_beside_whose_threads_a_fork_is_unsafe_begins_no_run(shop):
         "main(sys.argv[1:])"
     )
     ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, subprocess.Popen([sys.executable, "-c", program, str(other.fileno())], pass_fds=[other.fileno()]):
+    with subprocess.Popen([sys.executable, "-c", program, str(other.fileno())], pass_fds=[other.fileno()]), ours:
         other.close()
         assert ours.recv(100) == b"ready"
         ours.send(run_arguments(create_run(shop, FIRST), shop.instance).encode())
         assert "pool-of-a-library" in json.loads(ours.recv(10_000))["refused"]
-        ours.close()
 
 
 def of_another_python():
