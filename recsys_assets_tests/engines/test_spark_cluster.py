@@ -55,6 +55,22 @@ def few():
     return events_of([row(n, f"u{n % 11}", f"s{n % 31}", f"i{n * n % 97}") for n in range(200)])
 
 
+def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another(cluster, few, tmp_path):
+    """First of the file, while there is little to lose: the tests after it use the driver that is started here."""
+    message = SparkCluster(master=cluster.url, conf={**CONF, "spark.cores.max": "1"})
+    driver = connect(message).sparkContext._gateway.proc
+    params = KINDS["popularity"].params()
+
+    def kill():
+        driver.kill()
+        driver.wait()
+
+    with pytest.raises(EngineUnavailableError, match="driver's Java process is gone"):
+        on_engine(Watched(message, at_start=kill), "popularity", [few], params, tmp_path)
+    made = on_engine(SparkEngine(SparkCluster(master=cluster.url, conf=CONF)), "popularity", [few], params, tmp_path)
+    assert made == by_kernel("popularity", few, params)
+
+
 @pytest.mark.parametrize("kind", KINDS_TRIED)
 def test_a_cluster_gives_the_version_of_the_kernel_from_a_bucket_to_a_bucket(cluster, s3_server, kind):
     golden = find_case("edge")
@@ -127,7 +143,7 @@ def test_f33_a_lost_partition_is_never_shipped_around(cluster, few, tmp_path, ha
 
 
 def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_converges(cluster, few, tmp_path):
-    """Last of the file: the workers that come after are others."""
+    """Last that needs the cluster: the workers that come after are others."""
     cluster.kill_workers()
     hasty = SparkEngine(SparkCluster(master=cluster.url, conf=CONF, patience_minutes=0.1))
     params = KINDS["popularity"].params()
@@ -138,21 +154,6 @@ def test_f33_a_cluster_without_workers_is_waited_for_only_so_long_and_a_rerun_co
     folder = tmp_path / "again"
     folder.mkdir()
     assert on_engine(again, "popularity", [few], params, folder) == by_kernel("popularity", few, params)
-
-
-def test_f33_a_driver_that_is_killed_is_reported_and_the_next_run_starts_another(cluster, few, tmp_path):
-    message = SparkCluster(master=cluster.url, conf=CONF)
-    driver = connect(message).sparkContext._gateway.proc
-    params = KINDS["popularity"].params()
-
-    def kill():
-        driver.kill()
-        driver.wait()
-
-    with pytest.raises(EngineUnavailableError, match="driver's Java process is gone"):
-        on_engine(Watched(message, at_start=kill), "popularity", [few], params, tmp_path)
-    made = on_engine(SparkEngine(message), "popularity", [few], params, tmp_path)
-    assert made == by_kernel("popularity", few, params)
 
 
 def test_a_cluster_that_is_not_there_is_reported_at_once(few, tmp_path):

@@ -27,6 +27,7 @@ from recsys_assets_tests.engines.spark_cluster import (
     start_connect_server,
 )
 from recsys_assets_tests.kinds.golden_cases import find_case
+from recsys_assets_tests.thoroughness import THOROUGH
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 pytestmark = pytest.mark.slow
@@ -47,9 +48,11 @@ def server(tmp_path_factory):
     os.environ.pop("SPARK_CONNECT_MODE_ENABLED", None)
 
 
-@pytest.mark.parametrize(
-    ("kind", "files"), [pytest.param("cooc", OwnFiles(), id="own"), pytest.param("implicit", ArrowFiles(), id="arrow")]
-)
+OWN = pytest.param("cooc", OwnFiles(), id="own")
+ARROW = pytest.param("implicit", ArrowFiles(), id="arrow")  # as the golden case
+
+
+@pytest.mark.parametrize(("kind", "files"), [OWN, ARROW] if THOROUGH else [OWN])
 def test_spark_connect_proves_itself_on_the_canary(server, kind, files, tmp_path):
     prove_engine(SparkEngine(server[0], files=files), KINDS[kind], work=str(tmp_path), proven=set())
     assert list((tmp_path / "canary").iterdir()) == []
