@@ -3,9 +3,10 @@
 import json
 import shutil
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,10 @@ class DayRun:
 
 @dataclass(frozen=True, slots=True)
 class SmallShop:
-    """Files in a folder, the configuration over them, and one Dagster instance."""
+    """Files in a folder, the configuration over them, and one Dagster instance, or None where nothing asks for it."""
 
     folder: Path
-    instance: dg.DagsterInstance
+    instance: dg.DagsterInstance | None
 
     @property
     def settings(self) -> Settings:
@@ -93,8 +94,7 @@ class SmallShop:
         (raw / f"{day}{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
     def build(self, day: date, *, job: str = BUILD_ALL, selection: list[dg.AssetKey] | None = None) -> Any:
-        found = build_definitions(self.settings).resolve_job_def(job)
-        return found.execute_in_process(
+        return self._job(job).execute_in_process(
             partition_key=day.isoformat(),
             instance=self.instance,
             raise_on_error=False,
@@ -110,15 +110,24 @@ class SmallShop:
         return DayRun(tuple(run_day(store, settings, rows, day, pause=lambda _: None)))
 
     def operate(self, job: str, op: str, config: dict[str, Any]) -> Any:
-        found = build_definitions(self.settings).resolve_job_def(job)
         run_config = {**QUIET, "ops": {op: {"config": config}}}
-        return found.execute_in_process(instance=self.instance, raise_on_error=False, run_config=run_config)
+        return self._job(job).execute_in_process(instance=self.instance, raise_on_error=False, run_config=run_config)
+
+    def _job(self, name: str) -> dg.JobDefinition:
+        file = self.folder / "recsys.toml"
+        return _definitions(file, file.read_text()).resolve_job_def(name)
 
     def live(self, target: Target = HOME) -> LivePointer | None:
         return read_current(self.store, target)
 
 
-def open_shop(folder: Path, instance: dg.DagsterInstance) -> SmallShop:
+@lru_cache(maxsize=2)
+def _definitions(file: Path, _text: str) -> dg.Definitions:
+    """Return what a configuration defines, once while it stays as it is: to build it takes longer than most jobs."""
+    return build_definitions(load_settings(file))
+
+
+def open_shop(folder: Path, instance: dg.DagsterInstance | None = None) -> SmallShop:
     """Return a shop with a catalog and no day yet."""
     shop = SmallShop(folder, instance)
     shop.configure()
@@ -129,20 +138,22 @@ def open_shop(folder: Path, instance: dg.DagsterInstance) -> SmallShop:
 
 def build_two_days(folder: Path) -> Path:
     """Build the shop's first two days in `folder`, without Dagster; return a copy for `set_back`."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(folder, instance)
-        for n in range(2):
-            shop.write(after(n), day_lines(after(n), shift=n))
-            assert shop.run(after(n)).success
+    shop = open_shop(folder)
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n), shift=n))
+        assert shop.run(after(n)).success
     return Path(shutil.copytree(folder, folder.with_name(f"{folder.name}-as-built")))
 
 
 @contextmanager
-def set_back(folder: Path, as_built: Path) -> Generator[SmallShop]:
-    """Yield the shop as it was built, where it was built, as pointers name places; Dagster's history is empty."""
+def set_back(folder: Path, as_built: Path, *, recorded: bool = True) -> Generator[SmallShop]:
+    """Yield the shop as it was built, where it was built, as pointers name places; Dagster's history is empty.
+
+    It has none unless it is `recorded`: to make one takes as long as many a test.
+    """
     shutil.rmtree(folder)
     shutil.copytree(as_built, folder)
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() if recorded else nullcontext() as instance:
         yield SmallShop(folder, instance)
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from recsys_assets.cli.main import COMMANDS
@@ -114,12 +113,11 @@ def test_following_the_tutorial_to_the_letter_does_what_it_says(tmp_path, monkey
     "page", ["add-a-target", "backfill", "roll-back", "block-an-item", "release-report", "forget-a-user"]
 )
 def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
-        for n in range(3):
-            shop.write(after(n), day_lines(after(n), shift=n))
-        for n in range(2):
-            shop.run(after(n))
+    shop = open_shop(tmp_path)
+    for n in range(3):
+        shop.write(after(n), day_lines(after(n), shift=n))
+    for n in range(2):
+        shop.run(after(n))
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     follow(DOCS / "how-to" / f"{page}.md", capsys)
@@ -128,12 +126,11 @@ def test_the_commands_of_a_how_to_run(page, tmp_path, monkeypatch, capsys):
 @pytest.mark.slow
 @pytest.mark.usefixtures("level")
 def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatch, capsys):
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
-        shop.configure('[artifacts]\nkinds = ["popularity"]\n[hierarchies.documents]\nlevels = ["project"]\n')
-        for n in range(2):
-            shop.write(after(n), day_lines(after(n), shift=n))
-        assert shop.run(after(0)).success
+    shop = open_shop(tmp_path)
+    shop.configure('[artifacts]\nkinds = ["popularity"]\n[hierarchies.documents]\nlevels = ["project"]\n')
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n), shift=n))
+    assert shop.run(after(0)).success
     node = open_trees(shop.store, shop.settings)["documents"].save({"name": "x"}, content=json_content("kept"))
     monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
     monkeypatch.setenv("STORE", str(tmp_path / "store"))
@@ -150,11 +147,10 @@ def test_a_store_is_backed_up_and_restored_as_the_page_says(tmp_path, monkeypatc
 @pytest.mark.slow
 @pytest.mark.usefixtures("level")
 def test_moving_to_s3_as_the_page_says_leaves_the_same_versions_live(tmp_path, monkeypatch, capsys, s3_server):
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
-        for n in range(2):
-            shop.write(after(n), day_lines(after(n), shift=n))
-            shop.run(after(n))
+    shop = open_shop(tmp_path)
+    for n in range(2):
+        shop.write(after(n), day_lines(after(n), shift=n))
+        shop.run(after(n))
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FOLDER", str(tmp_path))
@@ -169,8 +165,7 @@ def test_moving_to_s3_as_the_page_says_leaves_the_same_versions_live(tmp_path, m
 def test_the_commands_of_the_page_on_imports_run(tmp_path, monkeypatch, capsys):
     page = DOCS / "how-to" / "import-artifacts.md"
     (table,) = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
+    shop = open_shop(tmp_path)
     shop.configure(table)
     (tmp_path / "drop").mkdir()
     for n in range(3):

@@ -4,7 +4,6 @@ import logging
 from functools import partial
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from recsys_assets_tests.pages import Meanwhile, follow, read_page
@@ -19,17 +18,16 @@ PARTS = ["## Symptom", "## Safe check", "## Remedy", "## Verification"]
 def shop(tmp_path, monkeypatch):
     """A shop with one target and one good day live, the variables of the runbooks set to it."""
     level = logging.getLogger("dagster").level
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        opened.configure(targets=HOME_ONLY)
-        built_day(0)(opened)
-        monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
-        monkeypatch.setenv("TENANT", HOME.tenant)
-        monkeypatch.setenv("SURFACE", HOME.surface)
-        monkeypatch.setenv("STORE", str(tmp_path / "store"))
-        monkeypatch.setenv("KEYS", str(tmp_path))
-        yield opened
-        roomy_disk(opened)
+    opened = open_shop(tmp_path)
+    opened.configure(targets=HOME_ONLY)
+    built_day(0)(opened)
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "recsys.toml"))
+    monkeypatch.setenv("TENANT", HOME.tenant)
+    monkeypatch.setenv("SURFACE", HOME.surface)
+    monkeypatch.setenv("STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("KEYS", str(tmp_path))
+    yield opened
+    roomy_disk(opened)
     logging.getLogger("dagster").setLevel(level)
 
 

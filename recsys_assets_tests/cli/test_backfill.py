@@ -3,7 +3,6 @@
 import re
 from datetime import date, timedelta
 
-import dagster as dg
 import pytest
 from click.testing import CliRunner
 
@@ -20,10 +19,9 @@ TODAY = date(2026, 3, 1)
 @pytest.fixture
 def shop(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        opened.configure(QUICK)
-        yield opened
+    opened = open_shop(tmp_path)
+    opened.configure(QUICK)
+    return opened
 
 
 def call(shop, start, end, *options):

@@ -29,7 +29,7 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def shop(built):
-    with set_back(*built) as opened:
+    with set_back(*built, recorded=False) as opened:
         yield opened
 
 

@@ -2,7 +2,6 @@
 
 import json
 
-import dagster as dg
 import pytest
 from click.testing import CliRunner
 
@@ -42,8 +41,7 @@ TARGET = ("--tenant", "shop", "--surface", "home")
 def shop(tmp_path, install, monkeypatch):  # noqa: F811 - the fixture
     install(GOOD)
     (tmp_path / "shop").mkdir()
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path / "shop", instance)
+    opened = open_shop(tmp_path / "shop")
     opened.configure(CONFIG, targets=ONE)
     for n in range(2):
         opened.write(after(n), day_lines(after(n), targets=[HOME], shift=n))

@@ -1,6 +1,5 @@
 """A day of many targets as jobs in turn: every asset and gate once, raw first, each target whole."""
 
-import dagster as dg
 import pytest
 
 from recsys_assets.cli.recorded_run import SequentialJobs
@@ -13,10 +12,9 @@ ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'
 
 @pytest.fixture
 def shop(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        opened.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n', targets=TARGETS + ONE_MORE)
-        yield opened
+    opened = open_shop(tmp_path)
+    opened.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n', targets=TARGETS + ONE_MORE)
+    return opened
 
 
 def steps(job):

@@ -68,8 +68,7 @@ def refused():
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_run_of_many_days_stops_and_resumes(tmp_path, sent, code):
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
+    shop = open_shop(tmp_path)
     shop.configure('[artifacts]\nkinds = ["popularity"]\n')
     for n in range(DAYS):
         shop.write(after(n), day_lines(after(n), shift=n))

@@ -1,6 +1,5 @@
 """Gates that a team writes itself judge like ours: counted, recorded, by mode, and proven again before the swap."""
 
-import dagster as dg
 import pandera.polars as pa
 import polars as pl
 import pytest
@@ -172,15 +171,14 @@ def test_pandera_judges_what_passes_too(monkeypatch):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """One day that shipped under a custom gate on a kind and one on the events."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path_factory.mktemp("shop"), instance)
-        gates = '[gates.custom.few]\nsql = "FROM rows WHERE rank > 99"\nkinds = ["canonical"]\n'
-        gates += '[gates.custom.known]\npandera = "gates.py:Known"\nkinds = ["popularity"]\ntargets = ["shop/home"]\n'
-        opened.configure(f'[artifacts]\nkinds = ["popularity"]\n{gates}')
-        (opened.folder / "gates.py").write_text(GATES)
-        opened.write(FIRST, day_lines(FIRST))
-        assert opened.run(FIRST).success
-        yield opened
+    opened = open_shop(tmp_path_factory.mktemp("shop"))
+    gates = '[gates.custom.few]\nsql = "FROM rows WHERE rank > 99"\nkinds = ["canonical"]\n'
+    gates += '[gates.custom.known]\npandera = "gates.py:Known"\nkinds = ["popularity"]\ntargets = ["shop/home"]\n'
+    opened.configure(f'[artifacts]\nkinds = ["popularity"]\n{gates}')
+    (opened.folder / "gates.py").write_text(GATES)
+    opened.write(FIRST, day_lines(FIRST))
+    assert opened.run(FIRST).success
+    return opened
 
 
 def test_reports_and_releases_record_custom_gates(shop):

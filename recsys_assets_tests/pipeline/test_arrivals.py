@@ -3,7 +3,6 @@
 import os
 from datetime import UTC, datetime, timedelta
 
-import dagster as dg
 import pytest
 from msgspec import UNSET
 
@@ -26,10 +25,9 @@ def ago(days):
 
 @pytest.fixture
 def shop(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path, instance)
-        opened.configure(QUICK)
-        yield opened
+    opened = open_shop(tmp_path)
+    opened.configure(QUICK)
+    return opened
 
 
 def look_at(shop, target=HOME, *, seen=None, now=None):

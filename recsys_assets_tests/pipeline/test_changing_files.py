@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from recsys_assets.errors import ConflictError, CorruptObjectError
@@ -32,13 +31,12 @@ class InterruptedStore(FilesystemStore):
 
 @pytest.fixture
 def shop(tmp_path):
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = SmallShop(tmp_path, instance)
-        shop.configure()
-        (tmp_path / "catalog.jsonl").write_text('{"item_id":"i1","tags":["red"]}\n')
-        shop.write(FIRST, day_lines(FIRST))
-        build_raw(shop.store, shop.settings, FIRST)
-        yield shop
+    shop = SmallShop(tmp_path, None)
+    shop.configure()
+    (tmp_path / "catalog.jsonl").write_text('{"item_id":"i1","tags":["red"]}\n')
+    shop.write(FIRST, day_lines(FIRST))
+    build_raw(shop.store, shop.settings, FIRST)
+    return shop
 
 
 def change_and_read_again(shop, shift=1):

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 
-import dagster as dg
 import psycopg
 import pytest
 
@@ -32,17 +31,16 @@ WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'item_
 @pytest.fixture
 def signals(tmp_path, database, monkeypatch):
     monkeypatch.setenv(VARIABLE, database)
-    with dg.DagsterInstance.ephemeral() as instance:
-        shop = open_shop(tmp_path, instance)
-        shop.configure(ON)
-        shop.write(FIRST, day_lines(FIRST, targets=(HOME,)))
-        found = Signals(shop, database)
-        found.run(TABLES)
-        found.run("INSERT INTO tenants (external_id) VALUES ('shop')")
-        shop.configure(ON.replace("write = true", "write = false"))
-        shop.run(FIRST)
-        shop.configure(ON)
-        yield found
+    shop = open_shop(tmp_path)
+    shop.configure(ON)
+    shop.write(FIRST, day_lines(FIRST, targets=(HOME,)))
+    found = Signals(shop, database)
+    found.run(TABLES)
+    found.run("INSERT INTO tenants (external_id) VALUES ('shop')")
+    shop.configure(ON.replace("write = true", "write = false"))
+    shop.run(FIRST)
+    shop.configure(ON)
+    return found
 
 
 def test_a_transaction_that_is_killed_leaves_nothing_and_writing_again_brings_all(signals):  # F1

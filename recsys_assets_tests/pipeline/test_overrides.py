@@ -1,6 +1,5 @@
 """Days that a gate of canonical refused: later windows leave them out, until the way out that the refusal names."""
 
-import dagster as dg
 import pytest
 
 from recsys_assets.errors import RefusedError
@@ -16,15 +15,14 @@ BAD = after(1)
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """Three days under a window of three, of which the second has too many bad lines."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        opened = open_shop(tmp_path_factory.mktemp("shop"), instance)
-        opened.configure('[artifacts]\nkinds = ["popularity"]\n')
-        config = opened.folder / "recsys.toml"
-        config.write_text(config.read_text().replace("window_days = 1", "window_days = 3"))
-        for n in range(3):
-            lines = day_lines(after(n), shift=n)
-            opened.write(after(n), [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines if after(n) == BAD)])
-        yield opened
+    opened = open_shop(tmp_path_factory.mktemp("shop"))
+    opened.configure('[artifacts]\nkinds = ["popularity"]\n')
+    config = opened.folder / "recsys.toml"
+    config.write_text(config.read_text().replace("window_days = 1", "window_days = 3"))
+    for n in range(3):
+        lines = day_lines(after(n), shift=n)
+        opened.write(after(n), [*lines, *(line.replace('"v": 1', '"v": 9') for line in lines if after(n) == BAD)])
+    return opened
 
 
 def ship(shop, day, *gates, dry_run=False):
