@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
@@ -40,6 +41,8 @@ from recsys_assets.settings.upkeep import (
     RolloutSettings,
 )
 from recsys_assets.settings.webhooks import WebhookSettings
+
+Group = TypeVar("Group", bound=ClosedModel)
 
 # Names of a target's other assets and documents.
 _RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "sinks", "outcomes"})
@@ -201,29 +204,31 @@ class Settings(ClosedModel):
 
     def gates_for(self, target_settings: TargetSettings) -> GateSettings:
         """Return the gate settings of one target, with its overrides applied."""
+        if not target_settings.gates:
+            return self.gates
         return GateSettings.model_validate(
             _overridden(self.gates.model_dump(exclude_unset=True), target_settings.gates)
         )
 
     def retention_for(self, target_settings: TargetSettings) -> RetentionSettings:
         """Return the retention of one target, with its overrides applied."""
-        return RetentionSettings.model_validate({**self.retention.model_dump(), **target_settings.retention})
+        return _with(self.retention, target_settings.retention)
 
     def automation_for(self, target_settings: TargetSettings) -> AutomationSettings:
         """Return the automation of one target, with its overrides applied."""
-        return AutomationSettings.model_validate({**self.automation.model_dump(), **target_settings.automation})
+        return _with(self.automation, target_settings.automation)
 
     def freshness_for(self, target_settings: TargetSettings) -> FreshnessSettings:
         """Return the freshness limits of one target, with its overrides applied."""
-        return FreshnessSettings.model_validate({**self.freshness.model_dump(), **target_settings.freshness})
+        return _with(self.freshness, target_settings.freshness)
 
     def rollout_for(self, target_settings: TargetSettings) -> RolloutSettings:
         """Return the rollout settings of one target, with its overrides applied."""
-        return RolloutSettings.model_validate({**self.rollout.model_dump(), **target_settings.rollout})
+        return _with(self.rollout, target_settings.rollout)
 
     def rollback_for(self, target_settings: TargetSettings) -> RollbackSettings:
         """Return the automatic rollback of one target, with its overrides applied."""
-        return RollbackSettings.model_validate({**self.rollback.model_dump(), **target_settings.rollback})
+        return _with(self.rollback, target_settings.rollback)
 
     @property
     def resolved_engines(self) -> EngineSettings:
@@ -259,6 +264,11 @@ class Settings(ClosedModel):
                     f"{where} cannot be read ({error.strerror}), but {what} refers to it"
                 ) from None
         return location
+
+
+def _with(common: Group, overrides: Table) -> Group:
+    """Return the settings of a group of keys with the overrides of one target."""
+    return type(common).model_validate({**common.model_dump(), **overrides}) if overrides else common
 
 
 def _overridden(table: Table, by: Table) -> Table:
