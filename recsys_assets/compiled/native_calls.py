@@ -22,6 +22,10 @@ Form = tuple[str, ...]  # Types of the arguments, with flattened tuples. Code is
 _DONE, _NOTHING_RETURNED = 0, -2  # Statuses. All others are errors.
 _BOUND = 1 << 63
 _PLAIN = "biufmM"  # `dtype.kind` of scalar types
+_C_ORDER, _F_ORDER, _ALIGNED, _WRITEABLE = 0x1, 0x2, 0x100, 0x400  # bits of `flags.num`
+_TYPE_FLAGS = _C_ORDER | _F_ORDER | _ALIGNED | _WRITEABLE
+_UNSUPPORTED = ""
+_HEAD = object.__basicsize__  # bytes with which every Python object begins
 _WORDS: dict[str, tuple[Any, str]] = {  # by dtype: the type in ctypes and in LLVM
     "<i8": (ctypes.c_int64, "i64"),
     "<u8": (ctypes.c_uint64, "i64"),
@@ -52,7 +56,7 @@ def flatten(value: Any, form: list[str], words: list[Any]) -> bool:
     if kind is np.ndarray:
         return _flatten_array(value, form, words)
     if isinstance(value, tuple):
-        form += ("plain" if kind is tuple else f"{kind.__module__}.{kind.__qualname__}", str(len(value)))
+        form += (_tuple_type(kind), str(len(value)))
         return all(flatten(member, form, words) for member in value)
     if kind is int:
         form.append("<i8")
@@ -64,13 +68,39 @@ def flatten(value: Any, form: list[str], words: list[Any]) -> bool:
     return dtype in _WORDS
 
 
+@cache
+def _tuple_type(kind: type) -> str:
+    return "plain" if kind is tuple else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _flatten_array(array: NDArray[Any], form: list[str], words: list[Any]) -> bool:
     """Append an array: two unused words for its owner (code without reference counts ignores them), then its own."""
-    flags = array.flags
-    layout = "C" if flags.c_contiguous else "F" if flags.f_contiguous else "A"
-    form.append(f"{layout}{array.ndim}{'w' if flags.writeable else 'r'}{array.dtype.str}")
-    words += (0, 0, array.size, array.itemsize, array.ctypes.data, *array.shape, *array.strides)
-    return array.dtype.kind in _PLAIN and flags.aligned
+    form.append(_array_type(array.dtype, array.ndim, array.flags.num & _TYPE_FLAGS))
+    words += (0, 0, array.size, array.itemsize, _address(array), *array.shape, *array.strides)
+    return form[-1] != _UNSUPPORTED
+
+
+@cache
+def _array_type(dtype: np.dtype[Any], ndim: int, flags: int) -> str:
+    """Return the form of arrays of a type. Each call of compiled code asks for that of every array."""
+    if dtype.kind not in _PLAIN or not flags & _ALIGNED:
+        return _UNSUPPORTED
+    layout = "C" if flags & _C_ORDER else "F" if flags & _F_ORDER else "A"
+    return f"{layout}{ndim}{'w' if flags & _WRITEABLE else 'r'}{dtype.str}"
+
+
+def _address_in_object(array: NDArray[Any]) -> int:
+    """Return the address of an array's data: the first field of numpy's array object after its head."""
+    return ctypes.c_size_t.from_address(id(array) + _HEAD).value
+
+
+def _address_by_numpy(array: NDArray[Any]) -> int:
+    return array.ctypes.data
+
+
+_PROBE = np.empty(1)
+# `ctypes.data` takes six times as long: two thirds of all that a call of compiled code costs in Python.
+_address = _address_in_object if _address_in_object(_PROBE) == _PROBE.ctypes.data else _address_by_numpy
 
 
 def llvm_types(form: Form) -> list[str]:

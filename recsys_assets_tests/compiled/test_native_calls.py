@@ -121,3 +121,12 @@ def test_forms_differ_where_numba_compiles_again():
         assert flatten(value, form, [])
         forms.add(tuple(form))
     assert len(forms) == len(values)
+
+
+def test_the_address_of_an_array_is_that_of_its_first_element():
+    base = np.arange(24).reshape(4, 6)
+    arrays = [base, base[1:], base[:, 2], base.T[3:], base[::-1], np.frombuffer(b"12345678", np.uint8), np.empty(0)]
+    for array in arrays:
+        words = []
+        flatten(array, [], words)
+        assert words[4] == array.ctypes.data
