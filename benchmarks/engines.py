@@ -41,6 +41,12 @@ def all_engines() -> list[Engine]:
     engines = [
         Engine("ours", "this project, functions in a warm process", _script("ours.py"), PLENTY),
         Engine(
+            "ours-warm-day",
+            "this project, the command's own function in a warm process",
+            _script("ours_warm_day.py"),
+            PLENTY,
+        ),
+        Engine(
             "ours-command",
             "this project, `recsys-assets run` from a cold start",
             lambda data: _prepare_command(data, "ours-command"),
