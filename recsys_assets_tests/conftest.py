@@ -31,6 +31,7 @@ from recsys_assets.clouds.azure import CONNECTION, open_container
 from recsys_assets.clouds.gcs import EMULATOR
 from recsys_assets.storage.azure import AzureStore
 from recsys_assets_tests.storage.cloud_fakes import AzureHandler, GcsHandler, connection_string, running
+from recsys_assets_tests.thoroughness import THOROUGH
 
 START_SECONDS = 60
 
@@ -38,7 +39,7 @@ START_SECONDS = 60
 os.environ.pop("COLUMNS", None)
 
 # The first call of a compiled function takes seconds where it is not yet in the cache: no example has a deadline.
-settings.register_profile("compiled", deadline=None, max_examples=50)
+settings.register_profile("compiled", deadline=None, max_examples=50 if THOROUGH else 25)
 settings.load_profile("compiled")
 
 

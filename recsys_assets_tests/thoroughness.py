@@ -8,5 +8,5 @@ THOROUGH = bool(os.environ.get("THOROUGH"))
 
 
 def examples(number, *, few=None):
-    """Try so many examples, or `few`, by default two of five, where the tests are not to be thorough."""
-    return settings(max_examples=number if THOROUGH else few or number * 2 // 5)
+    """Try so many examples, or `few`, by default a quarter, where the tests are not to be thorough."""
+    return settings(max_examples=number if THOROUGH else few or number // 4)

@@ -155,7 +155,7 @@ def test_what_the_scan_accepts_means_the_same_to_the_reference(texts):
 
 @pytest.mark.slow
 @given(st.lists(lines() | damaged_lines(), min_size=1, max_size=8))
-@examples(400, few=100)
+@examples(400, few=60)
 def test_what_the_scan_accepts_means_the_same_to_the_reference_on_many_lines(texts):
     agree(texts)
 

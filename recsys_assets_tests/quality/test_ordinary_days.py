@@ -17,7 +17,7 @@ from recsys_assets_tests.ring_world import RingDay, ring_events
 from recsys_assets_tests.thoroughness import THOROUGH
 
 TARGET, FIRST = Target("shop", "home"), date(2026, 1, 1)
-MANY = 200 if THOROUGH else 20
+MANY = 200 if THOROUGH else 12
 SHARE, DELTA, MOST = 0.2, 0.2, 300
 RECOMMENDING = ("popularity", "cooc", "implicit", "session_seq")
 
