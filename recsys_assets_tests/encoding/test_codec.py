@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.encoding.codec import encode
+from recsys_assets.encoding.codec import cut_to_fit, encode
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
@@ -223,3 +223,13 @@ def test_a_refusal_names_the_first_byte_out_of_place():
     at = data.index(b'"count":2')
     with pytest.raises(CorruptObjectError, match=rf"byte {at + 8} "):
         decode(data.replace(b'"count":2', b'"count":-', 1), shape)
+
+
+def test_a_single_list_is_cut_to_as_many_members_as_fit():
+    shape = ROW_KINDS["popularity"].shape
+    pieces = [rows_of(shape, [(None, [(item, 10**n) for n, item in enumerate(items)])]) for items in ("abc", "d\u2028")]
+    whole = rows_of(shape, [(None, [(item, 10**n) for n, item in enumerate("abc")] + [("d", 1), ("\u2028", 10)])])
+    sizes = [written(whole.head(n), kind="popularity").ref.size for n in range(len(whole) + 1)]
+    for max_bytes in range(sizes[0], sizes[-1] + 2):
+        cut = cut_to_fit(pieces, shape, kind="popularity", target=TARGET, window=WINDOW, max_bytes=max_bytes)
+        assert sum(map(len, cut)) == sum(size <= max_bytes for size in sizes[1:])
