@@ -43,9 +43,11 @@ def sort_rows(columns: dict[str, NDArray[Any]]) -> None:
     Codes must compare like the ids. `ABSENT` comes first.
     """
     keys = pl.DataFrame({name: _sort_key(columns, name) for name in ("ts", *TIE_COLUMNS)})
-    # As indices of numpy, which would convert others for each column.
-    order = keys.select(pl.arg_sort_by(keys.columns)).to_series().to_numpy().astype(np.intp)
+    rows = keys.select(pl.arg_sort_by(keys.columns)).to_series()
     del keys
+    # As indices of numpy, which would convert others for each column.
+    order = rows.to_numpy().astype(np.intp)
+    del rows
     for name in columns:
         columns[name] = columns[name][order]
 

@@ -231,10 +231,15 @@ def _counts(codes: pl.Series) -> Counts:
 
 
 def _repeats(codes: pl.DataFrame) -> int:
-    """Return the number of events of a session and item beyond the first. Sorting takes half the time of hashing."""
-    pairs = codes["session_id"].cast(pl.UInt64) * 2**32 + codes["item_id"]
-    ordered = np.sort(pairs.fill_null(2**64 - 1).to_numpy())
-    return int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+    """Return the number of events of a session and item beyond the first. Sorting takes half the time of hashing.
+
+    Works in place, in 8 bytes per row, because large days have their peak of memory here.
+    """
+    pairs = codes["session_id"].fill_null(2**32 - 1).to_numpy().astype(np.uint64)
+    pairs <<= np.uint64(32)
+    pairs |= codes["item_id"].to_numpy()
+    pairs.sort()
+    return int(np.count_nonzero(pairs[1:] == pairs[:-1]))
 
 
 def _near_duplicates(codes: pl.DataFrame) -> int:
