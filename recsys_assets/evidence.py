@@ -1,9 +1,10 @@
 """Gate findings as stored in reports and releases, each with limits, value and verdict."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
+
+import msgspec
 
 CANONICAL = "canonical"  # Subject of reports on a day's events. Other subjects are kinds.
 OVERRIDDEN = "overridden"  # key in a finding's params: reason of the override of its refusal
@@ -23,8 +24,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """Result of one gate: the number found, the limits it was compared with, and a message for people."""
 
     gate: str
@@ -46,15 +46,14 @@ class Finding:
         return NOT_COMPARED not in self.params
 
 
-@dataclass(frozen=True, slots=True)
-class GateReport:
+class GateReport(msgspec.Struct, frozen=True):
     """All findings about one subject: a kind of artifact at a version, or one canonical day at a digest."""
 
     subject: str  # artifact kind, or "canonical"
     version: str  # version of the evaluated artifact, or digest of the canonical object
     findings: tuple[Finding, ...]
     policy: str = ""  # hash of the gates' parameters: a report under other limits is not valid
-    facts: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    facts: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
 
     @property
     def passed(self) -> bool:

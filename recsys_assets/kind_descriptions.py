@@ -6,18 +6,18 @@ Without one, only the structure of the stored rows is known.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
-from typing import Final
+from importlib.metadata import EntryPoints, entry_points
+from typing import Any, Final
+
+import msgspec
 
 BLEND: Final = "blend"  # name of the combined ranking of all recommending kinds of a release
 DESCRIPTIONS_GROUP: Final = "recsys_assets.kind_descriptions"
 SCALE: Final = 1_000_000  # scores other than counts are stored as integer millionths
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(msgspec.Struct, frozen=True):
     """Field names and layout of the rows of a kind.
 
     The body is `{body: [{key: id, entries: [entry, ...]}, ...]}`, or without `key` the entries of its only list. An
@@ -40,8 +40,7 @@ class Shape:
         return self.key or self.member
 
 
-@dataclass(frozen=True, slots=True)
-class VectorShape:
+class VectorShape(msgspec.Struct, frozen=True):
     """Embedding tables of a kind: by id column, the name of the array with one vector per id.
 
     The file contains for each table the array (float32, one row per id), and the ids in the layout of Arrow strings:
@@ -51,8 +50,7 @@ class VectorShape:
     tables: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(msgspec.Struct, frozen=True):
     """Database table of a kind's rows, per day or only of the live release, with extra catalog columns."""
 
     table: str
@@ -60,8 +58,7 @@ class Signals:
     of_catalog: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KindDescription:
+class KindDescription(msgspec.Struct, frozen=True):
     """Name, summary and row shape of a kind, with the texts of reports about it."""
 
     name: str
@@ -183,6 +180,16 @@ def describe(kind: str) -> KindDescription | None:
     return DESCRIPTIONS.get(kind) or installed_descriptions().get(kind)
 
 
+def installed_entry_points(group: str) -> EntryPoints:
+    """Return the entry points of a group. All installed packages are searched once per process, which takes 50 ms."""
+    return _all_entry_points().select(group=group)
+
+
+@cache
+def _all_entry_points() -> Any:
+    return entry_points()  # of another class in Python 3.12 than in 3.11
+
+
 @cache
 def installed_descriptions() -> Mapping[str, KindDescription]:
     """Return the descriptions that other packages add, by kind. The packages are searched once per process.
@@ -190,7 +197,7 @@ def installed_descriptions() -> Mapping[str, KindDescription]:
     A description that cannot be loaded is skipped, so that services keep reading. `kinds.registry` reports it.
     """
     descriptions: dict[str, KindDescription] = {}
-    for point in entry_points(group=DESCRIPTIONS_GROUP):
+    for point in installed_entry_points(DESCRIPTIONS_GROUP):
         try:
             loaded: object = point.load()
         except Exception:  # noqa: BLE001, S112 - third-party code: see above

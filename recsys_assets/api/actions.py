@@ -1,7 +1,7 @@
 """Actions: endpoints that change something or read headers, with their scopes, requests and responses."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -22,13 +22,12 @@ Method: TypeAlias = Literal["GET", "POST", "PUT", "DELETE"]
 Form = TypeVar("Form")
 
 
-@dataclass(frozen=True, slots=True)
-class ActionRequest:
+class ActionRequest(msgspec.Struct, frozen=True):
     """One request: validated parameters, body, headers, and the name of its token (None without a token)."""
 
     query: Any
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     by: str | None = None
 
     def read(self, form: type[Form]) -> Form:
@@ -41,13 +40,12 @@ class ActionRequest:
             raise BadRequestError(f"the body is not a valid document of this endpoint: {str(error)[:500]}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class ActionResponse:
+class ActionResponse(msgspec.Struct, frozen=True):
     """Value of a response with an explicit status and headers."""
 
     value: Any
     status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
 class Endpoint:

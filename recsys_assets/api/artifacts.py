@@ -1,7 +1,6 @@
 """Endpoints of artifacts by version: metadata, rows, inputs, and the releases that contain them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -37,8 +36,7 @@ MEDIA = "application/json"
 MAX_HOLDERS = 100  # releases read per request
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """Metadata of one artifact, whose bytes were verified for the response."""
 
     version: str
@@ -55,8 +53,7 @@ class Metadata:
     rows: int | None  # None for a kind without row lookup
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(msgspec.Struct, frozen=True):
     """An artifact with the evidence of a release that contains it (None if none of the latest does)."""
 
     artifact: Metadata
@@ -64,8 +61,7 @@ class Expanded:
     evidence: ArtifactEvidence | None
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(msgspec.Struct, frozen=True):
     """A release that contains an artifact, or was built from a day of input."""
 
     release: str
@@ -74,8 +70,7 @@ class Holder:
     kinds: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RowsPage:
+class RowsPage(msgspec.Struct, frozen=True):
     """A page of an artifact's decoded rows, in stored order or by support, or the row of one id.
 
     `total` counts the rows that match the prefix.
@@ -163,8 +158,7 @@ def send_rows_of(context: ApiContext, request: ActionRequest) -> RowsPage | Resp
         return send_rows(part, chosen, name=f"{located.kind}_{located.version[:12]}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(msgspec.Struct, frozen=True):
     """Selected rows: their number, and a function that reads those from a start to a stop position."""
 
     total: int

@@ -3,9 +3,9 @@
 import threading
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from cachetools import LRUCache
 
 from recsys_assets.errors import BadRequestError
@@ -15,8 +15,7 @@ MAX_RANKED: Final = 100_000  # maximum rows of a ranked artifact: ranking decode
 _CACHED_RANKINGS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
+class Ranking(msgspec.Struct, frozen=True):
     """Ids of all rows in stored order, and row positions by descending support."""
 
     ids: tuple[str, ...]

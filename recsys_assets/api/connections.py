@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import anyio
+import msgspec
 from anyio import CapacityLimiter, to_thread
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
@@ -102,12 +102,11 @@ class RequestClass(StrEnum):
 THREADS: Final = {RequestClass.HEALTH: 4, RequestClass.LIGHT: 24, RequestClass.HEAVY: 8}
 
 
-@dataclass(frozen=True, slots=True)
-class Budgets:
+class Budgets(msgspec.Struct, frozen=True):
     """Thread limits per request class. A request without a free thread in time gets 503, which clients retry."""
 
     patience_seconds: float = _PATIENCE_SECONDS
-    _limiters: dict[RequestClass, CapacityLimiter] = field(
+    _limiters: dict[RequestClass, CapacityLimiter] = msgspec.field(
         default_factory=lambda: {budget: CapacityLimiter(threads) for budget, threads in THREADS.items()}
     )
 

@@ -4,7 +4,6 @@ Each needs confirmation, reason and token.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -34,8 +33,7 @@ _MAX_BYTES: Final = 20_000
 VerbName: TypeAlias = Literal["hold", "release_hold", "roll_back", "pin", "unpin", "mark_bad"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(msgspec.Struct, frozen=True):
     """One action of the console: label of its button, explanation, and handler."""
 
     name: str

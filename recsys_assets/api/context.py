@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from cachetools import LRUCache
 
 from recsys_assets.api.browsing import Rankings
@@ -110,12 +111,11 @@ def _slots() -> threading.BoundedSemaphore:
     return threading.BoundedSemaphore(AT_ONCE)
 
 
-@dataclass(frozen=True, slots=True)
-class ConcurrencyLimit:
+class ConcurrencyLimit(msgspec.Struct, frozen=True):
     """Limit on the concurrent requests that read whole artifacts, which bounds threads and memory."""
 
     patience_seconds: float = PATIENCE_SECONDS
-    free: threading.BoundedSemaphore = field(default_factory=_slots)
+    free: threading.BoundedSemaphore = msgspec.field(default_factory=_slots)
 
     @contextmanager
     def pass_through(self) -> Generator[None]:

@@ -1,8 +1,9 @@
 """Drawings of one release: its inputs as a graph, and its back-test, churn and coverage as plots."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from recsys_assets.api.lineage import day_of_input, input_name
 from recsys_assets.evidence import Scalar
@@ -18,8 +19,7 @@ _TALL: Final = 40.0
 _GAP: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """One node of a graph: position, name, detail, and the type of its page (None without a page)."""
 
     x: float
@@ -32,8 +32,7 @@ class Box:
     height: float = _TALL
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True):
     """Boxes from left to right, and the links between them as SVG paths."""
 
     width: float
@@ -131,8 +130,7 @@ def _path(box: Box, other: Box) -> str:
     return f"M{x:g} {y:g}C{middle:g} {y:g} {middle:g} {to_y:g} {to_x:g} {to_y:g}"
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """One bar of a plot, in percent of its width: value, optional interval, live value and limit."""
 
     name: str
@@ -143,8 +141,7 @@ class Bar:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
+class Plot(msgspec.Struct, frozen=True):
     """Values of a release side by side, on one scale that begins at `low` and ends at `high`."""
 
     title: str
@@ -153,8 +150,7 @@ class Plot:
     bars: tuple[Bar, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Measure:
+class _Measure(msgspec.Struct, frozen=True):
     name: str
     value: float
     interval: tuple[float, float] | None = None

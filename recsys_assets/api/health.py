@@ -1,7 +1,8 @@
 """Liveness and readiness of the service, for separate probes of an orchestrator."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
+
+import msgspec
 
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery
@@ -9,8 +10,7 @@ from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.release.layout import pointer_key
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(msgspec.Struct, frozen=True):
     """`live`: the process answers. `ready`: the store answered just now. Otherwise `message` says why not."""
 
     live: bool
@@ -23,8 +23,7 @@ class Health:
         return HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Liveness:
+class Liveness(msgspec.Struct, frozen=True):
     """The process answers. Restart it if this response is missing."""
 
     live: bool

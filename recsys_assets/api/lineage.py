@@ -1,8 +1,9 @@
 """Tree of inputs: target > release > artifact > canonical day > raw file, to a depth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from recsys_assets.api.problems import base_name
 from recsys_assets.evidence import Scalar
@@ -14,8 +15,7 @@ LEVELS: Final = ("target", "release", "artifact", "canonical day", "raw file")
 MAX_CHILDREN: Final = 400  # per node: more than the days of a year
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One node of the tree with its inputs. `left_out` counts children beyond the depth or `MAX_CHILDREN`."""
 
     level: int

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from importlib import import_module
 from pathlib import Path
@@ -118,16 +117,14 @@ class PinOrder(MarkOrder, frozen=True, kw_only=True):
     until: Instant | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """Outcome of an operation: message, and journal entry (null for a dry run)."""
 
     message: str
     entry: JournalEntry | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileDone:
+class FileDone(msgspec.Struct, frozen=True):
     """Outcome of a file: version, gate results, and journal entry (null if nothing changed)."""
 
     kind: str

@@ -1,9 +1,10 @@
 """Console views of rollouts and outcomes: the guard's decision, and outcomes by day as charts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
+
+import msgspec
 
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.problems import redact
@@ -21,8 +22,7 @@ _STEP, _HEIGHT, _LEFT, _MARGIN = 22.0, 140.0, 60.0, 16.0
 _COLOURS: Final = 4  # colours of releases in one chart, reused in turn
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """Rate of one release on one day: position, interval, colour and tooltip."""
 
     x: float
@@ -33,8 +33,7 @@ class Mark:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """Chart of one metric by day, with a mark per release."""
 
     metric: str

@@ -10,6 +10,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+import msgspec
+
 from recsys_assets.api.problems import redact
 from recsys_assets.api.queries import OverviewQuery, Page, page_of
 from recsys_assets.errors import RecsysAssetsError
@@ -45,8 +47,7 @@ _URGENCY: Final[Mapping[TargetHealth, int]] = {health: n for n, health in enumer
 _REFUSALS: Final = {Cause.GATE_REFUSED, Cause.REFUSED, Cause.CONFLICT, Cause.BUILD_FAILED}
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSummary:
+class TargetSummary(msgspec.Struct, frozen=True):
     """One target in the overview. Unknown values are None, and `problems` explains them."""
 
     tenant: str
@@ -68,8 +69,7 @@ class TargetSummary:
         return f"{self.tenant}/{self.surface}"
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewPage:
+class OverviewPage(msgspec.Struct, frozen=True):
     """One page of the overview, with the number of matching targets per state."""
 
     page: Page[TargetSummary]
@@ -79,8 +79,7 @@ class OverviewPage:
     seen_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSummaries:
+class TargetSummaries(msgspec.Struct, frozen=True):
     """Summaries of all targets at one time."""
 
     summaries: tuple[TargetSummary, ...]

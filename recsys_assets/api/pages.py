@@ -6,7 +6,6 @@ Every page works without JavaScript. With it, htmx requests the same page again 
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from functools import cache, partial
 from importlib.resources import files
@@ -52,8 +51,7 @@ _CHOICES: Final = 30  # releases offered for a rollback
 _SHIPPED: Final = 100  # formerly live releases read
 
 
-@dataclass(frozen=True, slots=True)
-class PageOf:
+class PageOf(msgspec.Struct, frozen=True):
     """One page: path, type of its parameters, template, and the function that gathers its values."""
 
     path: str

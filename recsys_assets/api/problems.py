@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -63,8 +62,7 @@ _PROBLEMS: Final[tuple[tuple[type[RecsysAssetsError], HTTPStatus, str], ...]] = 
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemDetails:
+class ProblemDetails(msgspec.Struct, frozen=True):
     """Error response of RFC 9457: status, its title, and a message."""
 
     status: int

@@ -1,7 +1,6 @@
 """Query types of all routes, their validation, and pages of lists with cursors."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Final, Generic, Literal, TypeVar
@@ -204,16 +203,14 @@ def read_query(
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
+class Page(msgspec.Struct, Generic[Item], frozen=True):
     """A page of a list, with the cursor of the next page (None for the last page)."""
 
     items: tuple[Item, ...]
     next: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(msgspec.Struct, frozen=True):
     """One release in the store: its id, and the time of its record in POSIX microseconds."""
 
     id: str

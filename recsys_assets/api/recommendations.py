@@ -1,7 +1,6 @@
 """Comparison of two releases by their recommendations for one item or user, per kind."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice
 from random import Random
 from typing import Any, Final
@@ -24,8 +23,7 @@ _EXAMPLES: Final = 6
 _MATCHES: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedEntry:
+class ComparedEntry(msgspec.Struct, frozen=True):
     """One entry of a list: id, value (None if the kind has none), and difference from the other release."""
 
     item: str
@@ -34,8 +32,7 @@ class ComparedEntry:
     other: int | None  # rank in the other release, from 1
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedKind:
+class ComparedKind(msgspec.Struct, frozen=True):
     """Lists of one kind from two releases. A side is None if the release has no row of the id."""
 
     kind: str
@@ -84,8 +81,7 @@ def _ask(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class SampledQuestion:
+class SampledQuestion(msgspec.Struct, frozen=True):
     """One lookup of a random sample: an item or a user of the second release, and both lists."""
 
     asked: str

@@ -1,7 +1,6 @@
 """Detail of one release: its evidence, and whether its artifacts are still stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
@@ -20,8 +19,7 @@ from recsys_assets.release.shards import missing_blobs
 MAX_DAYS: Final = 35  # days shown of a window, and due days after it
 
 
-@dataclass(frozen=True, slots=True)
-class InputView:
+class InputView(msgspec.Struct, frozen=True):
     """One input by name and SHA-256. File names never include a folder."""
 
     name: str
@@ -29,8 +27,7 @@ class InputView:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactEvidence:
+class ArtifactEvidence(msgspec.Struct, frozen=True):
     """One artifact of a release: identity, inputs, build, gate results, and whether it is still stored."""
 
     kind: str
@@ -47,8 +44,7 @@ class ArtifactEvidence:
     build: Build
 
 
-@dataclass(frozen=True, slots=True)
-class DayEvidence:
+class DayEvidence(msgspec.Struct, frozen=True):
     """One canonical day that a release was built from: its raw files and gate results."""
 
     day: str
@@ -58,8 +54,7 @@ class DayEvidence:
     inputs: tuple[InputView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseView:
+class ReleaseView(msgspec.Struct, frozen=True):
     """One release with all its evidence."""
 
     id: str
@@ -78,8 +73,7 @@ class ReleaseView:
     build: Build
 
 
-@dataclass(frozen=True, slots=True)
-class CoveredDay:
+class CoveredDay(msgspec.Struct, frozen=True):
     """One day of a release's windows: included, missing, refused by gates, or due but not yet live."""
 
     day: date

@@ -1,9 +1,11 @@
 """Endpoints of releases and the journal: lists, evidence, diffs, reports, and the live release at a time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.lineage import Node, target_tree
@@ -35,8 +37,7 @@ from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import Report, Section
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseRow:
+class ReleaseRow(msgspec.Struct, frozen=True):
     """One release in a list. `problem` explains null values."""
 
     id: str
@@ -49,8 +50,7 @@ class ReleaseRow:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class DiffView:
+class DiffView(msgspec.Struct, frozen=True):
     """Differences of release `after` from release `before`, by kind."""
 
     before: str
@@ -148,8 +148,7 @@ def _hidden(cell: Scalar) -> Scalar:
     return redact(cell) if isinstance(cell, str) else cell
 
 
-@dataclass(frozen=True, slots=True)
-class LiveView:
+class LiveView(msgspec.Struct, frozen=True):
     """Release that was live at a time, its start, and the artifacts that are no longer stored."""
 
     release: str

@@ -1,7 +1,8 @@
 """Search for stored artifacts by version, and loading of their verified bytes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import ArtifactQuery
@@ -19,8 +20,7 @@ _LIMITS = Limits()
 _SHARD_BYTES = 64_000_000  # shards cached per index
 
 
-@dataclass(frozen=True, slots=True)
-class Located:
+class Located(msgspec.Struct, frozen=True):
     """A stored artifact: target, kind, version, and its size and time in the store."""
 
     target: Target

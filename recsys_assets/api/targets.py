@@ -1,13 +1,13 @@
 """Endpoints of targets: status, freshness, next steps, statistics and heartbeats."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from secrets import token_hex
 from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.api.actions import ActionRequest
 from recsys_assets.api.context import ApiContext
@@ -38,8 +38,7 @@ from recsys_assets.upkeep.status import TargetStatus, status
 MAX_HEARTBEAT_BYTES: Final = 31_000  # Limit of the request. The stored document adds a time and a nonce.
 
 
-@dataclass(frozen=True, slots=True)
-class TargetView:
+class TargetView(msgspec.Struct, frozen=True):
     """State of one target. Unknown values are null, and `problems` explains them."""
 
     tenant: str
@@ -59,8 +58,7 @@ class TargetView:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """Number and total size of the stored objects of one kind."""
 
     kind: str
@@ -68,8 +66,7 @@ class Stored:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(msgspec.Struct, frozen=True):
     """Numbers of stored objects of a target. `complete` is false if there are more than one request counts."""
 
     tenant: str
@@ -132,8 +129,7 @@ def show_freshness(context: ApiContext, query: TargetQuery) -> Freshness:
     return replace(fresh, why=redact(fresh.why))
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
+class NextStep(msgspec.Struct, frozen=True):
     """One expected event of a target: time (None if it depends on something else) and message."""
 
     at: datetime | None

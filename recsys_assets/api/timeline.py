@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+import msgspec
+
 from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Hold, JournalEntry
@@ -18,8 +20,7 @@ _TALL: Final = 120.0
 _LABEL_EVERY: Final = 3  # minimum events between two date labels
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One journal entry in the timeline: position, kind (release, rollback, refusal or hold), and tooltip."""
 
     x: float
@@ -28,8 +29,7 @@ class Event:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
+class Band(msgspec.Struct, frozen=True):
     """Horizontal range of the timeline in which a hold was in force."""
 
     x: float
@@ -37,8 +37,7 @@ class Band:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(msgspec.Struct, frozen=True):
     """Timeline as steps: the last day of live data after each event, from left to right."""
 
     width: float

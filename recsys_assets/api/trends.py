@@ -3,13 +3,14 @@
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias
 
+import msgspec
 from cachetools import LRUCache
+from msgspec.structs import replace
 
 from recsys_assets.api.problems import redact
 from recsys_assets.evidence import Finding, GateReport
@@ -36,8 +37,7 @@ _PARAMS: Final = {"min_overlap", "min_rank_correlation", "max_churn", "max_unkno
 Place: TypeAlias = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleasePoint:
+class ReleasePoint(msgspec.Struct, frozen=True):
     """A release as a point of a trend: the end of its data, its values (None if unknown), and its parent.
 
     `sessions` are those of its last day. `quality` is the nDCG of its back-test, or without one the score of the then
@@ -91,8 +91,7 @@ class ReleasePoints:
             live = point.parent
 
 
-@dataclass(frozen=True, slots=True)
-class TrendLine:
+class TrendLine(msgspec.Struct, frozen=True):
     """A line over days as SVG `points`, with limit lines, refused points, its last point, and a tooltip."""
 
     points: str
@@ -103,8 +102,7 @@ class TrendLine:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trends:
+class Trends(msgspec.Struct, frozen=True):
     """The three lines of a target in the overview, or None without values."""
 
     rows: TrendLine | None
@@ -112,8 +110,7 @@ class Trends:
     quality: TrendLine | None
 
 
-@dataclass(frozen=True, slots=True)
-class TrendPoint:
+class TrendPoint(msgspec.Struct, frozen=True):
     """One day of a line: its value, the limits it was compared with, and whether it was refused."""
 
     day: date

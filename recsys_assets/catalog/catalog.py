@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from recsys_assets.catalog.catalog_row import CatalogLine, CatalogRow, read_json_row
@@ -30,8 +31,7 @@ MAX_KEPT = 10_000  # number of bad rows that are kept with their text
 MAX_CATALOG_BYTES = 2_000_000_000  # decompressed
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogForm:
+class CatalogForm(msgspec.Struct, frozen=True):
     """Text format of a catalog, which its bytes do not declare: the encoding, and the delimiter of CSV cells."""
 
     encoding: str = "utf-8"
@@ -41,8 +41,7 @@ class CatalogForm:
 PLAIN_FORM = CatalogForm()
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(msgspec.Struct, frozen=True):
     """A catalog as read: good rows in the order of the file, and the bad rows.
 
     `rows` has the columns of `SCHEMA`: item_id is trimmed and never blank, tags are as written, namespace is null where

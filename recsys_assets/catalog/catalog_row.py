@@ -25,8 +25,7 @@ class CatalogRow:
     created_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogLine:
+class CatalogLine(msgspec.Struct, frozen=True):
     """One row or its fault, the number (from 1) of the line on which it begins, and its text."""
 
     line: int

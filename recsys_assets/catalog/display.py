@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -19,8 +18,7 @@ _NAMESPACES: Final = ("namespace", "surface")
 _WEB: Final = ("https://", "http://")
 
 
-@dataclass(frozen=True, slots=True)
-class Display:
+class Display(msgspec.Struct, frozen=True):
     """Display data of an item, shown next to its id. None where the catalog has no value."""
 
     title: str | None

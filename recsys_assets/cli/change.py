@@ -1,9 +1,9 @@
 """Commands that change what one target serves: ship, rollback, hold, release-hold, restore-pointer, retire."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 
 import click
+import msgspec
 
 from recsys_assets import retry
 from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
@@ -43,8 +43,7 @@ wait_option = click.option(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Awaited:
+class Awaited(msgspec.Struct, frozen=True):
     """Outcome of a rollback, with the consumers that serve the restored release."""
 
     rolled_back: RollbackOutcome

@@ -1,11 +1,11 @@
 """Decorators of commands that change targets: their options, the actor, and the report of the outcome."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Protocol, runtime_checkable
 
 import click
+import msgspec
 
 from recsys_assets.cli.options import (
     CommandContext,
@@ -41,8 +41,7 @@ class HasExitCode(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class CommandCall:
+class CommandCall(msgspec.Struct, frozen=True):
     """One call of a change command: its context, its actor with a reason, and whether it is a dry run."""
 
     context: CommandContext

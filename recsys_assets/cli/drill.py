@@ -5,13 +5,13 @@ import os
 import shlex
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
 import click
+import msgspec
 
 from recsys_assets.cli.main import EXIT_REFUSED, recsys_assets
 from recsys_assets.cli.options import clock
@@ -45,8 +45,7 @@ _ASKED = 2000
 _WHY = ("--reason", "drill: items without ids")
 
 
-@dataclass(frozen=True, slots=True)
-class ScratchShop:
+class ScratchShop(msgspec.Struct, frozen=True):
     """A shop whose configuration, events and store are in one folder."""
 
     folder: Path
@@ -213,8 +212,7 @@ def _walk(drilled: "_Drill") -> None:
     drilled.command("verify")
 
 
-@dataclass(frozen=True, slots=True)
-class _Drill:
+class _Drill(msgspec.Struct, frozen=True):
     """Steps of a drill on a shop, with an optional pause before each command."""
 
     shop: ScratchShop

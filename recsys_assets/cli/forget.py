@@ -1,9 +1,9 @@
 """Command that erases a user from the store."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import click
+from msgspec.structs import replace
 
 from recsys_assets.cli.change_commands import CommandCall, changes_targets
 from recsys_assets.cli.options import clock

@@ -1,9 +1,9 @@
 """`recsys-assets move-in`: import of recsys-pipelines' history as releases, with a day compared by version."""
 
-from dataclasses import dataclass
 from datetime import date
 
 import click
+import msgspec
 
 from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
 from recsys_assets.cli.options import clock, day_type
@@ -15,8 +15,7 @@ from recsys_assets.migrate.pipelines_registry import Registry, read_config
 _EXCLUDED = "  excluded: kinds with a row per user, because their user ids are not hashed by raw.user_key"
 
 
-@dataclass(frozen=True, slots=True)
-class MoveInOutcome:
+class MoveInOutcome(msgspec.Struct, frozen=True):
     """Outcome of a move: releases found and new, versions compared for a day, and the message."""
 
     releases: int

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias, TypeVar
 
 import click
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, UnsafeNameError
 from recsys_assets.identity import Target, parse_rfc3339
@@ -26,8 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 OpenStore: TypeAlias = Callable[[Settings], ObjectStore]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandContext:
+class CommandContext(msgspec.Struct, frozen=True):
     """Settings, store and selected targets of a command."""
 
     settings: Settings

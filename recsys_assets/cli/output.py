@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +40,7 @@ _STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Stacked:
+class Stacked(msgspec.Struct, frozen=True):
     """One record for people: a heading of name, state and facts, and labelled notes below it."""
 
     name: str

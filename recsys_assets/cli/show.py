@@ -1,12 +1,12 @@
 """Commands that only read: status, log, at, verify, diff, report."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
+from msgspec.structs import asdict
 from rich.console import Console
 from rich.markdown import Markdown
 
@@ -63,7 +63,7 @@ def show_status(
     if as_json:
         more = [{"sinks": sink_rows} if context.settings.sinks else {} for sink_rows in sinks]
         rows = zip(statuses, more, strict=True)
-        print_json([{**_fields(row), "freshness": age, "configured": age is not None, **m} for (row, age), m in rows])
+        print_json([{**asdict(row), "freshness": age, "configured": age is not None, **m} for (row, age), m in rows])
     else:
         rows = zip(statuses, sinks, strict=True)
         print_stacked("", (_stacked(row, age, sink_rows) for (row, age), sink_rows in rows), wide=wide)
@@ -218,10 +218,6 @@ def _changed(kind: KindDiff) -> Stacked:
     counts = ", ".join(f"{kind.counts[name]:,} {name}" for name in ("entered", "left", "moved") if name in kind.counts)
     notes = [(label, ", ".join(items)) for label, items in ((label, list(items)) for label, items in named) if items]
     return Stacked(kind.kind, f"{kind.rows_before or 0:,} -> {plural(kind.rows_after or 0, 'row')}", (counts,), notes)
-
-
-def _fields(row: TargetStatus) -> dict[str, object]:
-    return {field.name: getattr(row, field.name) for field in fields(row)}
 
 
 def _unconfigured(context: CommandContext) -> list[Target]:

@@ -2,7 +2,6 @@
 
 import mimetypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -58,8 +57,7 @@ _GIVEN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeInput:
+class NodeInput(msgspec.Struct, frozen=True):
     """Data and content for a node, with the actor."""
 
     data: dict[str, Any] | None

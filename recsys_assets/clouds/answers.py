@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from recsys_assets.errors import (
     Answer,
@@ -15,8 +16,7 @@ from recsys_assets.errors import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(msgspec.Struct, frozen=True):
     """Description of a cloud's client: its errors, their meaning, and the sources of its configuration."""
 
     scheme: str

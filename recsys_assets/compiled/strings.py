@@ -1,10 +1,10 @@
 """Strings as contiguous UTF-8 with offsets, and the array types of codes and numbers for compiled code."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +13,7 @@ Numbers = NDArray[np.int64]
 PADDING = 32  # bytes after the last string, so that compiled code may load whole words and vectors
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Strings:
+class Strings(msgspec.Struct, frozen=True, eq=False):
     """Strings as contiguous UTF-8: string `n` is `data[offsets[n] : offsets[n + 1]]`.
 
     `data` (uint8) has at least `PADDING` bytes after the last string. `offsets` (int64) has one element more than there

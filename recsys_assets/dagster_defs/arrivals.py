@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -36,8 +35,7 @@ class RotatingCursor(msgspec.Struct, frozen=True):
 C = TypeVar("C", bound=RotatingCursor)
 
 
-@dataclass(frozen=True, slots=True)
-class Tick(Generic[C]):
+class Tick(msgspec.Struct, Generic[C], frozen=True):
     """Tick of a sensor: the stored cursor, and the targets to evaluate."""
 
     cursor: C

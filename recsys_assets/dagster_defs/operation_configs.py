@@ -1,11 +1,11 @@
 """Types of operations: the job, its launchpad configuration, a run, and its result."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+import msgspec
 from pydantic import Field
 
 from recsys_assets.dagster_defs.metadata import Metadata
@@ -123,8 +123,7 @@ class ForgetConfig(OperationConfig):
     user: str = Field(description="user id, as in the events; it is visible in the configuration of this run")
 
 
-@dataclass(frozen=True, slots=True)
-class OperationRun:
+class OperationRun(msgspec.Struct, frozen=True):
     """Run of an operation: Dagster context, settings, store, target, configuration and actor."""
 
     context: dg.OpExecutionContext
@@ -142,20 +141,18 @@ class OperationRun:
         return DayContext(self.store, self.settings, self.row, day, run_id=self.context.run.run_id)
 
 
-@dataclass(frozen=True, slots=True)
-class OperationResult:
+class OperationResult(msgspec.Struct, frozen=True):
     """Result of an operation: message and journal entry. `failed`: a person has to act."""
 
     message: str
     entry: JournalEntry | None = None
     failed: bool = False
-    numbers: Mapping[str, float] = field(default_factory=dict[str, float])
+    numbers: Mapping[str, float] = msgspec.field(default_factory=dict[str, float])
     lines: str = ""  # configuration lines that the operation recommends
-    shown: Metadata = field(default_factory=dict[str, Any])  # metadata of the op's output
+    shown: Metadata = msgspec.field(default_factory=dict[str, Any])  # metadata of the op's output
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True):
     """Operation job: name, configuration, action on a target, and whether it may wait in the run queue."""
 
     name: str

@@ -1,9 +1,9 @@
 """Journal entries as Dagster events on the manifest asset. All of them can be rebuilt from the store."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import dagster as dg
+import msgspec
 
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
@@ -138,12 +138,11 @@ def _built(settings: Settings, row: TargetSettings, release: Release) -> Iterato
             yield member_materialization_of(row, member, release)
 
 
-@dataclass(frozen=True, slots=True)
-class _ReportedEvents:
+class _ReportedEvents(msgspec.Struct, frozen=True):
     """Events of the instance, loaded once per asset."""
 
     instance: dg.DagsterInstance
-    found: dict[dg.AssetKey, set[Identity]] = field(default_factory=dict[dg.AssetKey, set[Identity]])
+    found: dict[dg.AssetKey, set[Identity]] = msgspec.field(default_factory=dict[dg.AssetKey, set[Identity]])
 
     def has(self, event: dg.AssetMaterialization) -> bool:
         """Return whether this event was reported before."""

@@ -1,11 +1,11 @@
 """Assets of a target, from canonical to signals: each wraps a step of the day with its Dagster metadata."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import dagster as dg
 import polars as pl
+from msgspec.structs import replace
 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import attempt, skipped, translate_errors

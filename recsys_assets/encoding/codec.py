@@ -10,6 +10,7 @@ from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -140,8 +141,7 @@ def encode_content(content: Rows | Vectors, *, kind: str, target: Target, window
     return encode_vectors(content, kind=kind, target=target, window=window, max_bytes=max_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class SealedShard:
+class SealedShard(msgspec.Struct, frozen=True):
     """Shard, which is a complete artifact document, and its number of rows."""
 
     blob: Blob

@@ -1,10 +1,12 @@
 """Rows of an artifact as integer arrays, used by kernels, contracts and the codec."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from recsys_assets.encoding.safetensors_codec import Vectors
@@ -21,8 +23,7 @@ def columns_of_rows(shape: Shape) -> Mapping[str, pl.DataType]:
     return {**key, shape.column: pl.String(), **value}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class Rows(msgspec.Struct, frozen=True, eq=False):
     """Lists of coded members, each with a coded key.
 
     List `n` belongs to `keys[n]` (u32) and is `members[offsets[n] : offsets[n + 1]]` (u32) with the same slice of
@@ -118,10 +119,9 @@ class Excluded:
         return self.groups / self.of_groups if self.of_groups else 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class KernelOutput:
+class KernelOutput(msgspec.Struct, frozen=True, eq=False):
     """Output of a kernel: rows or vectors, exclusions, and numbers charted over days."""
 
     rows: Rows | Vectors
     left_out: Excluded
-    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    numbers: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])

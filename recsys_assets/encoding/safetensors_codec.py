@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -26,8 +25,7 @@ _ALIGNED: Final = 8
 _CODES: Final = {"float32": "F32", "int64": "I64", "uint8": "U8"}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Table:
+class Table(msgspec.Struct, frozen=True, eq=False):
     """Vectors of one id column.
 
     `values[n]` (float32) is that of `ids[n]`. Ids are strictly ascending, without nulls.
@@ -42,8 +40,7 @@ class Table:
         return np.linalg.norm(self.values.astype(np.float64), axis=1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vectors:
+class Vectors(msgspec.Struct, frozen=True, eq=False):
     """Tables of an artifact by id column."""
 
     shape: VectorShape

@@ -1,9 +1,9 @@
 """Building artifacts on an engine: runs a kind's relational definition, reads the rows in order, and encodes them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pkgutil import resolve_name
 
+import msgspec
 import polars as pl
 
 from recsys_assets.artifact_format import Blob
@@ -50,8 +50,7 @@ def find_definition(kind: Kind, params: KindParams) -> Definition:
     return definition
 
 
-@dataclass(frozen=True, slots=True)
-class EngineArtifact:
+class EngineArtifact(msgspec.Struct, frozen=True):
     """Artifact computed by an engine: its blob, exclusions, numbers, and first rows."""
 
     blob: Blob

@@ -1,9 +1,9 @@
 """Interface of every engine: scan canonical days or a table, and write the rows of a relation in order."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import polars as pl
 
 from recsys_assets.engines.relation import PLACE, Frame, KindRelation
@@ -11,8 +11,7 @@ from recsys_assets.engines.relation import PLACE, Frame, KindRelation
 DAY_STRIDE = 1 << 40  # PLACE values per day, more than the events of any day
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOutput:
+class EngineOutput(msgspec.Struct, frozen=True):
     """Output of an engine: parts in row order, total rows, and counts."""
 
     parts: tuple[str, ...]  # URIs or paths of Parquet files

@@ -2,8 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import ConfigurationError
@@ -18,8 +19,7 @@ Connect = Callable[[SparkCluster], Any]
 PROVEN: set[tuple[str, str]] = set()  # engines and kinds, for the life of this process
 
 
-@dataclass(frozen=True, slots=True)
-class EngineWorkspace:
+class EngineWorkspace(msgspec.Struct, frozen=True):
     """A verified engine, and the path or URI below which attempts get their folders."""
 
     engine: "Engine"
@@ -60,15 +60,14 @@ def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
 OPENERS: Mapping[str, Opener] = {"polars": _polars, "duckdb": _duckdb, "spark": _spark}
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRegistry:
+class EngineRegistry(msgspec.Struct, frozen=True):
     """Engines of one configuration, verified on first use. `root` is the store's, where Spark writes by default."""
 
     settings: EngineSettings
     root: str
     connect: Connect = connect
-    openers: Mapping[str, Opener] = field(default_factory=lambda: OPENERS)
-    proven: set[tuple[str, str]] = field(default_factory=lambda: PROVEN)
+    openers: Mapping[str, Opener] = msgspec.field(default_factory=lambda: OPENERS)
+    proven: set[tuple[str, str]] = msgspec.field(default_factory=lambda: PROVEN)
 
     def open(self, name: str, kind: Kind) -> EngineWorkspace:
         """Return the engine `name` after the canary verified its rows of the kind.

@@ -1,9 +1,9 @@
 """Relational definitions on any engine: input columns of events, output rows and counts, and common expressions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import narwhals as nw
 
 from recsys_assets.encoding.rows import Excluded
@@ -19,8 +19,7 @@ NEGATED = "negated"  # negated value, because engines only sort in ascending ord
 _RANK = "rank"
 
 
-@dataclass(frozen=True, slots=True)
-class KindRelation:
+class KindRelation(msgspec.Struct, frozen=True):
     """Rows and counts of a kind as relations.
 
     `rows`: MEMBER String, VALUE Int64 in units of 1 / scale (only for kinds with a value), and KEY String for kinds
@@ -45,8 +44,7 @@ Counts = Mapping[str, int]  # counts by name
 Keep = Callable[[Frame], Frame]
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(msgspec.Struct, frozen=True):
     """Relational definition of a kind: input columns, rows, and the report of its counts."""
 
     columns: tuple[str, ...]

@@ -1,9 +1,9 @@
 """File access of Spark: by its own Parquet reader and writer, or by pyarrow on the executors."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -18,8 +18,7 @@ _MOST_SLICES = 32
 _SQL_TYPES: Mapping[str, Any] = {"string": pa.string(), "bigint": pa.int64()}
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenParts:
+class WrittenParts(msgspec.Struct, frozen=True):
     """Parts written by executors, in row order, and their total rows."""
 
     parts: tuple[str, ...]

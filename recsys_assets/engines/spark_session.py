@@ -8,8 +8,9 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
@@ -141,8 +142,7 @@ def _text(error: BaseException) -> str:
         return f"{type(error).__name__}: {_GONE}"
 
 
-@dataclass(frozen=True, slots=True)
-class SparkCluster:
+class SparkCluster(msgspec.Struct, frozen=True):
     """Spark cluster: `master` (spark://, k8s://, yarn, local[n]) or `remote` (sc://, Spark Connect), and its settings.
 
     Without either, SPARK_REMOTE, MASTER or spark-defaults.conf apply, as for every Spark program.
@@ -150,7 +150,7 @@ class SparkCluster:
 
     master: str | None = None
     remote: str | None = None
-    conf: Mapping[str, str] = field(default_factory=dict[str, str])
+    conf: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
     patience_minutes: float = 240  # longer jobs are cancelled, because without executors Spark waits forever
 
     def __post_init__(self) -> None:

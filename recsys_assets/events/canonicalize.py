@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -177,8 +177,7 @@ def _joined(sent: Strings, inferred: pl.Series) -> Strings:
     return strings_of(pl.concat([pl.Series("session", arrow_strings(sent)), inferred.alias("session")]).to_arrow())
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalCounts:
+class CanonicalCounts(msgspec.Struct, frozen=True):
     """Counts of a canonicalisation: delivered events, dropped exact duplicates, and rows."""
 
     events: int

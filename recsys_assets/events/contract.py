@@ -4,10 +4,10 @@ Rules on ids are checked once per distinct id instead of once per row: ten milli
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
+from msgspec.structs import replace
 
 from recsys_assets.events.canonicalize import ascending_rows
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events, codes_of

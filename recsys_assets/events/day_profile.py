@@ -7,12 +7,13 @@ because a library could change its hash function.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
 
 from recsys_assets.events.events import Events
@@ -34,8 +35,7 @@ Hashes: TypeAlias = "NDArray[np.uint64]"
 Counts: TypeAlias = "NDArray[np.int64]"
 
 
-@dataclass(frozen=True, slots=True)
-class LiveScore:
+class LiveScore(msgspec.Struct, frozen=True):
     """Score of one kind of the live release on a day's unseen events, compared with chance.
 
     `gain` is the mean nDCG over the questions for which the live release has a list, `chance` the expected gain of the
@@ -58,8 +58,7 @@ class LiveScore:
         return self.gain - self.chance
 
 
-@dataclass(frozen=True, slots=True)
-class DayProfile:
+class DayProfile(msgspec.Struct, frozen=True):
     """Numbers of a day that gates compare. Counts are of distinct events unless noted.
 
     `items` maps the hash of an item to its events. `moments` are hashes of (item, time of day), `visits` of (item, user

@@ -1,9 +1,9 @@
 """In-memory events as read by every kernel: ids as integer codes that compare like the ids."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -26,8 +26,7 @@ SCHEMA: Mapping[str, pl.DataType] = {
 _INSTANT = pa.timestamp("ns", tz="UTC")
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
+class Events(msgspec.Struct, frozen=True):
     """Canonical events of one target, ids as codes.
 
     - `codes`: columns of `SCHEMA` (or a subset, if requested), with one row per distinct event, in canonical order.
@@ -133,8 +132,7 @@ def codes_in(array: Any) -> NDArray[np.uint32]:
     return codes
 
 
-@dataclass(frozen=True, slots=True)
-class CodedIds:
+class CodedIds(msgspec.Struct, frozen=True):
     """An id column: codes by row, and their ascending ids."""
 
     codes: NDArray[np.uint32]

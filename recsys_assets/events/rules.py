@@ -8,6 +8,7 @@ from importlib.abc import MetaPathFinder
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
 
 from recsys_assets.evidence import Finding, Scalar, Verdict
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, eq=False):
     """Rule for every row: its name, the expression that is true if it holds, and its text."""
 
     name: str

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import polars as pl
 
 from recsys_assets.encoding.rows import Rows
@@ -17,8 +18,7 @@ from recsys_assets.settings.gates import CountGate, GateSettings
 from recsys_assets.settings.target import TargetSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactFacts:
+class ArtifactFacts(msgspec.Struct, frozen=True):
     """Input of an artifact's gates: read from the stored bytes, except for the counts that only the build knows."""
 
     version: str
@@ -31,7 +31,7 @@ class ArtifactFacts:
     bad_catalog_share: float
     bad_catalog_rows: str  # for people: number of bad rows by reason
     contract: tuple[Finding, ...]
-    drift: Drift | NoBaseline = field(default_factory=NoBaseline)  # drift from the live release
+    drift: Drift | NoBaseline = msgspec.field(default_factory=NoBaseline)  # drift from the live release
     # Change from the live artifact. None for kinds that are not built from the catalog.
     catalog: CatalogChange | None = None
     is_live: bool = False  # Whether the live release has an artifact of this kind. Only looked up for one without rows.

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from math import ceil, isfinite
 
+import msgspec
+
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, in_force
@@ -20,8 +22,7 @@ _INCONCLUSIVE: Mapping[Mode, Verdict] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """nDCG of one recommender on both arms, and the confidence interval of the difference (candidate minus live)."""
 
     samples: int
@@ -33,14 +34,13 @@ class Measured:
     worse: bool | None  # None: inconclusive
 
 
-@dataclass(frozen=True, slots=True)
-class Backtested:
+class Backtested(msgspec.Struct, frozen=True):
     """Result of a back-test by recommender, with the live release that the candidate was compared with."""
 
     release: str
     held_out: str  # for people: description of the held-out events
     measured: Mapping[str, Measured]
-    facts: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    facts: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
 
 
 class NotComparedReason(Enum):
@@ -51,8 +51,7 @@ class NotComparedReason(Enum):
     FAILED = "failed"  # counts as worse
 
 
-@dataclass(frozen=True, slots=True)
-class NotTested:
+class NotTested(msgspec.Struct, frozen=True):
     """A back-test that compared nothing: the reason, and a message for people."""
 
     why: NotComparedReason

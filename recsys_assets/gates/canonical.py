@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 
 from recsys_assets.events.day_profile import DayProfile
@@ -164,8 +165,7 @@ def _first_visits(day: DayProfile) -> float | None:
     return None if day.repeats is None else 1 - day.repeats / day.events
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalFacts:
+class CanonicalFacts(msgspec.Struct, frozen=True):
     """Input of a canonical day's gates: counts from its record, and the findings of its contract."""
 
     digest: str

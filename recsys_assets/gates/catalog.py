@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -18,8 +19,7 @@ _CHANGED = ("share of items whose {entries} differ from the live ones", "max_cha
 _ITEM: Final = "item_id"
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogChange:
+class CatalogChange(msgspec.Struct, frozen=True):
     """Difference between a catalog and the live one, and the numbers of the day's events on unknown items."""
 
     live_items: int

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from threading import Timer
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.rules import SAMPLE_ROWS, judging_by_pandera, only_polars, scalars
 from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, passes
+from recsys_assets.kind_descriptions import installed_entry_points
 from recsys_assets.settings.gates import CUSTOM_GATE, CustomGate, GateSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
@@ -80,7 +81,7 @@ def _installed(name: str, setting: str) -> "SchemaHolds":
 
 @cache
 def _entry_points() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in installed_entry_points(GROUP)}
 
 
 @cache

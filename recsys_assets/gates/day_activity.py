@@ -1,11 +1,13 @@
 """Gates of a day's activity against earlier days: numbers of events and sessions, and their hours."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from math import exp, hypot, log, sqrt
 from statistics import median
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict

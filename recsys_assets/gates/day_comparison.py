@@ -5,10 +5,11 @@ scaled by the square root of its sessions, and days of few sessions are not used
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import asin, exp, log, pi, sin, sqrt
 from statistics import median
 from typing import Final, Protocol, TypeAlias
+
+import msgspec
 
 from recsys_assets.events.day_profile import DayProfile
 from recsys_assets.evidence import Verdict
@@ -29,8 +30,7 @@ _REMEDY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True):
     """The ordinary days before a day, newest first, and the number of consecutive refused days since the last one."""
 
     days: tuple[DayProfile, ...] = ()
@@ -62,8 +62,7 @@ class HasProfile(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureCheck:
+class MeasureCheck(msgspec.Struct, frozen=True):
     """One measure of a day with its limits. An infinite limit does not apply."""
 
     name: str
@@ -84,8 +83,7 @@ class MeasureCheck:
         return f"{self.name} is {self.value:.3g}, {' and '.join(bounds)} is usual"
 
 
-@dataclass(frozen=True, slots=True)
-class PastMeasure:
+class PastMeasure(msgspec.Struct, frozen=True):
     """The values of one measure on the ordinary days, with the number of sessions of each day."""
 
     values: tuple[float, ...]

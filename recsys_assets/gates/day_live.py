@@ -6,6 +6,8 @@ from math import ceil, hypot, sqrt
 from statistics import median
 from typing import Final
 
+import msgspec
+
 from recsys_assets.events.day_profile import DayProfile, LiveScore
 from recsys_assets.evidence import Verdict
 from recsys_assets.gates.day_comparison import (
@@ -32,8 +34,7 @@ _STILL_KNOWN: Final = 0.985  # maximum limit on new users, whatever the age of t
 _FADES: Final = 0.75  # factor on the minimum worth per day that live has not seen: a refusal never blocks later days
 
 
-@dataclass(frozen=True, slots=True)
-class Worth:
+class Worth(msgspec.Struct, frozen=True):
     """Worth of the live lists on a day, as a share of the usual worth, with its standard error."""
 
     ratio: float

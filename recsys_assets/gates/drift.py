@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.gates.drift_distance import Drift, Sides
 from recsys_assets.gates.gate import Gate, Result, passes
@@ -12,8 +14,7 @@ from recsys_assets.settings.gates import DriftGate, DriftLimits, Mode
 _REMEDY = ": fix the input; if the change is intended, ship it by --override {gate}, or change gates.drift"
 
 
-@dataclass(frozen=True, slots=True)
-class NoBaseline:
+class NoBaseline(msgspec.Struct, frozen=True):
     """Absence of a baseline: nothing of the kind is live, or (`fault`) the live artifact cannot be read."""
 
     fault: str | None = None

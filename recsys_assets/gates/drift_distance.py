@@ -1,7 +1,6 @@
 """Distance between the rows of an artifact and the live one: measures without limits."""
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -57,8 +56,7 @@ def _count(
     counts[1] = distinct
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Baseline:
+class Baseline(msgspec.Struct, frozen=True, eq=False):
     """The live release, its rows of the same kind, and its items: those of its catalog, or else those of the rows."""
 
     release: str
@@ -66,8 +64,7 @@ class Baseline:
     catalog: pl.Series  # distinct item ids
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(msgspec.Struct, frozen=True):
     """One measure of the candidate and of the live artifact."""
 
     candidate: float
@@ -80,8 +77,7 @@ class Sides:
         return 1.0 if high == low else high / low if low else float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(msgspec.Struct, frozen=True):
     """All measures of one comparison, None where there is nothing to compare."""
 
     release: str

@@ -6,7 +6,7 @@ A missing limit is an error when the rule is created, and the digest of a policy
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
@@ -21,8 +21,7 @@ Facts_contra = TypeVar("Facts_contra", contravariant=True)
 Judged = TypeVar("Judged")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """Result of a rule: the verdict as if the gate were required, the measured value, and a message for people."""
 
     verdict: Verdict
@@ -31,13 +30,12 @@ class Result:
     remedy: str = ""  # Next step, added to the message of a refusal. {gate} in it is the name of the gate.
     count: int | None = None  # Exact number of offending rows. None: 1 unless it passed.
     sample: tuple[Mapping[str, Scalar], ...] = ()
-    compared: Mapping[str, Scalar] = field(
+    compared: Mapping[str, Scalar] = msgspec.field(
         default_factory=dict[str, Scalar]
     )  # what the value was compared with, in addition to the limits
 
 
-@dataclass(frozen=True, slots=True)
-class Gate(Generic[Facts_contra]):
+class Gate(msgspec.Struct, Generic[Facts_contra], frozen=True):
     """A named rule with its enforcement mode. `default` is the mode without any setting."""
 
     name: str
@@ -70,8 +68,7 @@ class Gate(Generic[Facts_contra]):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Policy(Generic[Facts_contra]):
+class Policy(msgspec.Struct, Generic[Facts_contra], frozen=True):
     """The gates of one subject (an artifact kind, "canonical", or a whole candidate), by name and in order."""
 
     subject: str

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import polars as pl
 
 from recsys_assets.errors import ConfigurationError
@@ -21,8 +22,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Previous:
+class Previous(msgspec.Struct, frozen=True):
     """The live file of the kind: its release, fields (name to type) and rows. `fault` says why they are unknown."""
 
     release: str
@@ -31,8 +31,7 @@ class Previous:
     fault: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImportFacts:
+class ImportFacts(msgspec.Struct, frozen=True):
     """Input of an imported artifact's gates. Everything except the age of the file is read from the stored bytes."""
 
     kind: str

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from recsys_assets.evidence import Scalar, Verdict
 from recsys_assets.gates.gate import Gate, Result, at_most, in_force, passes
 from recsys_assets.settings.gates import Mode, RehearsalGate, RehearsalSettings
@@ -12,8 +14,7 @@ REHEARSAL = "rehearsal"
 _SETTINGS = "gates.rehearsal"
 
 
-@dataclass(frozen=True, slots=True)
-class RehearsalAnswers:
+class RehearsalAnswers(msgspec.Struct, frozen=True):
     """Lookup results of one kind: the numbers of lookups, of empty results, and of lists that are not full."""
 
     asked: int
@@ -26,8 +27,7 @@ class RehearsalAnswers:
         return part / self.asked if self.asked else None
 
 
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
+class Rehearsed(msgspec.Struct, frozen=True):
     """Outcome of a rehearsal: load time, memory of the loaded release, and the lookup results by kind."""
 
     seconds: float  # duration of loading the release
@@ -55,8 +55,7 @@ class Rehearsed:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class NotLoaded:
+class NotLoaded(msgspec.Struct, frozen=True):
     """A candidate that the reader rejects. `fault` is the reader's error message."""
 
     fault: str

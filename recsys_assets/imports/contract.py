@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.settings.artifacts import ImportFormat
@@ -20,8 +21,7 @@ _MEANT = {
 ARRAYS = frozenset({ImportFormat.NPZ, ImportFormat.SAFETENSORS})
 
 
-@dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(msgspec.Struct, frozen=True):
     """Type of each field and number of rows, empty and None for opaque bytes.
 
     The type of a column is e.g. `string`, `float64?` (nullable) or `list[float32]`. The type of an array is its dtype
@@ -35,8 +35,7 @@ class FileContent:
 Fields = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Array:
+class _Array(msgspec.Struct, frozen=True):
     dtype: str
     axes: tuple[str, ...]
 

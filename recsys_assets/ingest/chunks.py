@@ -1,9 +1,10 @@
 """Chunks of whole lines from a stream of bytes, in the memory of one chunk whatever the length of stream and lines."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from mmap import mmap
 from typing import TypeAlias
+
+import msgspec
 
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.quarantine import MAX_TEXT_BYTES
@@ -14,16 +15,14 @@ CHUNK_BYTES = MAX_LINE_BYTES + 2**20
 Buffer: TypeAlias = bytearray | mmap
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """Whole lines: `buffer[:size]`, which ends with a newline."""
 
     buffer: Buffer
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class LongLine:
+class LongLine(msgspec.Struct, frozen=True):
     """A line too long for a chunk: its first bytes and its size in bytes."""
 
     head: bytes

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+import msgspec
+
 from recsys_assets.identity import Target
 from recsys_assets.ingest.line_judge import JudgedChunk, RefusedLine
 from recsys_assets.ingest.quarantine import LINE_HIDING_REASONS, LineFault, Reason, Reject, hidden_lines, show_line
@@ -17,8 +19,7 @@ _MAX_NAMES = 100  # Limit of unknown fields, and of foreign targets: hostile inp
 _MAX_NAME_LENGTH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(msgspec.Struct, frozen=True):
     """One input as read: size and digest of its stored bytes, and its number of lines.
 
     `error` says why it is unusable: it could not be read to its end, or it holds no events.
@@ -33,8 +34,7 @@ class FileRecord:
     version: str | None = None  # the version that was read, of a table with versions
 
 
-@dataclass(frozen=True, slots=True)
-class TargetReport:
+class TargetReport(msgspec.Struct, frozen=True):
     """One target's share of a day.
 
     `rejects` counts refused lines by reason: lines that name this target, and lines of its files that name no target.
@@ -55,8 +55,7 @@ class TargetReport:
         return sum(count for reason, count in self.rejects.items() if reason is not Reason.OUT_OF_WINDOW)
 
 
-@dataclass(frozen=True, slots=True)
-class RawReport:
+class RawReport(msgspec.Struct, frozen=True):
     """A day's ingest: its files, the report of each target, and counts of unknown fields and foreign targets.
 
     `unknown_fields` counts good lines by the name of a field outside the contract. `foreign` counts good lines by

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +24,7 @@ WITHHELD = b"(withheld, for it may name a user: see the line in its file)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRules:
+class ChunkRules(msgspec.Struct, frozen=True):
     """Rules of judgement: the day, the requested targets, the limit of kept refused lines, and how lines are read."""
 
     day: date
@@ -50,8 +50,7 @@ class ChunkRules:
         return self.start + DAY_SECONDS * NANOSECONDS
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedLine:
+class RefusedLine(msgspec.Struct, frozen=True):
     """One refused line: its number in the chunk (from 0), its fault, its text or first bytes, and its size in bytes."""
 
     line: int

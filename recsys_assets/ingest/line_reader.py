@@ -4,8 +4,9 @@ The compiled scanner accepts a subset of the lines that this reader accepts, wit
 judged here.
 """
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from recsys_assets.ingest.json_object import Pairs, find_repeated, read_object
 from recsys_assets.ingest.quarantine import FaultError, LineFault, Reason, fail, fail_found
@@ -16,8 +17,7 @@ MAX_RANK = 2**63 - 1
 _FIELDS = frozenset({"v", "ts", "tenant", "surface", "user_id", "session_id", "item_id", "request_id", "rank", "event"})
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """Requirements of a good line, and the content of reports of bad lines.
 
     `needs_session`: if False, a line with a `user_id` may lack `session_id`. `shows_values`: if False, reports repeat
@@ -31,8 +31,7 @@ class Reading:
 PLAIN = Reading()
 
 
-@dataclass(frozen=True, slots=True)
-class RawEvent:
+class RawEvent(msgspec.Struct, frozen=True):
     """One good line: trimmed ids, `ts` in nanoseconds since 1970 in UTC, None where absent or blank."""
 
     ts: int

@@ -1,9 +1,10 @@
 """Parts: coded events of one target as ingest hands them on, and merged parts that hold each string once."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from recsys_assets.compiled.interning import Tables, grown, intern, new_tables
@@ -18,8 +19,7 @@ _FIRST_CAPACITY = 1 << 12
 _FIRST_TEXT = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class Part(msgspec.Struct, frozen=True, eq=False):
     """Some events of one target and day, unsorted and with duplicates.
 
     `ts` (int64, nanoseconds since 1970 in UTC) and `rank` (int64) hold one value per event. `codes[column]` (uint32),

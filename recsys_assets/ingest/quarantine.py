@@ -65,8 +65,7 @@ def hidden_lines(bad: int, bad_bytes: int, *, good: int, good_bytes: int) -> int
     return good * bad_bytes // good_bytes - bad
 
 
-@dataclass(frozen=True, slots=True)
-class LineFault:
+class LineFault(msgspec.Struct, frozen=True):
     """Reason for refusing a line, and the tenant and surface that it names, if it could be parsed that far."""
 
     reason: Reason

@@ -1,11 +1,11 @@
 """Contracts of the kinds' rows and vectors, checked on codes and dictionaries."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from recsys_assets.compiled.grouping import count_codes, deal

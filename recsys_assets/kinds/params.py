@@ -1,9 +1,9 @@
 """Parameters of all kinds in `recsys.toml`, the bounds of their rows, and the choice of events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
@@ -21,8 +21,7 @@ EVENT = "event"
 WITHOUT_KIND = ""  # Stands for events without a kind. A kind is never empty.
 
 
-@dataclass(frozen=True, slots=True)
-class Promise:
+class Promise(msgspec.Struct, frozen=True):
     """Bounds of the rows that are built with some parameters. `contracts` adds the rules of their shape."""
 
     max_lists: int | None = None
@@ -32,11 +31,10 @@ class Promise:
     pairs: bool = False  # a pair is in the lists of both items, with the same value
     lower_case: bool = False  # members are lower-case
     dimensions: int | None = None  # length of every vector
-    max_vectors: Mapping[str, int] = field(default_factory=dict[str, int])  # limit by column of ids
+    max_vectors: Mapping[str, int] = msgspec.field(default_factory=dict[str, int])  # limit by column of ids
 
 
-@dataclass(frozen=True, slots=True)
-class TuningGrid:
+class TuningGrid(msgspec.Struct, frozen=True):
     """Search space of `tune` for a kind of neighbours: all scorings, then for the best one setting after another."""
 
     scores: tuple[Mapping[str, object], ...]

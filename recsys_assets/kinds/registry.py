@@ -1,12 +1,13 @@
 """Registry of artifact kinds: those of this package, and those that installed packages add as entry points."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Final
 
+import msgspec
 import polars as pl
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from recsys_assets.encoding.rows import KernelOutput, columns_of_rows
@@ -26,6 +27,7 @@ from recsys_assets.kind_descriptions import (
     KindDescription,
     Shape,
     VectorShape,
+    installed_entry_points,
 )
 from recsys_assets.kinds.als_factors import AlsParams, factorise
 from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
@@ -49,8 +51,7 @@ NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
 GROUP: Final = "recsys_assets.kinds"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """A kind of artifact: description, parameters, kernel, and its definition for other engines."""
 
     description: KindDescription  # Name, shape and texts, for serving and reports. Cheap to import.
@@ -61,9 +62,9 @@ class Kind:
     # Why an artifact of this kind may have no rows and is then excluded from the release. Empty: it is refused.
     may_be_empty: str = ""
     # Parameters with which the canary of an engine, two days of a few hundred events, reaches every cut and limit.
-    canary: Mapping[str, object] = field(default_factory=dict[str, object])
+    canary: Mapping[str, object] = msgspec.field(default_factory=dict[str, object])
     # Parameters that need further compiled functions, for the warm-up.
-    compiles: Mapping[str, object] = field(default_factory=dict[str, object])
+    compiles: Mapping[str, object] = msgspec.field(default_factory=dict[str, object])
     tuning: TuningGrid | None = None  # search space of `tune`, for kinds of neighbours
 
     @property
@@ -118,7 +119,7 @@ def installed_kinds(taken: frozenset[str]) -> Mapping[str, Kind]:
     skipped silently would only be noticed when its artifact is missing.
     """
     kinds: dict[str, Kind] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+    for point in sorted(installed_entry_points(GROUP), key=lambda point: (point.name, point.value)):
         kind = _load(point)
         if kind.name in taken or kind.name in kinds:
             raise _broken(point, "there is a kind of this name already")

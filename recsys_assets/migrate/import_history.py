@@ -1,9 +1,10 @@
 """Migration from recsys-pipelines: imports its history as releases, and verifies our versions on one day."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.evidence import Finding, GateReport, Verdict
@@ -38,8 +39,7 @@ _AS_SENT: dict[str, None] = {"user_key": None, "session_gap_minutes": None}  # s
 _DUPLICATES = "it counts exact duplicates twice"
 
 
-@dataclass(frozen=True, slots=True)
-class MovedRelease:
+class MovedRelease(msgspec.Struct, frozen=True):
     """Release of the history: last day of its data, its artifacts, and whether it is new in this store."""
 
     day: date
@@ -170,8 +170,7 @@ def _refuse_a_target_in_use(store: ObjectStore, registry: Registry) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedVersion:
+class ComparedVersion(msgspec.Struct, frozen=True):
     """Comparison of one artifact: its version, ours (None: not built), and a message on the difference."""
 
     kind: str

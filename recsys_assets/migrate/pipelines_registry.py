@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -103,8 +102,7 @@ class _Envelope(msgspec.Struct, frozen=True):
     build: _Build = _Build()
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedArtifact:
+class PublishedArtifact(msgspec.Struct, frozen=True):
     """Published artifact: its bytes in our format, its window, build time, and source file."""
 
     blob: Blob
@@ -129,8 +127,7 @@ def read_config(path: str | None) -> PipelinesConfig:
         raise ConfigurationError(f"{path} is not a configuration of recsys-pipelines: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(msgspec.Struct, frozen=True):
     """Its registry of one target. Relative paths are below `folder`, a folder or prefix of a bucket."""
 
     folder: str

@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
+import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -51,8 +52,7 @@ OTHERS = "others"
 OUTCOMES = (DONE, UNCHANGED, "older", HELD, REFUSED, "other")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """One sample: metric name, labels and value."""
 
     name: str
@@ -91,8 +91,7 @@ def registry_of(collector: Collector) -> CollectorRegistry:
     return registry
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(msgspec.Struct, frozen=True):
     """End of a target's run: success, time, and duration in seconds."""
 
     success: bool

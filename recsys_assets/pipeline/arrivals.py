@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 
+import msgspec
+
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Window
 from recsys_assets.ingest.sources.discovery import find_inputs
@@ -48,8 +50,7 @@ _RECORD = re.compile(r"\d{4}-\d{2}-\d{2}\.json")
 _DAY = len("2026-01-31")
 
 
-@dataclass(frozen=True, slots=True)
-class DueDay:
+class DueDay(msgspec.Struct, frozen=True):
     """A day of a target whose artifacts are out of date. An equal `address` means an equal cause."""
 
     row: TargetSettings
@@ -58,8 +59,7 @@ class DueDay:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
+class Arrivals(msgspec.Struct, frozen=True):
     """Result of one check of a target: the days due, the state of the files, and the files that have not settled."""
 
     due: tuple[DueDay, ...]
@@ -208,8 +208,7 @@ def _address(*parts: str) -> str:
 SeenDrops = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class DueImport:
+class DueImport(msgspec.Struct, frozen=True):
     """A dropped file that differs from the registered one. `can_ship`: all other kinds of its day are built."""
 
     row: TargetSettings

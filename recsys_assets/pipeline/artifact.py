@@ -1,7 +1,6 @@
 """Artifact stage: builds one immutable blob from a window of days or the catalog, with reference and gate report."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from importlib.metadata import version
 import msgspec
 import polars as pl
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
@@ -48,8 +48,7 @@ PREVIEW_ROWS = 10
 LIBRARIES = ("dagster", "numba", "numpy", "pandera", "polars", "pyarrow")
 
 
-@dataclass(frozen=True, slots=True)
-class ArtifactBuilt:
+class ArtifactBuilt(msgspec.Struct, frozen=True):
     """One artifact as it was staged, its first rows, and whether its blob existed already."""
 
     staged: StagedArtifact

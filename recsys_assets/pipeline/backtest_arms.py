@@ -1,8 +1,10 @@
 """Arms of a back-test: live release and candidate with their inputs, held-out events, and holdout builds."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.events.events import Events
@@ -33,8 +35,7 @@ from recsys_assets.storage.store import ObjectStore
 _LIMITS = Limits(blob_bytes=MAX_INDEXED_BYTES, release_bytes=2**40)
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
+class HeldOut(msgspec.Struct, frozen=True):
     """Held-out events: all events of a canonical day, or those from the time `since` on."""
 
     source: Input
@@ -90,8 +91,7 @@ def _source(target: Target, day: date, record: CanonicalRecord) -> Input:
     return Input(name=canonical_key(target, day), digest=record.digest, size=record.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(msgspec.Struct, frozen=True):
     """One side of a comparison: its release, its versions by kind, and the inputs of its artifacts."""
 
     release: str

@@ -1,9 +1,10 @@
 """Build of one artifact on an engine: its inputs as files, its rows encoded like those of a kernel."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+
+import msgspec
 
 from recsys_assets.encoding.codec import encode_pieces
 from recsys_assets.engines.building import answer_on_engine, find_definition, scan_source
@@ -25,18 +26,18 @@ from recsys_assets.release.layout import canonical_key
 from recsys_assets.storage.store import Listed, ObjectStore
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSource:
+class EngineSource(msgspec.Struct, frozen=True):
     """Input files of an engine build, oldest day first, with event count, inputs, and missing and refused days."""
 
     files: tuple[str, ...]
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
-    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # added to the facts of the artifact
+    # Added to the facts of the artifact.
+    numbers: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
     refused: tuple[date, ...] = ()
     # State, at its verification, of each key that the engine reads in place.
-    in_place: Mapping[str, Listed | None] = field(default_factory=dict[str, Listed | None])
+    in_place: Mapping[str, Listed | None] = msgspec.field(default_factory=dict[str, Listed | None])
 
     def check_unchanged(self, store: ObjectStore) -> None:
         """Raise `InputError` if a day that the engine read in place was rewritten in the meantime."""

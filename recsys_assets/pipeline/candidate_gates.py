@@ -1,12 +1,12 @@
 """Gates of a candidate as a whole, and its rehearsal: loaded like in a reader, and queried with the day's events."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -43,8 +43,7 @@ _POLICIES: Final[Mapping[str, Callable[[Settings, TargetSettings], Policy[Any]]]
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Questions:
+class Questions(msgspec.Struct, frozen=True):
     """Queries of a rehearsal: item ids and user ids of a day's events, each as often as it occurs in the sample."""
 
     items: Sequence[str]

@@ -4,11 +4,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import date
 
+import msgspec
 import polars as pl
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, InputError, NotFoundError, OutcomeUnknownError
 from recsys_assets.events.canonicalize import canonicalize
@@ -64,8 +65,7 @@ PREVIEW_ROWS = 10
 MAX_COMMITS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalDayBuilt:
+class CanonicalDayBuilt(msgspec.Struct, frozen=True):
     """One canonical day as it is stored, and its first rows."""
 
     record: CanonicalRecord
@@ -138,8 +138,7 @@ def _build_once(context: DayContext, forgotten: ForgottenUsers, over: StoredDay 
     return CanonicalDayBuilt(record, *shown)
 
 
-@dataclass(frozen=True, slots=True)
-class _MergedDay:
+class _MergedDay(msgspec.Struct, frozen=True):
     """Merged parts of a day: record and bytes to write, the first rows, late events by day, and the analysis ahead."""
 
     record: CanonicalRecord

@@ -29,8 +29,7 @@ _TRIES = 10
 MAX_BYTES = 256_000_000  # larger days are not cached: the memory is needed to build kinds
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDay:
+class StoredDay(msgspec.Struct, frozen=True):
     """A canonical day as it was read: its record and its bytes, each with its etag, or None if missing.
 
     `record` is also None if it cannot be read or does not match the bytes: the day must be rebuilt.

@@ -1,9 +1,11 @@
 """Day context: the values that building, judging and shipping one day of one target share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import StagedArtifact
@@ -28,8 +30,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class DayContext:
+class DayContext(msgspec.Struct, frozen=True):
     """One day of one target in one run: store, settings, target row, day, run, clock and engines.
 
     With a `RunCache` as `store`, each object that the run reads is fetched once, and an object that it wrote is not

@@ -5,9 +5,11 @@ analysed events. Otherwise the stored events are analysed.
 """
 
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.events.contract import check_events
 from recsys_assets.events.day_profile import DayProfile, profile_day
@@ -19,8 +21,7 @@ from recsys_assets.release.documents import CanonicalRecord
 MAX_ANALYSIS_BYTES: Final = 128_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class DayAnalysis:
+class DayAnalysis(msgspec.Struct, frozen=True):
     """Events, the breaches of their contract, and their profile without the digest and count that the record adds."""
 
     events: Events

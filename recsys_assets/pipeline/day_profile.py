@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError

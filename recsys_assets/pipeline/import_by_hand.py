@@ -1,8 +1,9 @@
 """Manual test and import of a file: it is judged by every gate, optionally registered, and journaled with the actor."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.evidence import GateReport
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from recsys_assets.ingest.sources.parquet import Seekable
 
 
-@dataclass(frozen=True, slots=True)
-class TriedFile:
+class TriedFile(msgspec.Struct, frozen=True):
     """Outcome of a test or import: the file's reference, the day of its registration, gate report and journal entry."""
 
     ref: ArtifactRef

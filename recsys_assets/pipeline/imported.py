@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -47,8 +46,7 @@ if TYPE_CHECKING:
 FIELDS = "fields"  # name of the fact with the fields of a file, as JSON
 
 
-@dataclass(frozen=True, slots=True)
-class ReceivedFile:
+class ReceivedFile(msgspec.Struct, frozen=True):
     """One file as read and inspected: the blob that it will become, its content, and its source."""
 
     blob: Blob
@@ -71,12 +69,11 @@ def receive(file: "Seekable", rules: ImportSettings, *, kind: str) -> ReceivedFi
     return ReceivedFile(Blob(ref, data), content, Input(name=file.name, digest=digest, size=len(data)))
 
 
-@dataclass(frozen=True, slots=True)
-class NodePlace:
+class NodePlace(msgspec.Struct, frozen=True):
     """Place of a registered file in its tree: the parent node, and metadata in addition to that of the settings."""
 
     parent: str | None = None
-    metadata: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    metadata: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
 
 
 def register(

@@ -1,9 +1,9 @@
 """Inputs of a kernel: a day's events, the merged tallies of a longer window, or the rows of the catalog."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 
+import msgspec
 import polars as pl
 
 from recsys_assets.catalog.catalog import SCHEMA, Catalog, CatalogForm, read_catalog
@@ -36,20 +36,19 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.run_cache import prefetch
 
 
-@dataclass(frozen=True, slots=True)
-class KernelInput:
+class KernelInput(msgspec.Struct, frozen=True):
     """Input of a kernel, with its event count, its inputs, and the missing and refused days of the window."""
 
     read: Events | pl.DataFrame
     events: int | None
     inputs: tuple[Input, ...]
     missing: tuple[date, ...] = ()
-    numbers: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])  # added to the facts of the artifact
+    # Added to the facts of the artifact.
+    numbers: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
     refused: tuple[date, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class WindowDays:
+class WindowDays(msgspec.Struct, frozen=True):
     """The usable canonical days of a window, oldest first, and the missing ones.
 
     `refused` are the earlier days whose gates refused them: their events are stored, but not used.
@@ -141,8 +140,7 @@ def _refuse_mixed_keys(target: Target, records: Mapping[date, CanonicalRecord]) 
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedCatalog:
+class LoadedCatalog(msgspec.Struct, frozen=True):
     """The catalog's rows of a target's surface, its file as input, and the counts of its bad rows, if any."""
 
     rows: pl.DataFrame

@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from functools import partial
+
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError
 from recsys_assets.evidence import CANONICAL, GateReport

@@ -7,6 +7,8 @@ from queue import SimpleQueue
 from threading import Condition
 from typing import Generic, TypeAlias, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 Task: TypeAlias = Callable[[], Iterator[T]]
 
@@ -58,8 +60,7 @@ def _results_in(queue: "SimpleQueue[_Result[T]]") -> Iterator[T]:
         raise result.error
 
 
-@dataclass(frozen=True, slots=True)
-class _Result(Generic[T]):
+class _Result(msgspec.Struct, Generic[T], frozen=True):
     values: Sequence[T]
     is_last: bool = False
     error: BaseException | None = None

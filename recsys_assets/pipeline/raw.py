@@ -56,8 +56,7 @@ MAX_COMMITS = 5
 QUARANTINE_BYTES = 32_000_000  # size of a quarantine object, which is buffered in memory until it is written
 
 
-@dataclass(frozen=True, slots=True)
-class RawDay:
+class RawDay(msgspec.Struct, frozen=True):
     """A day's raw record. `reused`: it already existed for exactly these files."""
 
     record: RawRecord

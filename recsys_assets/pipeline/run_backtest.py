@@ -1,11 +1,12 @@
 """Back-test of one or more days: a day's staged artifacts against a release, on events that neither was built from."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import product
 from math import isfinite
 from time import monotonic
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, GateReport, Scalar
@@ -40,8 +41,7 @@ _IS_WORSE = {ComparisonVerdict.WORSE: True, ComparisonVerdict.NOT_WORSE: False, 
 LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class BacktestResult:
+class BacktestResult(msgspec.Struct, frozen=True):
     """Result of a comparison: held-out events, baseline release, number of sessions, and scores by recommender."""
 
     held_out: HeldOut
@@ -180,8 +180,7 @@ def _numbers(scores: ComparedScores) -> dict[str, Scalar]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class DayTested:
+class DayTested(msgspec.Struct, frozen=True):
     """Back-test of one day: its baseline (`live`, or the day before as text), and the result."""
 
     day: date

@@ -2,11 +2,14 @@
 
 import logging
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from typing import TypeAlias
 from uuid import uuid4
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import NoInputError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT
@@ -55,8 +58,7 @@ _TARGETS_AT_ONCE = 8  # more gain little: the processor becomes the bottleneck
 _STYLES = {"ok": "", "skipped": "yellow", "unsure": "yellow", "failed": "bold red"}
 
 
-@dataclass(frozen=True, slots=True)
-class AssetLine:
+class AssetLine(msgspec.Struct, frozen=True):
     """Line about one asset on one day: its result, or the reason why there is none."""
 
     day: date

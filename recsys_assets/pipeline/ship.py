@@ -1,9 +1,11 @@
 """Ship: makes a day's staged artifacts of one target the live release, after checking the configured gates."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import LEFT_OUT, Scalar
@@ -28,8 +30,7 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 
 
-@dataclass(frozen=True, slots=True)
-class ShippedDay:
+class ShippedDay(msgspec.Struct, frozen=True):
     """Outcome of publishing a day, as the manifest asset shows it."""
 
     outcome: PublishOutcome

@@ -1,10 +1,10 @@
 """Signals: a day's artifacts of one target as database rows, written once every gate has passed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from recsys_assets.evidence import Scalar
@@ -29,8 +29,7 @@ Row = Sequence[object]
 _CREATED = "created_at"  # the catalog column with a timestamp, as text
 
 
-@dataclass(frozen=True, slots=True)
-class SignalsWritten:
+class SignalsWritten(msgspec.Struct, frozen=True):
     """Numbers of a write: for each table, the rows written (new or different) and deleted.
 
     Without a write, only the outcome and the message.

@@ -5,10 +5,10 @@ This is the only definition of a day: the Dagster assets and `run` without Dagst
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 
+import msgspec
 import polars as pl
 
 from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAssetsError, StoreUnavailableError
@@ -49,21 +49,19 @@ class ShownTable(NamedTuple):
     rows: Sequence[Sequence[Scalar]]
 
 
-@dataclass(frozen=True, slots=True)
-class BuiltStep:
+class BuiltStep(msgspec.Struct, frozen=True):
     """Result of a build: numbers that are plotted over days, tables to read, and the key of the stored object."""
 
     version: str | None  # None: unversioned
     numbers: Mapping[str, Scalar]
-    tables: Mapping[str, ShownTable] = field(default_factory=dict[str, ShownTable])  # tables by title
+    tables: Mapping[str, ShownTable] = msgspec.field(default_factory=dict[str, ShownTable])  # tables by title
     key: str | None = None  # key of the object in the store
     rows: int | None = None
     inputs: tuple[Input, ...] = ()
     shipped: ShippedDay | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedStep:
+class JudgedStep(msgspec.Struct, frozen=True):
     """Result of gates: the name of the check, the report, and the remedies of a refusal ("" without one)."""
 
     check: str
@@ -81,8 +79,7 @@ class JudgedStep:
         return "; ".join(group_by_message(undecided(self.report), "undecided"))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One asset of a target's day: its prerequisites, its build, and the gates that judge the stored result.
 
     A step runs once the steps in `after` are built and have passed their gates. A follow-up step copies or reports

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple, TypedDict
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import Blob, Envelope
@@ -55,8 +55,7 @@ def encoding_args(spec: BuildSpec) -> EncodingArgs:
     return {"kind": kind.name, "target": row.target, "window": window, "max_bytes": params.max_bytes}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredArtifact:
+class StoredArtifact(msgspec.Struct, frozen=True):
     """Reference of a stored artifact: a blob, or an index with its shards. `reused`: every object existed already."""
 
     ref: ArtifactRef
@@ -69,8 +68,7 @@ class StoredArtifact:
         return self.ref.size if isinstance(self.shards, UnsetType) else sum(ref.size for ref in self.shards.refs)
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(msgspec.Struct, frozen=True):
     """One artifact as it was built and stored: its first rows, its facts and its inputs."""
 
     stored: StoredArtifact

@@ -67,8 +67,7 @@ class OptionResult(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tuned:
+class Tuned(msgspec.Struct, frozen=True):
     """Result of one option over all held-out days. `low` and `high` bound its nDCG minus the configured option's."""
 
     option: Option
@@ -89,8 +88,7 @@ class Tuned:
         return self.low > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
+class Tuning(msgspec.Struct, frozen=True):
     """All tried options, best first, with the configured option, the held-out days and the number of sessions."""
 
     options: tuple[Tuned, ...]

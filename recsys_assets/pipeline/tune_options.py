@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from recsys_assets.kinds.params import KindParams, TuningGrid
 from recsys_assets.kinds.registry import KINDS, read_params
@@ -40,8 +41,7 @@ def _varied() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*scores, *steps())))
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One way to make neighbours: a kind and all of its parameters."""
 
     kind: str

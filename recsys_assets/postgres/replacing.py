@@ -1,16 +1,15 @@
 """Replacement of some rows of a table: equal rows stay untouched, missing rows are deleted."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from psycopg import sql
 
 _INCOMING = sql.Identifier("recsys_assets_incoming")
 
 
-@dataclass(frozen=True, slots=True)
-class KeyedTable:
+class KeyedTable(msgspec.Struct, frozen=True):
     """A table: its key columns, which have a unique index, and its other columns."""
 
     name: str
@@ -18,8 +17,7 @@ class KeyedTable:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceOutcome:
+class ReplaceOutcome(msgspec.Struct, frozen=True):
     """Outcome of a replacement: the numbers of rows written, because they were new or different, and deleted."""
 
     written: int

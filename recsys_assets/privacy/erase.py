@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 
 import msgspec
@@ -46,8 +45,7 @@ def _days(texts: Iterator[str]) -> list[date]:
     return sorted(days)
 
 
-@dataclass(frozen=True, slots=True)
-class EraseOutcome:
+class EraseOutcome(msgspec.Struct, frozen=True):
     """Outcome of an erasure: erased events and blanked lines of a day. `fault`: why the day could not be read."""
 
     events: int = 0

@@ -1,8 +1,10 @@
 """Forgetting of a user: erases them from stored days, the live release and later builds, and lists what remains."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import date, datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import (
     ConfigurationError,
@@ -58,8 +60,7 @@ OUT_OF_REACH = (
 _REBUILDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetOutcome:
+class ForgetOutcome(msgspec.Struct, frozen=True):
     """Outcome of forgetting a user of one target: erased counts, and every object that still contains the user."""
 
     target: str
@@ -85,8 +86,7 @@ class ForgetOutcome:
         return int(self.failed or (bool(left) and self.entry is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetRequest:
+class ForgetRequest(msgspec.Struct, frozen=True):
     """Request to forget a user of one target.
 
     `is_configured`: the target is in the configuration, so that its live artifacts can be rebuilt.

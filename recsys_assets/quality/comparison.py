@@ -2,14 +2,16 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from heapq import nlargest
 from itertools import islice
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from recsys_assets.quality.tasks import Task, Tasks
 from recsys_assets.serving.recommending import NEAREST, Recommender, Weights, recommenders
@@ -20,8 +22,7 @@ _LOOK_UP = 0xFF  # `go_on` is called once per this many tasks (mask)
 LEAST_DIFFERENT = 30  # fewer differing tasks give no reliable bootstrap interval
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class Scores(msgspec.Struct, frozen=True, eq=False):
     """Scores of one recommender: one number per task, the mean over its next items.
 
     Ties are averaged over all orders of items with equal weight.
@@ -196,8 +197,7 @@ class Protocol:
     level: float = 0.99  # level of the interval, two-sided
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ComparedScores:
+class ComparedScores(msgspec.Struct, frozen=True, eq=False):
     """One recommender of both releases. `low` and `high` bound the candidate's nDCG minus the live nDCG."""
 
     name: str

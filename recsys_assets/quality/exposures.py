@@ -5,12 +5,12 @@ ratio of sums over clusters.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import erfc, sqrt
 from statistics import NormalDist
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from recsys_assets.identity import REQUEST_TAG
@@ -29,8 +29,7 @@ from recsys_assets.quality.outcome_report import (
 _PAIR: Final = ("request_id", "item_id")
 
 
-@dataclass(frozen=True, slots=True)
-class FeedbackNames:
+class FeedbackNames(msgspec.Struct, frozen=True):
     """Values of `event` for each type of feedback. An event without a value is an exposure."""
 
     exposure: str = "impression"
@@ -38,8 +37,7 @@ class FeedbackNames:
     purchase: str = "purchase"
 
 
-@dataclass(frozen=True, slots=True)
-class OutcomeRules:
+class OutcomeRules(msgspec.Struct, frozen=True):
     """Confidence level, allowed loss as a share of the live rate, and minimum keys per arm."""
 
     level: float = 0.95
@@ -47,8 +45,7 @@ class OutcomeRules:
     min_keys: int = 100
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutStep:
+class RolloutStep(msgspec.Struct, frozen=True):
     """Period in which a candidate served a share (percent) of the keys next to the live release."""
 
     release: str
@@ -58,8 +55,7 @@ class RolloutStep:
     until: datetime | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Exposures:
+class Exposures(msgspec.Struct, frozen=True, eq=False):
     """Exposures: one row per request and item, with its click and purchase.
 
     `frame` has the columns `ts`, `key`, `visitor`, `release` (16 digits), `kind`, `click` and `purchase` (bool).

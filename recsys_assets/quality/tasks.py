@@ -1,10 +1,10 @@
 """Next-item tasks: a day split by time, and held-out sessions, each cut at one step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -15,8 +15,7 @@ MAX_ITEMS: Final = 200  # Limit per session. Pair kinds also exclude longer sess
 _STEP = "step"
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """Next-item task: a session's new items by timestamp, oldest first, its user, and the next items.
 
     Items with the same timestamp have no order: each of `targets` is equally the next item. If a whole session has a
@@ -28,8 +27,7 @@ class Task:
     targets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Tasks:
+class Tasks(msgspec.Struct, frozen=True):
     """Tasks of held-out events, and the items in those events."""
 
     tasks: Sequence[Task]

@@ -1,9 +1,10 @@
 """Blocked items: items that no reader may show and no build may contain, in one small list per target."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import (
     ConfigurationError,
@@ -68,8 +69,7 @@ class BlockedItems(Record, frozen=True):
         return frozenset(blocked.item for blocked in self.in_force(now))
 
 
-@dataclass(frozen=True, slots=True)
-class BlockOutcome:
+class BlockOutcome(msgspec.Struct, frozen=True):
     """Outcome of a change of the blocked items: the list now, its `updated_at`, and the entry (None: dry run)."""
 
     message: str
@@ -78,8 +78,7 @@ class BlockOutcome:
     entry: JournalEntry | None
 
 
-@dataclass(frozen=True, slots=True)
-class _ListWrite:
+class _ListWrite(msgspec.Struct, frozen=True):
     """The list before and after a write (None: no list), and whether it changed."""
 
     before: tuple[BlockedItem, ...]

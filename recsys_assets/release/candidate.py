@@ -1,11 +1,13 @@
 """A release candidate: the staged artifacts of a day, read back and verified against the required gates."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property, partial
 
+import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
@@ -24,28 +26,26 @@ from recsys_assets.storage.run_cache import prefetch
 from recsys_assets.storage.store import ObjectStore
 
 
-@dataclass(frozen=True, slots=True)
-class Requirement:
+class Requirement(msgspec.Struct, frozen=True):
     """The gates, and the hash of their policy, that the report of a subject must contain."""
 
     policy: str
     gates: frozenset[str]
-    overridden: Mapping[str, str] = field(default_factory=dict[str, str])  # gate -> reason of the override
-    answered: Mapping[str, Mapping[str, str]] = field(
+    overridden: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])  # gate -> reason of the override
+    answered: Mapping[str, Mapping[str, str]] = msgspec.field(
         default_factory=dict[str, Mapping[str, str]]
     )  # the same, by version
     whole: bool = False  # the subject is the whole candidate: its report contains the release id
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """Artifacts of one day that passed every required gate, each alone and together."""
 
     day: date
     members: tuple[Member, ...]
     canonical: tuple[CanonicalDay, ...]
     gates: tuple[GateReport, ...] = ()  # reports on the whole candidate and on each excluded kind
-    marks: Mapping[date, str | None] = field(
+    marks: Mapping[date, str | None] = msgspec.field(
         default_factory=dict[date, str | None]
     )  # day -> fingerprint of the forgotten users that it excludes
 

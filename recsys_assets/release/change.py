@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from secrets import token_hex
 
 import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import (
     ConfigurationError,
@@ -35,23 +36,21 @@ MAX_ATTEMPTS = 10
 _RECORDING_ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class MovePointer:
+class MovePointer(msgspec.Struct, frozen=True):
     """Decision to move the pointer to these versions. The blobs in `refs` must exist at the swap."""
 
     versions: Mapping[str, str]
     refs: tuple[ArtifactRef, ...] = ()
     message: str = ""
-    details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    details: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
 
 
-@dataclass(frozen=True, slots=True)
-class KeepPointer:
+class KeepPointer(msgspec.Struct, frozen=True):
     """Decision to leave the pointer unchanged, with the outcome and message to journal."""
 
     outcome: str
     message: str
-    details: Mapping[str, Scalar] = field(default_factory=dict[str, Scalar])
+    details: Mapping[str, Scalar] = msgspec.field(default_factory=dict[str, Scalar])
 
 
 Judge = Callable[[LivePointer | None, JournalHead], MovePointer | KeepPointer]
@@ -64,8 +63,7 @@ class SwapProgress:
     unrecorded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PointerChange:
+class PointerChange(msgspec.Struct, frozen=True):
     """A change of one target's pointer: the action, its actor, and the clock."""
 
     store: ObjectStore
@@ -80,8 +78,7 @@ class PointerChange:
     pause: Pause = wait  # between attempts
 
 
-@dataclass(frozen=True, slots=True)
-class _UnansweredSwap:
+class _UnansweredSwap(msgspec.Struct, frozen=True):
     """A swap without a reply from the store: the pointer and journal head it was based on, and its decision."""
 
     before: LivePointer | None
@@ -89,8 +86,7 @@ class _UnansweredSwap:
     head: JournalHead
 
 
-@dataclass(frozen=True, slots=True)
-class PointerBasis:
+class PointerBasis(msgspec.Struct, frozen=True):
     """The pointer and the journal's head as they were read before the change was announced.
 
     A change may swap this pointer without reading it again if `claim_from_collections` passed and every blob was

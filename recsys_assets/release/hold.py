@@ -1,7 +1,6 @@
 """Hold: stops automation from shipping to a target, guaranteed once the command returns."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -29,8 +28,7 @@ MAX_ATTEMPTS = 20
 LOUD_AFTER = timedelta(days=3)  # Status warns about older holds, because they are probably forgotten.
 
 
-@dataclass(frozen=True, slots=True)
-class HoldOutcome:
+class HoldOutcome(msgspec.Struct, frozen=True):
     """Outcome of placing or lifting a hold: the hold in force now, and the journal entry (None: dry run)."""
 
     message: str

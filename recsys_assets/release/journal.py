@@ -4,7 +4,6 @@ import getpass
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
@@ -41,8 +40,7 @@ MAX_MESSAGE_CHARACTERS = 2000
 _NUMBERED = re.compile(r"([0-9]{12})\.json")
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """The person or program that acts, its reason, and its run."""
 
     name: str

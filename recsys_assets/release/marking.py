@@ -1,8 +1,9 @@
 """Manual labels: mark a release bad or pinned, tag it, or undo that. Each action is journaled."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, NotFoundError, RefusedError
 from recsys_assets.evidence import Scalar
@@ -40,8 +41,7 @@ _ACTIONS = {
 _STATES = {Labelled.BAD: "is marked bad", Labelled.PINNED: "is pinned"}
 
 
-@dataclass(frozen=True, slots=True)
-class MarkOutcome:
+class MarkOutcome(msgspec.Struct, frozen=True):
     """Outcome of marking or tagging a release, with its id and the journal entry (None: dry run)."""
 
     message: str
@@ -49,8 +49,7 @@ class MarkOutcome:
     entry: JournalEntry | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(msgspec.Struct, frozen=True):
     """Change of a label or tag, as it is journaled."""
 
     action: str

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -31,8 +30,7 @@ LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)  # Beyond any real clock. Few l
 MAX_AHEAD: Final = timedelta(days=1)  # a time further in the future means a wrong clock
 
 
-@dataclass(frozen=True, slots=True)
-class LivePointer:
+class LivePointer(msgspec.Struct, frozen=True):
     """The live pointer as read: its document, its version per kind, its release id, and the store's etag."""
 
     pointer: Pointer
@@ -46,8 +44,7 @@ class LivePointer:
         return parse_rfc3339(self.pointer.updated_at)
 
 
-@dataclass(frozen=True, slots=True)
-class DamagedPointer:
+class DamagedPointer(msgspec.Struct, frozen=True):
     """A stored pointer that cannot be trusted: its etag, and the fault."""
 
     etag: str

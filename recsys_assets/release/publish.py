@@ -1,8 +1,10 @@
 """Publish: verify the stored bytes of a day's staged artifacts, record them as a release, and move the pointer last."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import date
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RecsysAssetsError, RefusedError
 from recsys_assets.evidence import LEFT_OUT, OVERRIDDEN
@@ -39,8 +41,7 @@ from recsys_assets.storage.store import ObjectStore, overlapped
 SHIP = "ship"
 
 
-@dataclass(frozen=True, slots=True)
-class PublishOutcome:
+class PublishOutcome(msgspec.Struct, frozen=True):
     """Outcome of a publish: ruling, release, id of the release live afterwards, and journal entry (None: dry run)."""
 
     how: Ruling
@@ -55,8 +56,7 @@ class PublishOutcome:
         return int(self.entry is not None and self.how in {Ruling.HELD, Ruling.OLDER})
 
 
-@dataclass(frozen=True, slots=True)
-class _Publish:
+class _Publish(msgspec.Struct, frozen=True):
     """A publish as requested: the change, the candidate, and the build that the release records."""
 
     change: PointerChange

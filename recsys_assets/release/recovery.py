@@ -1,7 +1,6 @@
 """Recovery: record a swap of the pointer that a crash left without its journal entry."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -28,8 +27,7 @@ from recsys_assets.storage.store import ObjectStore
 _OVER = "over"  # detail of a replay: latest time of a pointer before old bytes were restored
 
 
-@dataclass(frozen=True, slots=True)
-class JournalHead:
+class JournalHead(msgspec.Struct, frozen=True):
     """The newest entry of a journal, and the newest one that records a swap."""
 
     last: JournalEntry | None

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -126,8 +125,7 @@ def versions_of(release: Release) -> dict[str, str]:
     return {member.ref.kind: member.ref.version for member in release.members}
 
 
-@dataclass(frozen=True, slots=True)
-class LiveAt:
+class LiveAt(msgspec.Struct, frozen=True):
     """The release that was live at a given time, the entry that made it live, and its record (None: missing)."""
 
     release_id: str

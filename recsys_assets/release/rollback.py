@@ -3,8 +3,10 @@
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import date, datetime
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConflictError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target, rfc3339
@@ -44,8 +46,7 @@ _DONE_BEFORE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RollbackOutcome:
+class RollbackOutcome(msgspec.Struct, frozen=True):
     """Outcome of a rollback: the release that was replaced, the live release, and the journal entry (None: dry run)."""
 
     left: str
@@ -55,8 +56,7 @@ class RollbackOutcome:
     entry: JournalEntry | None
 
 
-@dataclass(frozen=True, slots=True)
-class _RollbackRequest:
+class _RollbackRequest(msgspec.Struct, frozen=True):
     """A rollback as requested, and the pointer that was live at that time."""
 
     change: PointerChange
@@ -69,8 +69,7 @@ class _RollbackRequest:
     head: JournalHead | None = None  # None: dry run, the journal was not read
 
 
-@dataclass(frozen=True, slots=True)
-class _RollbackPlan:
+class _RollbackPlan(msgspec.Struct, frozen=True):
     """A rollback with its destination resolved to a release."""
 
     change: PointerChange

@@ -1,7 +1,6 @@
 """Rollout of a candidate next to the live release: its document, its conditional writes, and its journal entries."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -90,8 +89,7 @@ class Rollout(Record, frozen=True):
         return now - parse_rfc3339(self.step_at) >= timedelta(minutes=self.bake_minutes)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Plan of a rollout: shares of requests in percent, and the minimum minutes of each step."""
 
     steps: tuple[int, ...]

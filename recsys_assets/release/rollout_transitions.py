@@ -1,7 +1,6 @@
 """Transitions of a staged rollout: start next to the live release, advance by shares, promote by a swap, or abort."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -45,8 +44,7 @@ START: Final = "start_rollout"
 ADVANCE: Final = "advance_rollout"
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionOutcome:
+class TransitionOutcome(msgspec.Struct, frozen=True):
     """Outcome of a transition: the rollout afterwards, and the journal entry (None: no transition or dry run)."""
 
     message: str

@@ -1,8 +1,9 @@
 """Ship rules: pure functions that decide whether a release may replace the live one."""
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+
+import msgspec
 
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.release.documents import Hold, Label, Release
@@ -19,8 +20,7 @@ class Ruling(StrEnum):
     ROLLOUT = "rollout"  # served to a share of requests first
 
 
-@dataclass(frozen=True, slots=True)
-class LiveBaseline:
+class LiveBaseline(msgspec.Struct, frozen=True):
     """The live release (id None: the pointer is missing) and the last day of its data, to compare a candidate with."""
 
     release_id: str | None
@@ -28,8 +28,7 @@ class LiveBaseline:
     note: str = ""  # fault of the record of the live release
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """A ruling and its explanation."""
 
     ruling: Ruling

@@ -13,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from recsys_assets.errors import (
     ConfigurationError,
     CorruptObjectError,
@@ -95,8 +97,7 @@ class Signer:
         return signature_key(target, statement.version, statement.pointer), encode(document)
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """Public keys that a reader trusts, by id, and the number of them that must have signed."""
 
     keys: Mapping[str, "Ed25519PublicKey"]

@@ -1,6 +1,5 @@
 """Gate reports in the store: each in one document with its subject, a canonical day or a staged artifact."""
 
-from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
@@ -39,8 +38,7 @@ def find_report_of_day(store: ObjectStore, target: Target, day: date) -> GateRep
     return None if record is None else find_canonical_report(store, target, day, record)
 
 
-@dataclass(frozen=True, slots=True)
-class StagedLocation:
+class StagedLocation(msgspec.Struct, frozen=True):
     """A staged artifact with the key and etag of its document. `together` is the document of a run, if it is in one."""
 
     artifact: StagedArtifact

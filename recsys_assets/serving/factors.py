@@ -1,8 +1,9 @@
 """Recommendations and similar items from the vectors of users and items of a release."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.serving.lookups import ScoredItem
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 _TINY = 1e-30  # avoids division by zero for a vector of zeros
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ids:
+class Ids(msgspec.Struct, frozen=True, eq=False):
     """Ascending ids of users or of items, as stored in the file: found by binary search, without unpacking them all."""
 
     text: memoryview
@@ -53,8 +53,7 @@ class Ids:
         return self.text[int(self.ends[row - 1]) if row else 0 : int(self.ends[row])].tobytes()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Factors:
+class Factors(msgspec.Struct, frozen=True, eq=False):
     """Vectors of users and items of one release. Create it once per release and keep it."""
 
     users: Ids

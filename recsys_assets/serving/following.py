@@ -1,8 +1,9 @@
 """Following of a pointer: each poll of the store ends with a switch, with no change, or with a problem."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from recsys_assets.errors import (
     RecsysAssetsError,

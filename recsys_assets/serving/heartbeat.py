@@ -4,9 +4,9 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from secrets import token_hex
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.errors import RecsysAssetsError
@@ -29,8 +29,7 @@ _CHECK_SECONDS = 1.0  # the longest delay of the heartbeat after a switch
 _LEAST_SECONDS = 10.0  # the shortest pause between two beats with the same content, however often the consumer polls
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderCounts:
+class ReaderCounts(msgspec.Struct, frozen=True):
     """Counts of a reader: lookups by release, lookups of a trial, and failed refreshes by problem."""
 
     answers: tuple[ReleaseAnswers, ...]

@@ -1,7 +1,6 @@
 """Copy of the last served release in a folder, so that a start without a store still serves verified bytes."""
 
 import hashlib
-from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
 
@@ -32,8 +31,7 @@ class _Copy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     written: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LastKnownGood:
+class LastKnownGood(msgspec.Struct, frozen=True):
     """A copy of a target's pointer and blobs in `folder`, with the layout of a store, and verified as strictly.
 
     The pointer is copied byte for byte, with its target and the root of its blobs: a copy of another target, or of
@@ -43,7 +41,7 @@ class LastKnownGood:
     folder: Path
     target: Target
     uri_roots: tuple[str, ...]
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     mapped: MappedCopy | None = None  # set if processes share the blobs of the copy
 
     def restore(self, proven: Proven, shards: ShardCache) -> Snapshot | None:

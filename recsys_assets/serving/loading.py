@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
@@ -32,8 +33,7 @@ Proven = MutableMapping[tuple[str, str], ServedArtifact]  # artifacts by kind an
 _LOOKED_AT = 20  # changes of the pointer searched for a release that can be served
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Limits of reads, whatever a store contains: bytes of a pointer, of one blob, of a release, and seconds of a call.
 
     The number of kinds in a pointer and the depth of any document are bounded by their formats.
@@ -51,8 +51,7 @@ class Limits:
             raise ConfigurationError(f"{self}: expected positive numbers, blob_bytes at most {MAX_INDEXED_BYTES}")
 
 
-@dataclass(frozen=True, slots=True)
-class PointerRead:
+class PointerRead(msgspec.Struct, frozen=True):
     """A checked pointer with its stored bytes."""
 
     current: LivePointer
@@ -117,8 +116,7 @@ def load_release(
     return Snapshot(target, current.release_id, current.updated_at, artifacts, digest)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordCheck:
+class RecordCheck(msgspec.Struct, frozen=True):
     """Outcome of checking the record of a pointer's release: whether it is final, and the problem found."""
 
     is_final: bool  # False: the record is checked again.

@@ -4,9 +4,11 @@ import mmap
 import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
@@ -21,8 +23,7 @@ from recsys_assets.storage.folders import opened_file, opened_folder, translate_
 from recsys_assets.storage.store import ObjectStore, check_key
 
 
-@dataclass(frozen=True, slots=True)
-class MappedCopy:
+class MappedCopy(msgspec.Struct, frozen=True):
     """The blobs of one target below `folder`, with the layout of a store, and an index of the rows of each.
 
     Of several processes one fetches a blob and indexes its rows. The others wait for it, map what it wrote, and verify

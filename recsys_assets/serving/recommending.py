@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.serving.lookups import CountedItem, Neighbors, UserItems
@@ -26,8 +27,7 @@ _FILLS: Final = "popularity"  # The preferred list without a key. Otherwise the 
 _NOTHING: Final[Weights] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Recommender:
+class Recommender(msgspec.Struct, frozen=True):
     """Weights of items as sums over a user's history and the items seen, in whole numbers.
 
     Whole numbers make a sum independent of its order, and the share of one item of a session can be subtracted again.

@@ -19,8 +19,7 @@ _PAUSE_SECONDS: Final = 50e-6
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True, slots=True)
-class RowForm(Generic[Row]):
+class RowForm(msgspec.Struct, Generic[Row], frozen=True):
     """Layout of the rows of a kind: `{"key":"...` up to `close`, with the decoders of a row and its id."""
 
     body: str  # the array's name in the artifact

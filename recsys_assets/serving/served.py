@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from mmap import mmap
 from typing import Any, TypeAlias
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.artifact_format import Document, parse, version_of
 from recsys_assets.errors import CorruptObjectError
@@ -17,8 +19,7 @@ from recsys_assets.serving.sorted_rows import index_rows
 ReadIndex: TypeAlias = Callable[[RowForm[Any], bytes | mmap, int, int], RowIndex[Any] | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ServedArtifact:
+class ServedArtifact(msgspec.Struct, frozen=True, eq=False):
     """The verified bytes of one version, the window they were built from, and their rows (None: unknown shape).
 
     Bytes in another format than the JSON of the kinds have no window: both strings are empty.

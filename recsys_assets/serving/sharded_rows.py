@@ -4,10 +4,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Any, Generic
 
+import msgspec
 from cachetools import LRUCache
+from msgspec.structs import replace
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
@@ -94,8 +95,7 @@ def _held_bytes(rows: Lookup[Any]) -> int:
     return rows.held_bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ShardedRows(Generic[Row]):
+class ShardedRows(msgspec.Struct, Generic[Row], frozen=True, eq=False):
     """All rows of an index of shards, with the lookups of a single object. Each shard is read when it is needed."""
 
     form: RowForm[Row]

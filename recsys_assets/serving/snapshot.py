@@ -5,6 +5,8 @@ from dataclasses import InitVar, dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
+import msgspec
+
 from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of, tag_request
 from recsys_assets.serving.blocking import NOTHING, without_blocked
@@ -68,7 +70,7 @@ class Snapshot:
         if blocked == self.blocked:
             return self
         artifacts = {
-            kind: item if item.rows is None else replace(item, rows=without_blocked(item.rows, blocked))
+            kind: item if item.rows is None else msgspec.structs.replace(item, rows=without_blocked(item.rows, blocked))
             for kind, item in self.artifacts.items()
         }
         return replace(self, artifacts=artifacts, blocked=blocked, counted_by=self.counter)

@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import (
     ConfigurationError,
@@ -48,8 +50,7 @@ class RefreshOutcome(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(msgspec.Struct, frozen=True):
     """Result of one refresh: outcome, the release served after it, and the problem if it failed."""
 
     outcome: RefreshOutcome
@@ -58,8 +59,7 @@ class Refresh:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """Served release of a reader, its times and source, and the problem that prevents a newer release."""
 
     target: Target
@@ -138,8 +138,7 @@ _ERRORS: dict[Problem | None, type[RecsysAssetsError]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderView:
+class ReaderView(msgspec.Struct, frozen=True):
     """The served release (None: no release), its source, and the outcome of the last poll.
 
     A failure is stored as a message: an exception would keep alive the objects of its frames, including blobs.

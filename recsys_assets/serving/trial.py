@@ -3,8 +3,11 @@
 import hashlib
 import logging
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
@@ -38,13 +41,12 @@ def _part(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big") % _PARTS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrialArm:
+class TrialArm(msgspec.Struct, frozen=True, eq=False):
     """One arm of a trial: its release, the number of requests, and an estimate of the number of keys."""
 
     snapshot: Snapshot
-    requests: ThreadCounter = field(default_factory=ThreadCounter)
-    marks: bytearray = field(default_factory=lambda: bytearray(_MARKS))
+    requests: ThreadCounter = msgspec.field(default_factory=ThreadCounter)
+    marks: bytearray = msgspec.field(default_factory=lambda: bytearray(_MARKS))
 
     def take(self, mark: int) -> Snapshot:
         """Count a request and return the release."""
@@ -60,8 +62,7 @@ class TrialArm:
         return min(estimate, self.requests.value)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class Trial(msgspec.Struct, frozen=True, eq=False):
     """A candidate and the live release as control, and the share of keys of the candidate, in parts of 10,000."""
 
     control: TrialArm

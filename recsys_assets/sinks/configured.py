@@ -1,11 +1,12 @@
 """Sinks of a target as configured: sync each with the live release, and report the state of each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import Scalar
@@ -31,8 +32,7 @@ class SinkState(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True, slots=True)
-class SinkStatus:
+class SinkStatus(msgspec.Struct, frozen=True):
     """Release that one sink serves of a target, its state compared to the live one, and whether that is a problem."""
 
     sink: str
@@ -43,8 +43,7 @@ class SinkStatus:
     revision: int = 0  # Revision of the sink's pointer, raised by each change.
 
 
-@dataclass(frozen=True, slots=True)
-class SinkFault:
+class SinkFault(msgspec.Struct, frozen=True):
     """One sink of a target that could not be synced, with the error."""
 
     tenant: str

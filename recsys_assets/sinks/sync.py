@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -53,8 +55,7 @@ class SyncState(StrEnum):
     NOTHING_LIVE = "nothing_live"
 
 
-@dataclass(frozen=True, slots=True)
-class SinkRules:
+class SinkRules(msgspec.Struct, frozen=True):
     """Kinds that a sink stores and its retention. See `SinkSettings`."""
 
     name: str
@@ -64,8 +65,7 @@ class SinkRules:
     grace: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(msgspec.Struct, frozen=True):
     """Outcome of syncing one target to one sink."""
 
     tenant: str

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -24,8 +23,7 @@ ENTRIES_OF_A_PAGE: Final = 1000
 _BYTES_OF_A_PAGE: Final = 200_000
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenSpace:
+class WrittenSpace(msgspec.Struct, frozen=True):
     """A space whose rows were all read back, with its `rows` and `key` filled in, and the number of rows written."""
 
     space: Space

@@ -8,9 +8,10 @@ import stat
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError, UnsafeStoreError
 from recsys_assets.retry import Pause, attempts, wait
@@ -66,8 +67,7 @@ def _wait_for(fd: int, key: str, seconds: float, pause: Pause) -> None:
             return
 
 
-@dataclass(frozen=True, slots=True)
-class Temporary:
+class Temporary(msgspec.Struct, frozen=True):
     """A synced file without a key: its open folder, its name in it, and its `stat` result."""
 
     folder: int

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -31,8 +33,7 @@ class FaultMode(StrEnum):
     HOLD = "hold"  # A delete gets no reply, and is applied when `deliver` is called, whatever object exists then.
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """Failure of the `nth` call of a verb under a prefix, counted from `inject`, and of the next `times - 1` calls."""
 
     verb: str

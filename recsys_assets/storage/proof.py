@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
@@ -40,8 +39,7 @@ class _Proof(msgspec.Struct, frozen=True, omit_defaults=True):
     uri_roots: tuple[str, ...] = ()  # roots under which pointers were written, here or in the store it was copied from
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
+class ProbeResult(msgspec.Struct, frozen=True):
     """One guarantee that was tried on a store, and whether it held."""
 
     name: str

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeAlias, TypeVar
 
+import msgspec
+
 from recsys_assets.errors import UnsafeNameError
 from recsys_assets.identity import MAX_SEGMENT_BYTES, check_segment
 
@@ -18,8 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-]+(?:[/.][A-Za-z0-9_-]+)*", re.ASCII)
 AT_ONCE: Final = 10  # the number of connections that boto3 keeps
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(msgspec.Struct, frozen=True):
     """The bytes of one object as they were read, with the store's etag of exactly these bytes."""
 
     data: bytes
@@ -178,8 +179,7 @@ def is_remote(store: ObjectStore) -> bool:
     return not store.root_uri.startswith(("file://", "memory://"))
 
 
-@dataclass(frozen=True, slots=True)
-class SideBySide:
+class SideBySide(msgspec.Struct, frozen=True):
     """Reads that run in parallel, each awaited when its result is requested.
 
     Without a pool each read runs only then, so that errors are raised in the order of the results in either case.

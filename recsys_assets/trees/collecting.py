@@ -1,9 +1,10 @@
 """Garbage collection of artifact trees: nodes in the trash beyond the grace period, and unfinished saves."""
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+import msgspec
 
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.messages import plural
@@ -16,8 +17,7 @@ from recsys_assets.trees.tree import ArtifactTree
 _AT_ONCE: Final = 1_000  # ids per log entry
 
 
-@dataclass(frozen=True, slots=True)
-class TreeCollection:
+class TreeCollection(msgspec.Struct, frozen=True):
     """Outcome of a collection: objects purged, or to be purged in a dry run, and nodes still in the trash."""
 
     hierarchy: str

@@ -4,7 +4,6 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -29,8 +28,7 @@ _PROTOCOLS: Final = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 _MEDIA_CHARACTERS: Final = frozenset('abcdefghijklmnopqrstuvwxyz0123456789!#$&^_.+-/;= "')
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """Bytes stored next to a node's data, with their content type. Raises `InvalidNodeError` for invalid ones."""
 
     data: bytes

@@ -3,10 +3,11 @@
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, InvalidNodeError
 from recsys_assets.evidence import Scalar
@@ -108,8 +109,7 @@ class TreeEntry(Record, frozen=True):
     v: int = FORMAT
 
 
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
+class Hierarchy(msgspec.Struct, frozen=True):
     """A named tree: labels of its levels from the root down, and maximum bytes of one content."""
 
     name: str

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
+import msgspec
+
 from recsys_assets.errors import NodeInUseError, NoSuchNodeError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import parse_rfc3339
 from recsys_assets.trees.documents import NodeChange, NodeRecord, TreeEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """Filter of nodes. None matches all. `parent` "" selects roots, `deleted` nodes in the trash."""
 
     level: int | None = None

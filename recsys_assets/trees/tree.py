@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Any, Final
+
+import msgspec
 
 from recsys_assets.errors import (
     ConflictError,
@@ -44,12 +45,11 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedChange:
+class PlannedChange(msgspec.Struct, frozen=True):
     """A validated change: its log entry, and the objects that must be stored before it."""
 
     entry: TreeEntry
-    objects: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    objects: Mapping[str, bytes] = msgspec.field(default_factory=dict[str, bytes])
 
 
 class ArtifactTree(TreeReader):

@@ -3,8 +3,9 @@
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError, NoSuchNodeError, NotFoundError
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode
@@ -19,8 +20,7 @@ MAX_TREE_NODES: Final = 1_000  # nodes of one subtree, each read from the store
 Found = TypeVar("Found")
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRevision:
+class NodeRevision(msgspec.Struct, frozen=True):
     """One revision of a node: document, label of its level, and etag (SHA-256 of the document)."""
 
     document: NodeDocument
@@ -33,8 +33,7 @@ class NodeRevision:
         return self.document.id
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(msgspec.Struct, frozen=True):
     """A node with its children to the requested depth. `total` also counts children that are not included."""
 
     node: NodeRevision

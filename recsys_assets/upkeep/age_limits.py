@@ -7,9 +7,10 @@ them.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, NotFoundError, UnsafeStoreError
 from recsys_assets.identity import Target
@@ -33,8 +34,7 @@ RAW, QUARANTINE, STAGING, CANONICAL = "raw_days", "quarantine_days", "staging_da
 _DAY: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[./]")
 
 
-@dataclass(frozen=True, slots=True)
-class AgeLimits:
+class AgeLimits(msgspec.Struct, frozen=True):
     """Maximum age in days by setting name, and the number of days that builds still read."""
 
     days: Mapping[str, int]
@@ -47,8 +47,7 @@ class AgeLimits:
         return not self.days
 
 
-@dataclass(frozen=True, slots=True)
-class ExpiredObject:
+class ExpiredObject(msgspec.Struct, frozen=True):
     """Object past its age limit, with the setting and the object's day."""
 
     item: Listed

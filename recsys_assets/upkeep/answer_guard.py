@@ -1,11 +1,13 @@
 """Answer guard: rolls a live release back, once, if far more of its answers are empty than those of the one before."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import log
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import JournalEntry
@@ -38,8 +40,7 @@ class GuardMode(StrEnum):
     ACT = "act"
 
 
-@dataclass(frozen=True, slots=True)
-class GuardSettings:
+class GuardSettings(msgspec.Struct, frozen=True):
     """Mode of the answer guard, and the hours after a ship during which it applies."""
 
     mode: GuardMode = GuardMode.OFF
@@ -55,8 +56,7 @@ class LiveVerdict(StrEnum):
     ROLL_BACK = "roll_back"
 
 
-@dataclass(frozen=True, slots=True)
-class ComparedAnswers:
+class ComparedAnswers(msgspec.Struct, frozen=True):
     """Lookups without items and all lookups of one kind, for the release before and the live one, with the evidence."""
 
     kind: str
@@ -76,8 +76,7 @@ class ComparedAnswers:
         return f"{self.kind}: {live} lookups without items, before {before}"
 
 
-@dataclass(frozen=True, slots=True)
-class LiveDecision:
+class LiveDecision(msgspec.Struct, frozen=True):
     """Decision on the live release, with its reason and comparisons. `to` is the release before it."""
 
     verdict: LiveVerdict
@@ -231,8 +230,7 @@ def _compare(kind: str, pairs: list[tuple[KindAnswers, KindAnswers]]) -> Compare
     return ComparedAnswers(kind, (share * size, size), (float(bad), float(lookups)), log_evidence(*scaled))
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """Lookups of a kind of a release and their results, summed over consumers since each loaded the release."""
 
     release: str

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
@@ -40,8 +42,7 @@ from recsys_assets.upkeep.sweep import COLLECT, announce_sweep, carry_out, find_
 _BLOB = re.compile(r"([^/]+)/([0-9a-f]{64}\.[a-z0-9]{1,20})")
 
 
-@dataclass(frozen=True, slots=True)
-class Collection:
+class Collection(msgspec.Struct, frozen=True):
     """Result of a collection or its dry run. The tuples contain keys with sizes in bytes."""
 
     applied: bool

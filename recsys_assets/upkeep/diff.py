@@ -1,7 +1,6 @@
 """Comparison of two releases: changed kinds, row counts, and samples of rows that enter, leave and move."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import itemgetter
 
 import msgspec
@@ -24,8 +23,7 @@ SHOWN = 20
 LIVE = "live"
 
 
-@dataclass(frozen=True, slots=True)
-class KindDiff:
+class KindDiff(msgspec.Struct, frozen=True):
     """Difference of one kind. A row is an item, a list of neighbours, or a user.
 
     A row of a ranking moved if its rank changed. A row of any other kind moved if its content changed, because its
@@ -46,8 +44,7 @@ class KindDiff:
     is_ranking: bool = False  # Whether ranks matter. Rows of other kinds are ordered by id.
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseDiff:
+class ReleaseDiff(msgspec.Struct, frozen=True):
     """Two releases and the difference of each of their kinds."""
 
     before: Release

@@ -1,9 +1,10 @@
 """Days whose build failed before a ship: journaling them, and finding those that have not succeeded since."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
+
+import msgspec
 
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
@@ -20,8 +21,7 @@ FAILED_SINCE = timedelta(days=7)  # time for which a failed day is shown unless 
 _LOOKED_AT = 100  # number of journal entries that are searched
 
 
-@dataclass(frozen=True, slots=True)
-class BuildFailure:
+class BuildFailure(msgspec.Struct, frozen=True):
     """Failure of one step of a day's build, with the error's class and message."""
 
     day: str

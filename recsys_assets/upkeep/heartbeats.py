@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Final
 
@@ -128,8 +127,7 @@ class Heartbeat(Record, frozen=True):
         return parse_rfc3339(self.seen_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeats:
+class Heartbeats(msgspec.Struct, frozen=True):
     """All heartbeats of a target, and the faults of unreadable ones."""
 
     beats: tuple[Heartbeat, ...]
@@ -220,8 +218,7 @@ def _etag(store: ObjectStore, key: str) -> str | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Convergence:
+class Convergence(msgspec.Struct, frozen=True):
     """Live consumers that serve a release (`serving`) or do not (`behind`), and faults of unreadable heartbeats."""
 
     release: str | None

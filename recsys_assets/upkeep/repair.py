@@ -1,7 +1,8 @@
 """Repairs: restoring a pointer from the journal, completing a journal, rewriting pointers for a new root."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, rfc3339
@@ -26,8 +27,7 @@ RESTORE = "restore_pointer"
 RELOCATE = "relocate"
 
 
-@dataclass(frozen=True, slots=True)
-class RepairOutcome:
+class RepairOutcome(msgspec.Struct, frozen=True):
     """Outcome of a journal repair: numbers of lost entries, and whether an unrecorded swap was journaled."""
 
     filled: tuple[int, ...]
@@ -82,8 +82,7 @@ def _replacement(sequence: int, by: Actor, now: Clock) -> JournalEntry:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreOutcome:
+class RestoreOutcome(msgspec.Struct, frozen=True):
     """Outcome of restoring a pointer: the live release, and the journal entry (None: dry run)."""
 
     live: str
@@ -146,8 +145,7 @@ def _last_release(store: ObjectStore, target: Target) -> Release:
     return release
 
 
-@dataclass(frozen=True, slots=True)
-class RelocateOutcome:
+class RelocateOutcome(msgspec.Struct, frozen=True):
     """Outcome for one pointer: its root before and after (equal: unchanged), and the journal entry (None: dry run)."""
 
     target: Target

@@ -1,8 +1,9 @@
 """Report of a release on one page: changes, gates with values, drift, inputs and sizes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
@@ -138,8 +139,7 @@ def _passed(finding: Finding) -> bool:
     return finding.verdict is Verdict.PASSED
 
 
-@dataclass(frozen=True, slots=True)
-class _RowTerms:
+class _RowTerms(msgspec.Struct, frozen=True):
     """Names for the rows of a kind (singular, plural) and for the artifact that contains them."""
 
     one: str

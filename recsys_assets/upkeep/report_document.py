@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from recsys_assets.evidence import Scalar
 
@@ -11,8 +12,7 @@ MAX_TEXT: Final = 1000  # Characters of a sentence or cell. Longer text is cut t
 _MARKUP: Final = re.compile(r"[\\`*\[\]<>|~]|(?<!\w)[_#]|_(?!\w)")  # an underscore inside a word is literal
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(msgspec.Struct, frozen=True):
     """Section of a report: sentences, then a table (none without columns)."""
 
     title: str
@@ -21,8 +21,7 @@ class Section:
     rows: tuple[tuple[Scalar, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Report: title, facts as (name, value), and sections in reading order."""
 
     title: str

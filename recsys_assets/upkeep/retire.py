@@ -1,7 +1,8 @@
 """Retirement of a target: stops serving it, which removing it from the configuration never does."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.identity import Target, parse_rfc3339
@@ -17,8 +18,7 @@ from recsys_assets.storage.store import ObjectStore
 RETIRE = "retire"
 
 
-@dataclass(frozen=True, slots=True)
-class RetireOutcome:
+class RetireOutcome(msgspec.Struct, frozen=True):
     """Outcome of a retirement, with the journal entry (None: dry run)."""
 
     message: str

@@ -1,12 +1,12 @@
 """Rollout guard: compares the answers from candidate and live release by a test that allows any number of checks."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from math import lgamma, log
 from typing import Final, Self
 
+import msgspec
 from msgspec import UNSET
 
 from recsys_assets.identity import Target
@@ -41,8 +41,7 @@ class RolloutVerdict(StrEnum):
     NOTHING = "nothing"  # no rollout is under way
 
 
-@dataclass(frozen=True, slots=True)
-class RolloutLimits:
+class RolloutLimits(msgspec.Struct, frozen=True):
     """Minimum requests that the candidate must serve before a step ends.
 
     `advance_unasked`: a step that has lasted `bake_minutes` advances without them. Otherwise it waits.
@@ -57,8 +56,7 @@ class RolloutLimits:
         return cls(wanted.min_requests, wanted.advance_unasked)
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(msgspec.Struct, frozen=True):
     """Rate of one kind as (hits, lookups), live and candidate. `evidence`: that the candidate's rate is higher."""
 
     kind: str
@@ -83,8 +81,7 @@ class Rate:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """Decision on a rollout, with its reason and the compared rates."""
 
     verdict: RolloutVerdict

@@ -1,9 +1,10 @@
 """Roots of garbage collection: every blob that a live, retained, pinned, announced or staged object needs, and why."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
@@ -32,16 +33,14 @@ GRACE = timedelta(days=1)
 HORIZON = "horizon"  # detail of a collection's entry: older entries keep no release
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """Number of good, formerly live releases to keep, and the grace period of unneeded blobs."""
 
     keep: int = KEEP
     grace: timedelta = GRACE
 
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+class Roots(msgspec.Struct, frozen=True):
     """Releases and blobs (kind, version) of a target to keep, each with the reason, and stale intents."""
 
     releases: Mapping[str, str]

@@ -1,10 +1,11 @@
 """Causes of stale targets, as shown by the command, the Dagster check and the API."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from itertools import islice, takewhile
+
+import msgspec
 
 from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport
@@ -45,8 +46,7 @@ class Cause(StrEnum):
     READERS_BEHIND = "readers_behind"
 
 
-@dataclass(frozen=True, slots=True)
-class RawFiles:
+class RawFiles(msgspec.Struct, frozen=True):
     """State of a day's raw files: their number, the newest change, and whether they are complete (`settled`)."""
 
     files: int
@@ -57,8 +57,7 @@ class RawFiles:
 RawLookup = Callable[[date], RawFiles | None]
 
 
-@dataclass(frozen=True, slots=True)
-class RequiredData:
+class RequiredData(msgspec.Struct, frozen=True):
     """Data that must be live at `now`: through `day` (None: nothing yet), because data may be `max_age` old."""
 
     day: date | None
@@ -71,8 +70,7 @@ class RequiredData:
         return _end(self.day) - timedelta(days=1) + self.max_age if self.day else None
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(msgspec.Struct, frozen=True):
     """Age of a target's live data, its limit and, if it is stale, the cause and the remedy."""
 
     tenant: str

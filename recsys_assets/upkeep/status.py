@@ -1,10 +1,11 @@
 """Status of every target: live release, age of its data, hold, last attempt, and problems."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import TypeVar
+
+import msgspec
 
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
@@ -38,8 +39,7 @@ Value = TypeVar("Value")
 CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future means a wrong clock
 
 
-@dataclass(frozen=True, slots=True)
-class BlockedStatus:
+class BlockedStatus(msgspec.Struct, frozen=True):
     """Blocked items of one target, text on consumers that apply them, and the fault of an unreadable list."""
 
     tenant: str
@@ -61,8 +61,7 @@ def read_blocked_status(store: ObjectStore, target: Target, *, now: datetime) ->
     return BlockedStatus(target.tenant, target.surface, items, consumers, "")
 
 
-@dataclass(frozen=True, slots=True)
-class TargetStatus:
+class TargetStatus(msgspec.Struct, frozen=True):
     """Status of one target. Unknown values are None, and `problems` has the reason."""
 
     tenant: str

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from secrets import token_hex
 
@@ -93,8 +92,7 @@ def carry_out(change: PointerChange, sweep: Sweep, retention: Retention) -> tupl
     return sweep.taken
 
 
-@dataclass(frozen=True, slots=True)
-class _Lease:
+class _Lease(msgspec.Struct, frozen=True):
     """Period in which a collection may delete its blobs. After it, other processes may rely on the keys again."""
 
     start: datetime

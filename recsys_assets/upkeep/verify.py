@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
@@ -50,8 +51,7 @@ _KNOWN = {  # Pattern of the stored names, by the prefix before the target.
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseCheck:
+class ReleaseCheck(msgspec.Struct, frozen=True):
     """A retained release, the reason it is retained, and its faults (none: it can be served)."""
 
     release_id: str
@@ -60,8 +60,7 @@ class ReleaseCheck:
     faults: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(msgspec.Struct, frozen=True):
     """Result for one target: checked releases, other problems, and notes that are not faults."""
 
     target: Target

@@ -14,7 +14,7 @@ from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
 from dagster_graphql.test.utils import execute_dagster_graphql
 
 from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.kind_descriptions import installed_descriptions
+from recsys_assets.kind_descriptions import _all_entry_points, installed_descriptions
 from recsys_assets.kinds.registry import installed_kinds
 from recsys_assets.pipeline import code_version
 from recsys_assets.serving.lookups import form_of_kind
@@ -142,13 +142,16 @@ KIND = Kind(description=ABOUT, params=PopularityParams, event_columns=("item_id"
 """
 
 
+FOUND_ONCE = (_all_entry_points, installed_kinds, installed_descriptions, form_of_kind)
+
+
 @pytest.fixture
 def trending(tmp_path, monkeypatch):
     """A function that writes the module of a kind of another package, as an installer of its next version does."""
 
     def write(text):
         (tmp_path / "acme_trending.py").write_text(text)
-        for cached in (installed_kinds, installed_descriptions, form_of_kind, code_version._code, code_version._nodes):
+        for cached in (*FOUND_ONCE, code_version._code, code_version._nodes):
             cached.cache_clear()
         linecache.clearcache()
         sys.modules.pop("acme_trending", None)

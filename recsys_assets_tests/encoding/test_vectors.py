@@ -1,6 +1,5 @@
 """Vectors and their bytes: a round trip, bytes that are refused by name, and a contract that counts offenders."""
 
-from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -8,6 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from safetensors.numpy import load, save
 
 from recsys_assets.encoding.safetensors_codec import Table, Vectors, decode_vectors, encode_vectors

@@ -1,13 +1,13 @@
 """Parts as files: what was written comes back, and nothing foreign is trusted."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pyarrow import ipc
 
 from recsys_assets.compiled.strings import Strings

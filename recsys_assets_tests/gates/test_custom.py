@@ -11,6 +11,7 @@ from recsys_assets.evidence import NOT_COMPARED, Verdict
 from recsys_assets.gates import custom
 from recsys_assets.gates.canonical import CanonicalFacts
 from recsys_assets.gates.policy import canonical_policy
+from recsys_assets.kind_descriptions import _all_entry_points
 from recsys_assets.pipeline.artifact import judge_artifact
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.ship import ship_day
@@ -129,8 +130,10 @@ def test_a_package_brings_a_schema_by_entry_point(tmp_path, monkeypatch):
     (metadata / "entry_points.txt").write_text("[recsys_assets.gates]\nfew = acme_gates:FEW\n")
     monkeypatch.syspath_prepend(tmp_path)
     custom._entry_points.cache_clear()
+    _all_entry_points.cache_clear()
     found = judge('pandera = "few"', tmp_path)
     custom._entry_points.cache_clear()
+    _all_entry_points.cache_clear()
     assert found.count == 2
 
 

@@ -1,12 +1,13 @@
 """Gates of a day against its past: ordinary days pass, each kind of broken day is refused by name."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
 import numpy as np
 import polars as pl
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.events.day_profile import DayProfile, LiveScore, profile_day, with_past
 from recsys_assets.events.events import ID_COLUMNS, Events

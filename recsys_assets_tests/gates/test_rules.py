@@ -1,8 +1,7 @@
 """Gates: each passes at its limit, refuses beyond it, and says the number, the limit and the setting."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.gates.artifact import ArtifactFacts, ArtifactSize, artifact_gates

@@ -1,9 +1,9 @@
 """Decisions of the reference reader, one by one, and the reason for each refusal."""
 
 import unicodedata
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.ingest.json_object import MAX_DEPTH, MAX_LINE_BYTES
 from recsys_assets.ingest.line_reader import MAX_RANK, read_line

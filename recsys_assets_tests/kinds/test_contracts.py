@@ -1,12 +1,11 @@
 """Every promise of every kind, broken once: the finding names the rule, counts the offenders and shows them by id."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.evidence import Verdict

@@ -12,7 +12,7 @@ from recsys_assets.engines.canary import canary_params
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target
-from recsys_assets.kind_descriptions import describe, installed_descriptions
+from recsys_assets.kind_descriptions import _all_entry_points, describe, installed_descriptions
 from recsys_assets.kinds.registry import KINDS, find_kind, installed_kinds
 from recsys_assets.pipeline.artifact import build_artifact, judge_artifact
 from recsys_assets.pipeline.baseline import live_baseline
@@ -61,7 +61,7 @@ MADE_OF_CATALOG = """
 
 
 def _forget():
-    for cached in (installed_kinds, installed_descriptions, form_of_kind):
+    for cached in (_all_entry_points, installed_kinds, installed_descriptions, form_of_kind):
         cached.cache_clear()
 
 

@@ -3,9 +3,9 @@
 import os
 import signal
 import threading
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.parallel_steps import started_in_parallel

@@ -1,11 +1,11 @@
 """A broken day is refused on default settings, and the next good day ships without it: nothing waits for anybody."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.events.day_profile import PROFILE_FORMAT

@@ -3,11 +3,12 @@
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.artifact_format import ZEROED_BUILD
 from recsys_assets.evidence import Finding, GateReport, Verdict

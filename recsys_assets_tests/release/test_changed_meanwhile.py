@@ -3,11 +3,11 @@
 import os
 import signal
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.release import journal

@@ -1,11 +1,11 @@
 """Publish ships only what proves itself, in order, and says why in every other case; what is live stays live."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.artifact_format import version_of
 from recsys_assets.errors import (

@@ -1,8 +1,7 @@
 """Gates of all artifacts together are proven by the swap as those of each are, and stand in the record (F32)."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import Finding, Verdict

@@ -1,11 +1,10 @@
 """Factors are asked by id, best first, and know nobody that their file does not."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.serving.factors import Factors, Ids

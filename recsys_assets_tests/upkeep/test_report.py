@@ -1,11 +1,11 @@
 """A release's report says on one page what changed, in words, and what its gates, inputs and bytes are."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Verdict
 from recsys_assets.identity import Target

@@ -1,10 +1,10 @@
 """Causes of staleness: each by its name, reported from what is in the store alone."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from recsys_assets.errors import ConflictError, RefusedError
 from recsys_assets.evidence import Finding, Verdict

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from importlib import import_module
@@ -12,6 +11,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
@@ -61,8 +61,7 @@ class RowSum:
         return self.rows, f"{self.total % _MODULUS:032x}"
 
 
-@dataclass(frozen=True, slots=True)
-class _FirstRun:
+class _FirstRun(msgspec.Struct, frozen=True):
     """Result of the first run of a query, which computes the digest of its rows."""
 
     schema: Any

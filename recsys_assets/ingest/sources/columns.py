@@ -1,8 +1,9 @@
 """Mapping of event fields to table columns, by the configuration or by name."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import get_args
+
+import msgspec
 
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.settings.inputs import EventField, RawSettings
@@ -11,8 +12,7 @@ FIELDS: tuple[EventField, ...] = get_args(EventField)
 _REQUIRED = frozenset({"ts", "tenant", "surface", "session_id", "item_id"})
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnMapping:
+class ColumnMapping(msgspec.Struct, frozen=True):
     """Source of each event field: a column, or a constant (None: null). Fields in neither are absent."""
 
     columns: Mapping[str, str]

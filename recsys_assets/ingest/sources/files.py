@@ -4,10 +4,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+import msgspec
 
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.source import BrokenInput
@@ -16,8 +17,7 @@ from recsys_assets.ingest.sources.templates import check_template, expand, has_w
 from recsys_assets.settings.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A name that matches a pattern: a file with its size in bytes, a `skipped` one, or one with a `fault` message."""
 
     name: str
@@ -37,8 +37,7 @@ def walk(pattern: str, *, folder: Path) -> Iterator[Entry]:
     yield from walker.below("/" if first == "" else "", rest if first == "" else [first, *rest])
 
 
-@dataclass(frozen=True, slots=True)
-class _GlobWalk:
+class _GlobWalk(msgspec.Struct, frozen=True):
     pattern: str
     folder: Path
 
@@ -147,8 +146,7 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-@dataclass(frozen=True, slots=True)
-class RawFile:
+class RawFile(msgspec.Struct, frozen=True):
     """One file of a day: its name relative to the config file's folder, its path, its size in bytes, its targets."""
 
     name: str

@@ -3,9 +3,10 @@
 import io
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
+
+import msgspec
 
 from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
 from recsys_assets.clouds.opening import open_bucket, split_uri
@@ -126,8 +127,7 @@ class _ObjectBytes:
         return self._bucket.cloud.error_for(self._name, error)
 
 
-@dataclass(frozen=True, slots=True)
-class RawObject:
+class RawObject(msgspec.Struct, frozen=True):
     """One object of a day as it was listed, and its targets."""
 
     bucket: Bucket

@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Protocol, Self
 from urllib.parse import unquote
 
+import msgspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,8 +47,7 @@ class Seekable(FoundInput, Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetInput:
+class ParquetInput(msgspec.Struct, frozen=True):
     """One Parquet file or object of a day, with the settings that map its columns."""
 
     file: Seekable

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Any, Final
+
+import msgspec
 
 from recsys_assets.errors import InputError, LimitExceededError
 
@@ -20,16 +21,14 @@ _VALUE_BYTES, _LEVEL_BYTES = 4, 8
 _BOOLEANS, _BYTE, _INTEGERS, _DOUBLE, _BINARY, _LISTS, _STRUCT = {1: True, 2: False}, 3, {4, 5, 6}, 7, 8, {9, 10}, 12
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
+class _Page(msgspec.Struct, frozen=True):
     unpacked: int
     packed: int
     values: int
     encoding: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPlan:
+class ReadPlan(msgspec.Struct, frozen=True):
     """Plan to read a file in bounded memory: rows per batch, and the columns (by path) to read as dictionaries."""
 
     rows: int

@@ -2,12 +2,12 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
+import msgspec
 from psycopg import IsolationLevel, sql
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError
@@ -46,8 +46,7 @@ _STATE = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class EventQuery:
+class EventQuery(msgspec.Struct, frozen=True):
     """Queries for the events of one target and day.
 
     `lines` selects (line, instant), one row per event, unsorted. `tenant_exists` selects whether the table holds any
@@ -190,8 +189,7 @@ def _column(name: str) -> sql.Composable:
     return sql.SQL("e.{}").format(sql.Identifier(name))
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(msgspec.Struct, frozen=True):
     """State of a target's rows of a day in one snapshot. `newest` is the time of the newest event."""
 
     rows: int

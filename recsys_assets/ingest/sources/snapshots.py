@@ -4,10 +4,10 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError
@@ -20,8 +20,7 @@ from recsys_assets.settings.settings import Settings
 _PINNED = re.compile(r"(?P<place>.+)@(?P<version>\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class DayRows:
+class DayRows(msgspec.Struct, frozen=True):
     """Condition for the rows of a day: by the column `ts` of timestamps, and by the column of days if configured.
 
     `ts` is None where timestamps are text. Then only the column of days decides.
@@ -44,8 +43,7 @@ class DayRows:
         return self.start + timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class DataFile:
+class DataFile(msgspec.Struct, frozen=True):
     """A file of a snapshot that may hold rows of the day. Its `mark` changes with its content and its deletes."""
 
     mark: str

@@ -1,10 +1,11 @@
 """Interfaces of raw inputs and their streams, for every source. Also the input that was found and cannot be read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NoReturn, Protocol, Self, runtime_checkable
+
+import msgspec
 
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
@@ -85,8 +86,7 @@ class Versioned(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class BrokenInput:
+class BrokenInput(msgspec.Struct, frozen=True):
     """A file, folder or link that cannot be read. `message` names it, the fault and the next step."""
 
     name: str

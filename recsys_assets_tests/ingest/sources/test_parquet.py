@@ -1,7 +1,6 @@
 """Raw events in Parquet files: the same events, the same rules and the same reasons as in JSON lines."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
