@@ -23,6 +23,7 @@ _ADDRESS = "INVALID_CONNECT_URL"  # the text after it repeats the URL, which may
 _OTHER_SERVER = "INVALID_HANDLE"  # a Connect server was restarted or dropped the session
 _PORTS = {"spark": 7077, "sc": 15002}
 _CONNECT_TIMEOUT_SECONDS = 10
+_CANCEL_AGAIN_SECONDS = 1.0
 APP = "recsys-assets"
 _OURS: Mapping[str, str] = {
     "spark.app.name": APP,
@@ -197,14 +198,25 @@ def connect(cluster: SparkCluster) -> Any:
 
 @contextmanager
 def with_timeout(cluster: SparkCluster, session: Any) -> Generator[None]:
-    """Cancel the jobs of the session after `patience_minutes`. They then fail as cancelled."""
-    timer = threading.Timer(cluster.patience_minutes * 60, _cancel, [session])
-    timer.daemon = True
-    timer.start()
+    """Cancel the jobs of the session after `patience_minutes`, and those that it starts later. They fail as cancelled.
+
+    Between two jobs there is nothing to cancel while the driver plans the next one, so one attempt is not enough.
+    """
+    ended = threading.Event()
+
+    def cancel_until_ended() -> None:
+        pause = cluster.patience_minutes * 60
+        while not ended.wait(pause):
+            _cancel(session)
+            pause = _CANCEL_AGAIN_SECONDS
+
+    watcher = threading.Thread(target=cancel_until_ended, name="spark-timeout", daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
+        ended.set()
+        watcher.join(_CONNECT_TIMEOUT_SECONDS)
 
 
 def _with_python(cluster: SparkCluster, session: Any) -> Any:

@@ -59,16 +59,17 @@ def broken_rules(
 ) -> tuple[Finding, ...]:
     """Return a finding per broken rule and per column that is missing or has a wrong dtype, empty if all hold.
 
-    The frame is eager and validation lazy: pandera skips data checks on a LazyFrame, and stops at the first finding
-    otherwise. The contract is first evaluated as one check. Only if that fails, it is evaluated by column and rule,
-    which is several times slower but names what is broken. Counts are taken from the rule itself, because pandera's
-    failure cases are capped here.
+    The contract is first evaluated as one check of a LazyFrame: pandera collects an eager one twice more. Only if that
+    fails, it is evaluated by column and rule, which is several times slower but names what is broken: eagerly, and
+    lazily in pandera's sense, as it stops at the first finding otherwise. Counts are taken from the rule itself,
+    because pandera's failure cases are capped here. By default pandera skips data checks on a LazyFrame, so
+    `judging_by_pandera` sets the depth.
     """
     with only_polars(), judging_by_pandera():
         import pandera.polars as pa  # noqa: PLC0415 - see `only_polars`
 
         try:
-            pa.DataFrameSchema(checks=[_as_one(dtypes, rules, nullable=nullable)]).validate(frame, lazy=True)
+            pa.DataFrameSchema(checks=[_as_one(dtypes, rules, nullable=nullable)]).validate(frame.lazy(), lazy=True)
         except pa.errors.SchemaErrors:
             return _each_broken(frame, dtypes, rules, nullable=nullable)
     return ()

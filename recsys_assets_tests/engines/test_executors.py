@@ -1,8 +1,9 @@
-"""The Python of Spark's executors, run here: slices are the whole day together, by value."""
+"""The Python of Spark's executors, run here (slices are the whole day together), and the time limit of a job."""
 
 import hashlib
 import subprocess
 import sys
+import threading
 
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pyspark import cloudpickle
 
 from recsys_assets.engines import executors
 from recsys_assets.engines.executors import Slice, hashing, reading
+from recsys_assets.engines.spark_session import SparkCluster, with_timeout
 from recsys_assets.events.event_files import encode_events
 from recsys_assets_tests.kinds.event_rows import events_of, row
 
@@ -65,3 +67,24 @@ def test_executors_need_not_have_this_package(day):
     )
     message = subprocess.run([sys.executable, "-c", program], input=job, capture_output=True, check=True)
     assert message.stdout.split() == [str(ROWS).encode()]
+
+
+class JobsOfASession:
+    """The part of a Spark Connect session that ends its jobs: it counts how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+        self.twice = threading.Event()
+
+    def interruptAll(self):  # noqa: N802 - Spark's name
+        self.asked += 1
+        if self.asked > 1:
+            self.twice.set()
+
+
+def test_a_job_that_begins_after_the_limit_is_cancelled_too():
+    session = JobsOfASession()
+    with with_timeout(SparkCluster(remote="sc://nowhere", patience_minutes=0), session):
+        assert session.twice.wait(30), "the first attempt may come while no job runs"
+    session.twice.clear()
+    assert not session.twice.wait(1.5), "nothing is cancelled once the run has ended"
