@@ -20,10 +20,9 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from recsys_assets.errors import OutcomeUnknownError, RecsysAssetsError, RefusedError, StoreUnavailableError
 from recsys_assets.release import change, journal, trash

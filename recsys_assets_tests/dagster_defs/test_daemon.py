@@ -192,7 +192,8 @@ def test_a_tick_of_the_schedule_builds_and_ships_the_day_before(dev, shop):
     name = "nightly_small__home"
     run = dev.until(lambda: runs(dev, dagster__schedule_name=name), seconds=120, what="the schedule has ticked")[-1]
     assert dev.until(lambda: ended(dev, run["runId"]), seconds=60, what="its run has ended") == "SUCCESS"
-    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
+    (ended_run,) = [one for one in runs(dev, dagster__schedule_name=name) if one["runId"] == run["runId"]]
+    tags = {tag["key"]: tag["value"] for tag in ended_run["tags"]}
     assert tags["dagster/partition"] == str(ago(1))
     assert tags["recsys/tenant"] == "small"
     assert PROCESS_TAG in tags, "it was forked from the process that has loaded the definitions"

@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from msgspec.structs import replace
 
 from recsys_assets.release.fault_points import VARIABLE
 from recsys_assets.release.journal import changes

@@ -5,10 +5,9 @@ import signal
 import socket
 import socketserver
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
-from msgspec.structs import replace
 
 from recsys_assets.release import journal
 from recsys_assets.release.layout import blob_prefix, intent_prefix, pointer_key

@@ -5,12 +5,12 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 
 import pytest
 import zstandard
 from botocore.exceptions import ClientError, ReadTimeoutError
-from msgspec.structs import replace
 
 from recsys_assets.clouds.s3 import S3Bucket
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError

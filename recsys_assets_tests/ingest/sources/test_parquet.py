@@ -1,5 +1,6 @@
 """Raw events in Parquet files: the same events, the same rules and the same reasons as in JSON lines."""
 
+import dataclasses
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -330,5 +331,5 @@ def test_a_hive_lake_in_a_bucket_is_read_as_one_in_a_folder(tmp_path, s3_server,
 
 
 def _at(place, endpoint, server):
-    client = replace(server, endpoint=endpoint).client(retries={"total_max_attempts": 1})
+    client = dataclasses.replace(server, endpoint=endpoint).client(retries={"total_max_attempts": 1})
     return replace(place, bucket=S3Bucket(client, server.bucket))
