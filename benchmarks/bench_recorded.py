@@ -6,7 +6,7 @@ Prints a Markdown table. Histories are Dagster's own SQLite, the event log of th
 a real PostgreSQL. Of `run`, processor seconds of a day are those of many days in one process less those of one; the
 start is what is left of one. Of the daemon, a day is a run of its own in a process of its own, which the queue starts
 when the one before has ended: processor seconds of the web server, daemon, code server and runs together, less those
-of the same seconds without a run.
+of the same seconds without a run. The first run, which starts the fork server (ADR 28), is not counted.
 """
 
 import argparse

@@ -78,8 +78,9 @@ of the journal. Commands are processes of their own, start to end.""",
     "bench_recorded.py": (
         "Days that Dagster records",
         """Of a small target with five kinds: by `run` with `DAGSTER_HOME`, a day more in the same process, and by the
-daemon, where each day is a run in a process of its own, launched through the queue. Histories on SQLite are files on
-this machine, PostgreSQL is a real server on it.""",
+daemon, where each day is a run in a process of its own, launched through the queue and forked from one that has loaded
+the definitions (ADR 28; the first run, which starts that one, is not counted). Histories on SQLite are files on this
+machine, PostgreSQL is a real server on it.""",
     ),
     "bench_store_latency.py": (
         "A store that is far away",
