@@ -25,7 +25,9 @@ from recsys_assets.dagster_defs.event_log import new_database
 from recsys_assets.dagster_defs.private_api import (
     RunArguments,
     execute_run,
-    load_for,
+    import_instance_classes,
+    load_definitions,
+    module_of,
     open_instance,
     read_arguments,
 )
@@ -45,6 +47,7 @@ PRELOADED: Final = (
     "numpy.ma",
     "upath.core",
 )
+OWN_DEFINITIONS: Final = frozenset({"recsys_assets.definitions", "recsys_assets.dagster_defs.slices"})
 # Threads that imports start and that hold no lock that a forked process needs: OpenBLAS and jemalloc prepare theirs for
 # a fork, and Polars' cleaner of spilled files has nothing to do.
 HARMLESS_THREADS: Final = frozenset({"python", "jemalloc_bg_thd", "polars-ooc-clea"})
@@ -60,18 +63,16 @@ def serve(requests: socket.socket) -> None:
     known = state_of_files()
     preload()
     requests.send(READY)
-    loaded: set[str] = set()
+    loaded: list[object] = []
     while request := requests.recv(LARGEST_MESSAGE):
         _reap()
         arguments = read_arguments(request.decode())
-        repository = repr(arguments.job_origin.repository_origin)
         if changed := _changed(known):
             refusal = f"{changed} has changed since this fork server loaded it"
         else:
-            if repository not in loaded:
-                loaded.add(repository)
-                with suppress(Exception):  # the run loads them again and fails with the error
-                    load_for(arguments)
+            if arguments.job_origin.repository_origin not in loaded:
+                loaded.append(arguments.job_origin.repository_origin)
+                _load(arguments)
                 known = state_of_files() | known
                 gc.freeze()  # what is never written to stays shared with the runs
             refusal = _threads_running()
@@ -88,6 +89,17 @@ def preload() -> None:
     with only_polars():
         importlib.import_module("pandera.polars")
     new_database()
+
+
+def _load(arguments: RunArguments) -> None:
+    """Load what a run needs, its definitions only if they depend on nothing but the package and the configuration.
+
+    A project's own definitions may read other files, such as the YAML of components: its runs load them themselves.
+    """
+    import_instance_classes(arguments)
+    if module_of(arguments) in OWN_DEFINITIONS:
+        with suppress(Exception):  # the run loads them again and fails with the error
+            load_definitions(arguments)
 
 
 def describe_process(pid: int) -> str:
@@ -108,7 +120,8 @@ def state_of_files() -> State:
 
 def _files() -> Iterator[str]:
     yield os.fspath(path_of_settings())
-    yield from (os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names)  # noqa: PTH118
+    paths = (os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names)  # noqa: PTH118
+    yield from (path for path in paths if not path.endswith(".pyc"))
     yield from (file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None)))
 
 
@@ -120,8 +133,10 @@ def _state(path: str) -> tuple[int, int, int] | None:
 
 
 def _changed(known: State) -> str:
-    """Return a file that is no longer in its known state, or ""."""
-    return next((path for path, state in known.items() if not path.endswith(".pyc") and _state(path) != state), "")
+    """Return a file that is no longer in its known state, or a new one of the package, or ""."""
+    now = state_of_files()
+    new = [path for path in now if path not in known and path.startswith(f"{PACKAGE}{os.sep}")]
+    return next((path for path, state in known.items() if _state(path) != state), new[0] if new else "")
 
 
 def _threads_running() -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 import dagster as dg
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.events import DagsterEvent, StepMaterializationData
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
@@ -98,12 +99,22 @@ def open_instance(arguments: RunArguments) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(arguments.instance_ref)
 
 
-def load_for(arguments: RunArguments) -> None:
-    """Load what a run needs: the definitions of its code location, and the classes that its instance names."""
-    recon_repository_from_origin(arguments.job_origin.repository_origin).get_definition()
+def import_instance_classes(arguments: RunArguments) -> None:
+    """Import the modules of the classes that the Dagster instance of a run names."""
     for data in arguments.instance_ref or ():
         if isinstance(data, ConfigurableClassData):
             importlib.import_module(data.module_name)
+
+
+def module_of(arguments: RunArguments) -> str:
+    """Return the module of the definitions of a run; "" if they are in a file or a package."""
+    pointer = arguments.job_origin.repository_origin.code_pointer
+    return pointer.module if isinstance(pointer, ModuleCodePointer) else ""
+
+
+def load_definitions(arguments: RunArguments) -> None:
+    """Load the definitions of a run's code location; Dagster keeps them in the loaded module."""
+    recon_repository_from_origin(arguments.job_origin.repository_origin).get_definition()
 
 
 def execute_run(serialized: str) -> None:

@@ -39,16 +39,16 @@ class ForkServerLauncher(DefaultRunLauncher):
         """Start no process: that waits for the first run."""
         super().__init__(inst_data)
         self._server: _ForkServer | None = None
+        self._is_refused = False
         self._lock = threading.Lock()
 
     def launch_run(self, context: LaunchContext) -> None:
         """Fork a process that executes the run, or have its code server start one."""
         run = context.dagster_run
-        if not _is_forkable(context):
-            super().launch_run(context)
-            return
+        process = ""
         with self._lock:
-            process = self._fork(run_arguments(run, self._instance))
+            if _is_forkable(context) and not self._is_refused:
+                process = self._fork(run_arguments(run, self._instance))
         if not process:
             super().launch_run(context)
             return
@@ -78,13 +78,13 @@ class ForkServerLauncher(DefaultRunLauncher):
     def dispose(self) -> None:
         """End the fork server. Its runs continue."""
         with self._lock:
-            if self._server is not None:
-                self._server.close()
-                self._server = None
+            self._end_server()
         super().dispose()
 
     def _fork(self, arguments: str) -> str:
         """Have a process forked; return its description, or "" if that is refused. A refusing server is replaced once.
+
+        A second server that refuses, e.g. since an import starts a thread, is the last one of this process.
 
         Raises `RuntimeError` if the server dies instead of answering, so that it is unknown whether a run was begun.
         """
@@ -92,14 +92,23 @@ class ForkServerLauncher(DefaultRunLauncher):
         for _attempt in range(2):
             if self._server is None or self._server.owner != os.getpid():
                 self._server = _ForkServer()
-            answer = self._server.request(arguments)
+            try:
+                answer = self._server.request(arguments)
+            except RuntimeError:
+                self._end_server()  # its answer may come later, and is none to another request
+                raise
             if "process" in answer:
                 return answer["process"]
             refusal = answer["refused"]
+            self._end_server()
+        self._is_refused = True
+        _log.warning("runs are started by their code server until this process is started again: %s", refusal)
+        return ""
+
+    def _end_server(self) -> None:
+        if self._server is not None:
             self._server.close()
             self._server = None
-        _log.warning("a run is started by its code server, as the fork server refuses: %s", refusal)
-        return ""
 
 
 def _is_forkable(context: LaunchContext) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,11 +17,13 @@ from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
+from recsys_assets.dagster_defs import fork_server
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.fork_server import is_alive
 from recsys_assets.dagster_defs.private_api import run_arguments
 from recsys_assets.dagster_defs.run_launcher import PROCESS_TAG, ForkServerLauncher
 from recsys_assets.release.releases import read_release
+from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.dagster_defs.dagster_dev import open_home
 from recsys_assets_tests.small_shop import FIRST, HOME, after, day_lines, open_shop
 
@@ -41,6 +44,20 @@ while (folder / "hold").exists():
     (folder / "held").touch()
     time.sleep(0.02)
 schema = pa.DataFrameSchema({})
+"""
+OWN_PROJECT = """
+from recsys_assets.dagster_defs import fork_server
+from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.settings.reading import load_settings
+
+defs = build_definitions(load_settings({config!r}))
+"""
+THREAD_AT_START = """
+import sys, threading
+if "recsys_assets.dagster_defs.fork_server" in sys.orig_argv:
+    with open({file!r}, "a") as file:
+        file.write("started\\n")
+    threading.Thread(target=threading.Event().wait, name="pool-of-a-library", daemon=True).start()
 """
 GATE = '[gates.custom.waiting]\npandera = "waiting.py:schema"\nkinds = ["popularity"]\n'
 
@@ -79,12 +96,12 @@ def launcher(kept_launcher, home):
     (home.parent / "held").unlink(missing_ok=True)
 
 
-def create_run(shop, day):
-    """Create the run of a day, whose job is loaded from the project's definitions."""
+def create_run(shop, day, *, job=None, origin=None):
+    """Create the run of a day, whose job is by default loaded from the package's definitions."""
     return shop.instance.create_run_for_job(
-        build_definitions().resolve_job_def(JOB),
+        job or build_definitions().resolve_job_def(JOB),
         tags={"dagster/partition": str(day)},
-        job_code_origin=job_origin(),
+        job_code_origin=origin or job_origin(),
         status=dg.DagsterRunStatus.STARTING,
     )
 
@@ -211,6 +228,46 @@ def test_a_changed_configuration_is_read_by_the_next_run_and_one_with_a_mistake_
     shop.configure(ONE_KIND.replace('"]', '", "cooc"]') + GATE, targets=ONE_TARGET)
     assert end_of(shop, launch(shop, launcher, after(4))) is dg.DagsterRunStatus.SUCCESS
     assert set(shop.live(HOME).versions) == {"popularity", "cooc"}
+
+
+def test_definitions_of_a_project_that_read_other_files_are_loaded_by_each_run(shop, launcher):
+    folder = shop.folder
+    own = folder / "own.toml"
+    text = (folder / "recsys.toml").read_text()
+    (folder / "own_project.py").write_text(OWN_PROJECT.format(config=str(own)))
+    repository = ReconstructableRepository.for_module("own_project", "defs", working_directory=str(folder))
+    for number, kinds in ((0, {"popularity"}), (1, {"popularity", "cooc"})):
+        own.write_text(re.sub("^kinds = .*$", f"kinds = {json.dumps(sorted(kinds))}", text, flags=re.MULTILINE))
+        job = build_definitions(load_settings(own)).resolve_job_def(JOB)
+        origin = repository.get_reconstructable_job(JOB).get_python_origin()
+        run = create_run(shop, after(4 + number), job=job, origin=origin)
+        launcher.launch_run(LaunchRunContext(run, workspace=None))
+        assert end_of(shop, run.run_id) is dg.DagsterRunStatus.SUCCESS
+        assert set(shop.live(HOME).versions) == kinds
+
+
+def test_a_file_that_is_new_in_the_package_is_a_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(fork_server, "PACKAGE", tmp_path)
+    (tmp_path / "defs").mkdir()
+    known = fork_server.state_of_files()
+    assert fork_server._changed(known) == ""
+    (tmp_path / "defs" / "more.pyc").touch()
+    assert fork_server._changed(known) == ""
+    added = tmp_path / "defs" / "defs.yaml"
+    added.touch()
+    assert fork_server._changed(known) == str(added)
+
+
+def test_where_no_server_can_fork_runs_are_left_to_code_servers_and_no_more_are_started(shop, tmp_path, monkeypatch):
+    started = tmp_path / "started"
+    (tmp_path / "sitecustomize.py").write_text(THREAD_AT_START.format(file=str(started)))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    refused = ForkServerLauncher()
+    refused.register_instance(shop.instance)
+    for _ in range(2):
+        with pytest.raises(DagsterInvariantViolationError, match="requires a workspace"):
+            refused.launch_run(LaunchRunContext(create_run(shop, FIRST), workspace=None))
+    assert started.read_text() == "started\n" * 2
 
 
 def test_a_run_outlives_its_launcher(shop, launcher):
