@@ -15,8 +15,8 @@ SPARK_WHEEL := .venv/.ready-spark-wheel
 BENCH_READY := .venv/.ready-bench
 TEST_READY := .venv/.ready-test
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# Two processes more than there are cores: many tests wait for servers.
-PROCESSES ?= $$(($$(getconf _NPROCESSORS_ONLN) + 2))
+# One process more than there are cores, as many tests wait for servers; two more gain nothing.
+PROCESSES ?= $$(($$(getconf _NPROCESSORS_ONLN) + 1))
 PYTEST := $(BIN)/pytest --numprocesses $(PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PORT ?= 3000
 DEMO := $(CURDIR)/demo
