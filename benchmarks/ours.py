@@ -8,6 +8,7 @@ the first call is compiled. `run_day` is the one place that knows them.
 
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,14 +32,18 @@ WARM_UP_EVENTS = 20_000
 
 
 def main() -> None:
-    """Warm up, run the day, then hash what came out."""
-    data = Path(main_of("ours.py")).parent
+    """Time each stage of the day."""
+    measure("ours", run_day)
+
+
+def measure(name: str, run: Callable[[Path, Result], None]) -> None:
+    """Run a small day to warm up, then the day in question in the workspace `name`, and hash what came out."""
+    data = Path(main_of(sys.argv[0])).parent
     small = generate(WARM_UP_EVENTS, data.parent / str(WARM_UP_EVENTS)).parent
-    run_day(open_workspace(small, "ours-warm-up"), Result())
-    folder = open_workspace(data, "ours")
-    result = Result(facts={name: version(name) for name in ("recsys-assets", "polars", "numba", "numpy")})
-    result.did = DID
-    run_day(folder, result)
+    run(open_workspace(small, f"{name}-warm-up"), Result())
+    folder = open_workspace(data, name)
+    result = Result(facts={name: version(name) for name in ("recsys-assets", "polars", "numba", "numpy")}, did=DID)
+    run(folder, result)
     result.measured()
     registry = folder / "store" / "registry"
     result.digests |= version_digests(registry) | digests_of(registry)

@@ -40,9 +40,6 @@ READY = (
     "recsys_assets.dagster_defs.queue",
     "recsys_assets_tests.release.acting",
 )
-# They hold no lock that a forked process needs: OpenBLAS and jemalloc set their own right in it, and Polars' cleaner of
-# spilled files has nothing to do.
-HARMLESS_THREADS = {"python", "jemalloc_bg_thd", "polars-ooc-clea"}
 _PR_SET_CHILD_SUBREAPER = 36
 _LARGEST_REQUEST = 1 << 20
 
@@ -128,8 +125,10 @@ def serve(descriptor):
     with only_polars():
         importlib.import_module("pandera.polars")
     runtime._import_numba()  # the part of it that compiled code needs
-    if threads := _threads() - HARMLESS_THREADS:
-        raise RuntimeError(f"a process must not be forked while these threads run, which an import started: {threads}")
+    from recsys_assets.dagster_defs.fork_server import unsafe_threads  # noqa: PLC0415 - loads Dagster
+
+    if refusal := unsafe_threads():
+        raise RuntimeError(refusal)
     gc.freeze()
     listening = socket.socket(fileno=descriptor)
     while True:
@@ -220,11 +219,6 @@ def _may_be_forked(line, env):
         return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
 
     return sys.platform == "linux" and line[0] == sys.executable and read(given) == read(os.environ)
-
-
-def _threads():
-    tasks = Path("/proc/self/task")
-    return {(task / "comm").read_text().strip() for task in tasks.iterdir()}
 
 
 @cache

@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -75,7 +76,7 @@ def serve(requests: socket.socket) -> None:
                 _load(arguments)
                 known = state_of_files() | known
                 gc.freeze()  # what is never written to stays shared with the runs
-            refusal = _threads_running()
+            refusal = unsafe_threads()
         if refusal:
             requests.send(json.dumps({"refused": refusal}).encode())
         elif os.fork() == 0:
@@ -115,7 +116,7 @@ def is_alive(description: str) -> bool:
 
 def state_of_files() -> State:
     """Return inode, size and time of change of the configuration, the package's files and loaded modules."""
-    return {path: state for path in sorted(set(_files())) if (state := _state(path)) is not None}
+    return {path: state for path in set(_files()) if (state := _state(path)) is not None}
 
 
 def _files() -> Iterator[str]:
@@ -135,11 +136,12 @@ def _state(path: str) -> tuple[int, int, int] | None:
 def _changed(known: State) -> str:
     """Return a file that is no longer in its known state, or a new one of the package, or ""."""
     now = state_of_files()
-    new = [path for path in now if path not in known and path.startswith(f"{PACKAGE}{os.sep}")]
-    return next((path for path, state in known.items() if _state(path) != state), new[0] if new else "")
+    gone_or_other = (path for path, state in known.items() if now.get(path) != state)
+    new = (path for path in now if path not in known and path.startswith(f"{PACKAGE}{os.sep}"))
+    return next(chain(gone_or_other, new), "")
 
 
-def _threads_running() -> str:
+def unsafe_threads() -> str:
     """Return why a fork is unsafe: a thread that may hold a lock. Empty if it is safe."""
     names = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name}
     names |= {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()} - HARMLESS_THREADS
@@ -225,9 +227,7 @@ def _start_time(pid: int) -> int:
 
 def main(words: list[Any]) -> None:
     """Serve the socket whose descriptor is the only argument."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C in a terminal is for the runs; the server ends with its caller
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the runs
     serve(socket.socket(fileno=int(words[0])))
 
 
