@@ -136,7 +136,7 @@ def _state(path: str) -> tuple[int, int, int] | None:
 def _changed(known: State) -> str:
     """Return a file that is no longer in its known state, or a new one of the package, or ""."""
     now = state_of_files()
-    gone_or_other = (path for path, state in known.items() if now.get(path) != state)
+    gone_or_other = (path for path, state in known.items() if (now.get(path) or _state(path)) != state)
     new = (path for path in now if path not in known and path.startswith(f"{PACKAGE}{os.sep}"))
     return next(chain(gone_or_other, new), "")
 
