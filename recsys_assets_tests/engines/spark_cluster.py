@@ -16,6 +16,7 @@ import psutil
 import pyspark
 
 from recsys_assets.engines.spark_engine import SparkEngine
+from recsys_assets_tests.thoroughness import THOROUGH
 
 HOME = Path(pyspark.__file__).parent
 START_SECONDS = 90
@@ -31,6 +32,10 @@ LIGHT = {
     "spark.driver.extraJavaOptions": _JVM,
     "spark.executor.extraJavaOptions": _JVM,
 }
+# A few rows are read by the plan itself in less time than Java is made of the plan, compiled and loaded.
+NOT_COMPILED = (
+    {} if THOROUGH else {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+)
 
 
 class Watched(SparkEngine):
@@ -102,7 +107,7 @@ def start_cluster(folder: Path) -> StandaloneCluster:
 def start_connect_server(log: Path, port: int) -> subprocess.Popen:
     """Start a Spark Connect server in local mode, as `start-connect-server.sh` does."""
     listening = {"spark.connect.grpc.binding.port": str(port), "spark.connect.grpc.binding.address": "127.0.0.1"}
-    settings = [f"--conf={key}={value}" for key, value in {**LIGHT, **listening}.items()]
+    settings = [f"--conf={key}={value}" for key, value in {**LIGHT, **NOT_COMPILED, **listening}.items()]
     name = "org.apache.spark.sql.connect.service.SparkConnectServer"
     command = [str(HOME / "bin" / "spark-submit"), "--master=local[2]", f"--class={name}", *settings, "spark-internal"]
     with log.open("wb") as out:

@@ -20,7 +20,14 @@ from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.release.layout import canonical_key
 from recsys_assets_tests.engines.made import by_kernel, on_engine
-from recsys_assets_tests.engines.spark_cluster import LIGHT, Watched, free_port, need_java, start_cluster
+from recsys_assets_tests.engines.spark_cluster import (
+    LIGHT,
+    NOT_COMPILED,
+    Watched,
+    free_port,
+    need_java,
+    start_cluster,
+)
 from recsys_assets_tests.engines.test_configured import HOME_ROW
 from recsys_assets_tests.kinds.event_rows import events_of, row
 from recsys_assets_tests.kinds.golden_cases import KINDS_OF_CASES, OF_ALL, find_case
@@ -28,7 +35,7 @@ from recsys_assets_tests.small_shop import HOME, SmallShop, after, day_lines
 from recsys_assets_tests.thoroughness import THOROUGH
 
 pytestmark = pytest.mark.slow
-HERE = SparkCluster(master="local[2]", conf=LIGHT)
+HERE = SparkCluster(master="local[2]", conf={**LIGHT, **NOT_COMPILED})
 CONF = {**LIGHT, "spark.executor.memory": "512m", "spark.executor.cores": "1"}
 # Kinds of both sorts of sources; the plan of each kind is proven here.
 KINDS_TRIED = OF_ALL if THOROUGH else ("cooc", "content_sim")
