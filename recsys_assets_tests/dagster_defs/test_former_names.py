@@ -60,7 +60,7 @@ def test_a_slice_is_found_under_its_former_address(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_what_dg_scaffolds_is_loaded_beside_the_targets(tmp_path):
-    shutil.copytree(ROOT / "recsys_assets", tmp_path / "recsys_assets", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "recsys_assets", tmp_path / "recsys_assets")
     for name in ("pyproject.toml", "recsys.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     call = [Path(sys.executable).with_name("dg"), "scaffold", "defs", "dagster.asset", "mine.py"]

@@ -1,13 +1,13 @@
 """Dagster's own commands build a day as the project's command does."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from recsys_assets_tests import warm_processes
 from recsys_assets_tests.dagster_defs.dagster_dev import ROOT, open_home
 from recsys_assets_tests.small_shop import CART, FIRST, HOME, day_lines, open_shop
 
@@ -32,8 +32,9 @@ def test_a_day_of_one_target_is_built_by_dagsters_own_command(tmp_path, command)
         shop.configure('[artifacts]\nwindow_days = 1\nkinds = ["popularity"]\n')
         shop.write(FIRST, day_lines(FIRST))
         names = {"DAGSTER_HOME": str(home), "RECSYS_CONFIG": str(tmp_path / "recsys.toml"), "PYTHONWARNINGS": "ignore"}
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / command[0]), *command[1:], "--partition", str(FIRST)],
+        program = Path(sys.executable).with_name(command[0])
+        done = warm_processes.run(
+            [sys.executable, program, *command[1:], "--partition", str(FIRST)],
             cwd=ROOT,
             env=os.environ | names,
             capture_output=True,
