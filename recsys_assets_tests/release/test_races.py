@@ -78,7 +78,7 @@ def test_eight_processes_race_on_a_folder(tmp_path):  # F5
 
 @pytest.mark.timeout(900)  # some 60 requests for each publish
 def test_eight_processes_race_on_s3(s3_server):  # F5
-    rounds = 200 if THOROUGH else 8
+    rounds = 200 if THOROUGH else 5
     prefix = s3_server.new_prefix()
     root = f"s3://{s3_server.bucket}/{prefix}"
     message = race(root, writers=8, rounds=rounds, environment=s3_server.environment())
