@@ -1,4 +1,4 @@
-"""Stored format of artifacts: envelope, version, escaping, and limits of head and tail.
+"""Stored format of artifacts: envelope, version, escaping, limits of head and tail, and the shard of a key.
 
 Writers (`encoding`, tests) and readers (`release`, `serving`, `encoding`) share this module. It does not import
 dataframe libraries, so that rollback and serving stay light.
@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from mmap import mmap
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import ArtifactRef, Target, Window, rfc3339
@@ -34,6 +34,16 @@ _HEAD = re.compile(
 _TAIL = re.compile(
     rb',"build":\{"built_at":' + _INSTANT + rb',"version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}'
 )
+SHARDS_FORM: Final = "shards"  # extension of an index's file, and format in its version
+RULE: Final = "sha256-be64-mod"  # name of the rule of `shard_of` in an index
+MAX_SHARDS: Final = 4096  # a release lists each shard: more would exceed the size limit of one document
+
+NEVER: Final = "never"
+OVER_MAX_BYTES: Final = "over_max_bytes"
+Sharding: TypeAlias = int | Literal["never", "over_max_bytes"]
+
+_HASHED_BYTES = 8
+_SUFFIX = f".{SHARDS_FORM}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +199,27 @@ def _text(literal: bytes, name: str) -> str:
 def _is_unicode(text: str) -> bool:
     """Return whether a text has no lone surrogates, which JSON can express and UTF-8 cannot."""
     return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def shard_of(key: str, count: int) -> int:
+    """Return the number, below `count`, of the shard that contains a key.
+
+    It is the first eight bytes of the SHA-256 of the key's UTF-8 bytes, read as a big-endian integer, modulo `count`,
+    so that services in any language can compute it without a library.
+    """
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:_HASHED_BYTES]) % count
+
+
+def index_kind(kind: str) -> str:
+    """Return the kind of the index of a kind's shards. It has a dot, which other kinds cannot have."""
+    return f"{kind}{_SUFFIX}"
+
+
+def is_index_kind(kind: str) -> bool:
+    """Return whether a kind is the kind of an index."""
+    return kind.endswith(_SUFFIX)
+
+
+def sharded_kind(kind: str) -> str:
+    """Return the kind of the rows: for the kind of an index, the kind of its shards."""
+    return kind.removesuffix(_SUFFIX)

@@ -20,7 +20,7 @@ from starlette.types import Scope as Connection
 from recsys_assets.api import problems
 from recsys_assets.api.problems import ProblemDetails, of_status
 from recsys_assets.errors import AccessDeniedError, ConfigurationError
-from recsys_assets.settings.api import ApiSettings, Scope, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, Scope, TokenSettings
 
 _OPEN: Final = frozenset({"/health", "/health/live"})  # orchestrators probe without a token
 MACHINES: Final = (

@@ -14,7 +14,7 @@ from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import BadRequestError
-from recsys_assets.settings.api import Scope
+from recsys_assets.settings.outputs import Scope
 
 MAX_JSON_BYTES: Final = 1_000_000
 

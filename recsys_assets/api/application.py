@@ -26,10 +26,8 @@ from recsys_assets.api.artifacts import MEDIA
 from recsys_assets.api.connections import Budgets, RequestClass
 from recsys_assets.api.console_actions import ActQuery, act, may_act, read_form
 from recsys_assets.api.context import ApiContext
-from recsys_assets.api.health import Health
-from recsys_assets.api.metrics import Scrapes
+from recsys_assets.api.metrics import Health, Scrapes
 from recsys_assets.api.node_forms import DownloadQuery
-from recsys_assets.api.openapi import describe
 from recsys_assets.api.pages import (
     HTMX,
     PAGES,
@@ -43,7 +41,7 @@ from recsys_assets.api.pages import (
 )
 from recsys_assets.api.problems import ProblemDetails, of_status, problem_of
 from recsys_assets.api.queries import ArtifactQuery, NoQuery, read_query
-from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route
+from recsys_assets.api.routes import ACTIONS, CONTENT_PATH, ROUTES, Route, describe
 from recsys_assets.api.trees import download_node
 from recsys_assets.errors import RecsysAssetsError
 

@@ -9,9 +9,8 @@ import msgspec
 from starlette.responses import Response
 
 from recsys_assets.api.actions import ActionRequest
-from recsys_assets.api.artifact_bytes import media_type
+from recsys_assets.api.artifact_bytes import Located, load, locate, media_type
 from recsys_assets.api.context import ApiContext
-from recsys_assets.api.lineage import LEVELS, Node, artifact_tree, day_of_input
 from recsys_assets.api.queries import (
     ArtifactPageQuery,
     ArtifactQuery,
@@ -23,8 +22,7 @@ from recsys_assets.api.queries import (
     RowsQuery,
     recorded_releases,
 )
-from recsys_assets.api.release_detail import ArtifactEvidence, view_member
-from recsys_assets.api.stored_artifacts import Located, load, locate
+from recsys_assets.api.release_detail import LEVELS, ArtifactEvidence, Node, artifact_tree, day_of_input, view_member
 from recsys_assets.api.table_formats import choose_format, is_table, open_table, send_rows
 from recsys_assets.errors import BadRequestError, UnknownAddressError
 from recsys_assets.identity import Target

@@ -5,12 +5,12 @@ from typing import Final
 
 import msgspec
 
-from recsys_assets.api.lineage import day_of_input, input_name
+from recsys_assets.api.release_detail import day_of_input, input_name
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.release.documents import CanonicalDay, Member, Release
-from recsys_assets.sharding import sharded_kind
 
 _DAYS: Final = 14  # Last days shown in a graph. One box represents the earlier ones.
 _COLUMNS: Final = (0.0, 250.0, 500.0, 730.0)  # left edges of days, windows, artifacts and the release

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the API: live release and file tests of each target, for a bounded number of targets."""
+"""Health and metrics of the API: liveness, readiness, and Prometheus metrics for a bounded number of targets."""
 
 import logging
 import threading
@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from itertools import takewhile
 from typing import Final
 
+import msgspec
 from prometheus_client import generate_latest
 
 from recsys_assets.api.context import ApiContext
+from recsys_assets.api.queries import NoQuery
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.observability.build_metrics import (
@@ -24,6 +27,7 @@ from recsys_assets.observability.build_metrics import (
     samples_of_tests,
 )
 from recsys_assets.release.documents import JournalEntry
+from recsys_assets.release.layout import pointer_key
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.status import TargetStatus, status
 
@@ -48,6 +52,40 @@ HELP: Final = {
     "recsys_target_tests": "Tests of files of the kind in the last 7 days, by outcome and actor.",
     "recsys_targets_left_out": "Number of targets without metrics, beyond the limit.",
 }
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`live`: the process answers. `ready`: the store answered just now. Otherwise `message` says why not."""
+
+    live: bool
+    ready: bool
+    message: str
+
+    @property
+    def status(self) -> int:
+        """HTTP status for probes: 200 if ready, else 503."""
+        return HTTPStatus.OK if self.ready else HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class Liveness(msgspec.Struct, frozen=True):
+    """The process answers. Restart it if this response is missing."""
+
+    live: bool
+
+
+def show_liveness(context: ApiContext, query: NoQuery) -> Liveness:  # noqa: ARG001 - as every handler is called
+    """Return that the process answers, without accessing the store, whose faults do not need a restart."""
+    return Liveness(live=True)
+
+
+def show_health(context: ApiContext, query: NoQuery) -> Health:  # noqa: ARG001 - as every handler is called
+    """Return whether the store answers a stat of the first target's pointer, with status 503 if it does not."""
+    try:
+        if context.targets:
+            context.store.stat(pointer_key(context.targets[0]))
+    except RecsysAssetsError:
+        return Health(live=True, ready=False, message="the store does not answer")
+    return Health(live=True, ready=True, message="the store answers")
 
 
 @dataclass(slots=True)

@@ -17,21 +17,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from recsys_assets.api import artifacts, queries, releases, targets
-from recsys_assets.api.browsing import MAX_RANKED
 from recsys_assets.api.connections import RequestClass
 from recsys_assets.api.console_actions import VERBS, ActQuery
-from recsys_assets.api.context import ApiContext
+from recsys_assets.api.context import MAX_RANKED, ApiContext
 from recsys_assets.api.drawings import draw_lineage, draw_report
 from recsys_assets.api.node_forms import RevisionQuery
 from recsys_assets.api.node_pages import NodesPageQuery, gather_node, gather_nodes
 from recsys_assets.api.operations import Done
-from recsys_assets.api.outcome_view import gather_outcomes, show_rollout
 from recsys_assets.api.overview import TargetSummaries, TargetSummary, look_at_all, select_targets
 from recsys_assets.api.problems import ProblemDetails
 from recsys_assets.api.recommendations import find_answers, find_examples, find_matches, sample_questions
 from recsys_assets.api.release_detail import cover_days, days_to_cover
 from recsys_assets.api.table_formats import is_table
-from recsys_assets.api.timeline import draw_timeline
+from recsys_assets.api.target_views import draw_timeline, gather_outcomes, show_rollout
 from recsys_assets.api.trends import Trends, draw_gates, draw_trends, read_day_reports, read_staged_reports
 from recsys_assets.api.wording import filters
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError

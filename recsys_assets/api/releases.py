@@ -8,7 +8,6 @@ import msgspec
 from msgspec.structs import replace
 
 from recsys_assets.api.context import ApiContext
-from recsys_assets.api.lineage import Node, target_tree
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import (
     MAX_LISTED,
@@ -22,7 +21,7 @@ from recsys_assets.api.queries import (
     page_of,
     recorded_releases,
 )
-from recsys_assets.api.release_detail import ReleaseView, view_release
+from recsys_assets.api.release_detail import Node, ReleaseView, target_tree, view_release
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target

@@ -20,7 +20,7 @@ from recsys_assets.release.blocking import BlockedItem
 from recsys_assets.release.documents import Hold, JournalEntry, Record
 from recsys_assets.release.journal import tail
 from recsys_assets.release.layout import blob_prefix, pointer_key, release_prefix
-from recsys_assets.settings.schedule import next_tick
+from recsys_assets.settings.upkeep import next_tick
 from recsys_assets.upkeep.answer_guard import Answers
 from recsys_assets.upkeep.heartbeats import (
     MAX_RELEASES,

@@ -13,13 +13,13 @@ from cachetools import LRUCache
 from msgspec.structs import replace
 
 from recsys_assets.api.problems import redact
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.evidence import Finding, GateReport
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import if_readable
 from recsys_assets.release.documents import Release
 from recsys_assets.release.releases import find_readable_release
 from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore, fan_out
 
 DAYS: Final = 30

@@ -12,7 +12,7 @@ import polars as pl
 
 from recsys_assets.catalog.catalog_row import CatalogLine, CatalogRow, read_json_row
 from recsys_assets.catalog.csv_rows import list_series, read_csv_pieces, read_plain_lines
-from recsys_assets.compiled.fresh_memory import fresh_bytes
+from recsys_assets.compiled.arrays import fresh_bytes
 from recsys_assets.errors import InputError, LimitExceededError
 from recsys_assets.ingest.chunks import CHUNK_BYTES, LongLine, read_chunks
 from recsys_assets.ingest.quarantine import LINE_HIDING_REASONS, LineFault, Reason, Reject, hidden_lines, show_line

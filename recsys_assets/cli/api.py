@@ -10,7 +10,7 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.context import ApiContext
 from recsys_assets.cli.options import config_option, json_option, open_context, text_type
 from recsys_assets.cli.output import echo, print_json
-from recsys_assets.settings.api import Scope
+from recsys_assets.settings.outputs import Scope
 
 MAX_HEAD_BYTES = 32_768  # Limit of request line and headers. Names and ids in URLs are short.
 BACKLOG = 200  # Concurrent requests. Further ones get status 503.

@@ -5,7 +5,7 @@ import click
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json
-from recsys_assets.settings.webhooks import receivers
+from recsys_assets.settings.outputs import receivers
 
 _RECEIVER_TIMEOUT_SECONDS = 5.0  # after which a command leaves delivery to the sensor or `deliver`
 

@@ -12,8 +12,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient, LinearRetry
 
-from recsys_assets.clouds.answers import Cloud
-from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, Cloud, ObjectBody
 from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError
 
 CONNECTION: Final = "AZURE_STORAGE_CONNECTION_STRING"  # these variables are named as for Azure's command line

@@ -1,12 +1,72 @@
-"""Readable bucket of any cloud, for raw inputs: objects are listed, looked up, and read in ranges under a mark."""
+"""Readable bucket of any cloud: opened by URI, listed, read in ranges, with errors that name the next step.
+
+The scheme of the URI selects the cloud, whose client is imported only when it is used.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
-from recsys_assets.clouds.answers import Cloud
-from recsys_assets.errors import Answer, MissingInputError
+import msgspec
+
+from recsys_assets.errors import (
+    Answer,
+    ConfigurationError,
+    InputError,
+    MissingInputError,
+    NotFoundError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
+
+EXTRAS: Final[Mapping[str, str]] = {"s3": "", "gs": "gcs", "az": "azure"}  # schemes, and the extras with their clients
+SCHEMES: Final = ", ".join(f"{scheme}://" for scheme in EXTRAS)  # list for messages
+_STARTS: Final = tuple(f"{scheme}://" for scheme in EXTRAS)
+
+
+class Cloud(msgspec.Struct, frozen=True):
+    """Description of a cloud's client: its errors, their meaning, and the sources of its configuration."""
+
+    scheme: str
+    errors: tuple[type[Exception], ...]
+    answer_of: Callable[[Exception], Answer]
+    credentials: str  # the sources of credentials, for messages
+    address: str  # the parts of the address to check, for messages
+
+    def error_for(self, name: str, error: Exception) -> RecsysAssetsError:
+        """Return the package's error for an error of the client, with `name` in front and the next step."""
+        # Some clients write a page, and that of Azure repeats the whole answer.
+        answer, text = self.answer_of(error), " ".join(str(error).split()).partition(" Content: <")[0]
+        if answer is Answer.MISSING:
+            return NotFoundError(f"{name} is not in the store")
+        if answer is Answer.COLD:
+            return InputError(
+                f"{name} is in cold storage (Glacier or an archive tier): restore the object, wait for it, then "
+                "run again; exclude such objects from the rules that archive them"
+            )
+        if answer is Answer.DENIED:
+            return ConfigurationError(
+                f"{name}: {text}: check the credentials ({self.credentials}), and what they permit on this bucket"
+            )
+        if answer is Answer.UNSUPPORTED:
+            return UnsafeStoreError(
+                f"{name}: {text}: the server does not support conditional writes, so two publishers could both win: "
+                "use another server"
+            )
+        if answer in {Answer.WRONG, Answer.LOST, Answer.UNCHANGED}:
+            return ConfigurationError(f"{name}: {text}: check {self.address}")
+        return StoreUnavailableError(f"{name}: {text}: nothing is known to have changed; try again")
+
+    @contextmanager
+    def translated(self, name: str) -> Generator[None]:
+        """Turn the client's errors into the package's, with `name` in front."""
+        try:
+            yield
+        except self.errors as error:
+            raise self.error_for(name, error) from error
 
 
 class BucketEntry(NamedTuple):
@@ -92,3 +152,58 @@ class Bucket(ABC):
 
     @abstractmethod
     def _head(self, key: str) -> BucketEntry: ...
+
+
+def is_in_cloud(path: str) -> bool:
+    """Return whether a path is the URI of a bucket, or of an object in one."""
+    return path.startswith(_STARTS)
+
+
+def split_uri(uri: str) -> tuple[str, str, str]:
+    """Return the scheme, the bucket and the key of a URI. The key is empty if the URI has none."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    return scheme, bucket, key
+
+
+@contextmanager
+def client_imported(uri: str, scheme: str) -> Generator[None]:
+    """Raise `ConfigurationError` naming `uri` and the extra to install if a library is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{uri} needs the library {error.name}, which is not installed: "
+            f'pip install "recsys-assets[{EXTRAS[scheme]}]"'
+        ) from error
+
+
+def open_bucket(uri: str) -> Bucket:
+    """Return the bucket of a URI, with a client configured by the environment.
+
+    Raises `ConfigurationError` if the client is not installed or finds no credentials.
+    """
+    scheme, bucket, _ = split_uri(uri)
+    with client_imported(uri, scheme):
+        return _OPENERS[scheme](bucket)
+
+
+def _open_s3(bucket: str) -> Bucket:
+    from recsys_assets.clouds.s3 import S3Bucket, make_client  # noqa: PLC0415
+
+    return S3Bucket(make_client(), bucket)
+
+
+def _open_gcs(bucket: str) -> Bucket:
+    from recsys_assets.clouds.gcs import GcsBucket, make_client  # noqa: PLC0415
+
+    return GcsBucket(make_client(), bucket)
+
+
+def _open_azure(bucket: str) -> Bucket:
+    from recsys_assets.clouds.azure import AzureBucket, make_container  # noqa: PLC0415
+
+    return AzureBucket(make_container(bucket))
+
+
+_OPENERS: Final[Mapping[str, Callable[[str], Bucket]]] = {"s3": _open_s3, "gs": _open_gcs, "az": _open_azure}

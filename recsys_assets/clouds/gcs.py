@@ -18,8 +18,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from recsys_assets.clouds.answers import Cloud
-from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, Cloud, ObjectBody
 from recsys_assets.errors import ANSWER_OF_STATUS, Answer
 
 EMULATOR: Final = "STORAGE_EMULATOR_HOST"  # the name that Google's own clients use

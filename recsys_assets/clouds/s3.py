@@ -18,8 +18,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as ConnectionFailedError
 from urllib3.exceptions import HTTPError
 
-from recsys_assets.clouds.answers import Cloud
-from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, Cloud, ObjectBody
 from recsys_assets.errors import ANSWER_OF_STATUS, Answer, ConfigurationError, StoreUnavailableError
 
 _DENIED: Final = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError)

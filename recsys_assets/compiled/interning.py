@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.fresh_memory import fresh_zeros
+from recsys_assets.compiled.arrays import PADDING, fresh_zeros
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import PADDING
 from recsys_assets.compiled.words import Bytes, copy_bytes, equal_bytes, hash_bytes
 
 FULL = -1

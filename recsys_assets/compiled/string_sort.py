@@ -7,8 +7,8 @@ hex, in alternating runs). With as many request ids, that would be a fifth more 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_assets.compiled.arrays import Strings
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import Strings
 from recsys_assets.compiled.words import WORD_MASKS, Bytes, load_word
 
 Positions = NDArray[np.int64]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 import msgspec
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.dagster_defs.metadata import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.evidence import CANONICAL
@@ -15,7 +16,6 @@ from recsys_assets.release.journal import changes
 from recsys_assets.release.releases import find_release, release_numbers
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 SEQUENCE = "journal"

@@ -15,15 +15,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.artifact_format import ZEROED_BUILD, Blob, head_of, tail_of, tail_size, too_large
-from recsys_assets.compiled.strings import PADDING, Codes, Numbers
+from recsys_assets.artifact_format import (
+    MAX_SHARDS,
+    ZEROED_BUILD,
+    Blob,
+    head_of,
+    shard_of,
+    tail_of,
+    tail_size,
+    too_large,
+)
+from recsys_assets.compiled.arrays import PADDING, Codes, Numbers
 from recsys_assets.encoding.encoder import Body, body_size, prepare, write_body
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors, encode_vectors
 from recsys_assets.errors import CorruptObjectError, LimitExceededError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.kind_descriptions import Shape
-from recsys_assets.sharding import MAX_SHARDS, shard_of
 
 IN_MEMORY_BYTES = 64 << 20  # larger amounts of encoded, unsealed rows are spooled to a temporary file
 

@@ -8,9 +8,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys_assets.artifact_format import Envelope, parse, unquote
+from recsys_assets.compiled.arrays import PADDING, Codes, Numbers
 from recsys_assets.compiled.interning import Tables, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
 from recsys_assets.encoding.encoder import JoinedTexts, fixed_texts, needs_escape
 from recsys_assets.encoding.rows import Rows

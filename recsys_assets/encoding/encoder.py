@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.artifact_format import SPECIAL_CHARACTERS, quote
+from recsys_assets.compiled.arrays import PADDING, Codes, Numbers
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import PADDING, Codes, Numbers
 from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.kind_descriptions import Shape

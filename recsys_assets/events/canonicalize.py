@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.fresh_memory import Growing
+from recsys_assets.compiled.arrays import Growing, Strings
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import Strings
 from recsys_assets.errors import InputError
 from recsys_assets.events.dictionaries import CodedColumn, merge_coded
 from recsys_assets.events.events import (

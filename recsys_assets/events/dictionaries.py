@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.fresh_memory import Growing
+from recsys_assets.compiled.arrays import Growing, Strings, read_only
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.compiled.string_sort import sort_strings
-from recsys_assets.compiled.strings import Strings, read_only
 from recsys_assets.errors import InputError
 from recsys_assets.events.events import ID_COLUMNS, CodedIds, Events, codes_of, events_of, strings_of
 from recsys_assets.ingest.part_merge import ABSENT, Union, gather, translate, unite

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.strings import Strings
+from recsys_assets.compiled.arrays import Strings
 from recsys_assets.events.events import ID_COLUMNS, Events, codes_of
 from recsys_assets.ingest.part_merge import ABSENT, Part
 

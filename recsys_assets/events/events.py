@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.strings import PADDING, Strings
+from recsys_assets.compiled.arrays import PADDING, Strings
 from recsys_assets.ingest.part_merge import ABSENT
 
 ID_COLUMNS = ("user_id", "session_id", "item_id", "request_id", "event")

@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from recsys_assets.compiled.arrays import Codes, Numbers
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 

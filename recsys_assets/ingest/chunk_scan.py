@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys_assets.compiled.arrays import PADDING
 from recsys_assets.compiled.interning import FULL, Tables, clear, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import PADDING
 from recsys_assets.compiled.words import Bytes, equal_bytes, find_newlines, lowest_bit
 from recsys_assets.ingest.json_object import MAX_LINE_BYTES
 from recsys_assets.ingest.line_scan import (

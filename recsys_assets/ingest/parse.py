@@ -8,7 +8,7 @@ from datetime import date
 from queue import SimpleQueue
 from typing import TypeAlias, TypeVar
 
-from recsys_assets.compiled.fresh_memory import fresh_bytes
+from recsys_assets.compiled.arrays import fresh_bytes
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.chunk_scan import Scanner, buffer_bytes, new_scanner

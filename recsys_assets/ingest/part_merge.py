@@ -7,9 +7,9 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from recsys_assets.compiled.arrays import PADDING, Strings, offsets_of, read_only
 from recsys_assets.compiled.interning import Tables, grown, intern, new_tables
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import PADDING, Strings, offsets_of, read_only
 from recsys_assets.compiled.words import Bytes, copy_bytes
 from recsys_assets.ingest.line_reader import RawEvent
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import count_codes
-from recsys_assets.compiled.strings import Codes, offsets_of
+from recsys_assets.compiled.arrays import Codes, offsets_of
+from recsys_assets.compiled.kernel_steps import count_codes
 from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.encoding.safetensors_codec import Floats, Table, Vectors
 from recsys_assets.errors import ConfigurationError

@@ -8,9 +8,9 @@ import polars as pl
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.grouping import count_codes, deal
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
+from recsys_assets.compiled.kernel_steps import count_codes, deal
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Table, Vectors
 from recsys_assets.events.rules import Rule, broken_rules

@@ -9,7 +9,7 @@ from typing import Final, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import COOC_SHAPE

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from recsys_assets.compiled.ranking import Best, drain, offer
+from recsys_assets.compiled.arrays import Codes, Numbers
+from recsys_assets.compiled.kernel_steps import Best, drain, offer
 from recsys_assets.compiled.runtime import borrowed, compiled, inlined
-from recsys_assets.compiled.strings import Codes, Numbers
 from recsys_assets.kinds.paths import Baskets
 
 SCALE: Final = 1_000_000

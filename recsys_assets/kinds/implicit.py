@@ -7,7 +7,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from recsys_assets.compiled.strings import Numbers
+from recsys_assets.compiled.arrays import Numbers
 from recsys_assets.encoding.rows import KernelOutput
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import IMPLICIT_SHAPE

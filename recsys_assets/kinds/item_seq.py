@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import count_codes
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
+from recsys_assets.compiled.kernel_steps import count_codes
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import ITEM_SEQ_SHAPE

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
+from recsys_assets.artifact_format import MAX_SHARDS, OVER_MAX_BYTES
 from recsys_assets.errors import LimitExceededError
 from recsys_assets.events.events import Events
 from recsys_assets.settings.artifacts import EngineName
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.model import ClosedModel
-from recsys_assets.sharding import MAX_SHARDS, OVER_MAX_BYTES
 
 MAX_BYTES = 10_000_000  # the reference service rejects larger blobs, and then fails whole requests
 KEY_BYTES, MEMBER_BYTES = 24, 28  # bytes of a row in JSON, with ids of about ten characters and numbers

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys_assets.compiled.grouping import count_codes, deal
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
+from recsys_assets.compiled.kernel_steps import count_codes, deal
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Excluded
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.tallies import repeats_of

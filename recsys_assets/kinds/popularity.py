@@ -7,8 +7,8 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import count_codes
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.arrays import Codes, Numbers
+from recsys_assets.compiled.kernel_steps import count_codes
 from recsys_assets.encoding.rows import Excluded, KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import POPULARITY_SHAPE

@@ -10,6 +10,7 @@ import polars as pl
 from msgspec.structs import replace
 from pydantic import ValidationError
 
+from recsys_assets.artifact_format import NEVER
 from recsys_assets.encoding.rows import KernelOutput, columns_of_rows
 from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
 from recsys_assets.errors import ConfigurationError
@@ -43,7 +44,6 @@ from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.model import Table
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.sharding import NEVER
 
 NO_USERS: Final = "no event that it counts names a user"
 NO_ORDER: Final = "no session that it counts has items one after the other"

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from recsys_assets.compiled.ranking import Best, drain, offer
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
+from recsys_assets.compiled.kernel_steps import Best, drain, offer
 from recsys_assets.compiled.runtime import compiled, inlined
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.kind_descriptions import SEQUENTIAL_RULES_SHAPE

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import ipc
 
-from recsys_assets.compiled.strings import Codes, Numbers
+from recsys_assets.compiled.arrays import Codes, Numbers
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.events.events import Events

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import Field
 
-from recsys_assets.compiled.grouping import UNWANTED, count_codes, deal
-from recsys_assets.compiled.ranking import Best, drain, offer
+from recsys_assets.compiled.arrays import Codes, Numbers, offsets_of
+from recsys_assets.compiled.kernel_steps import UNWANTED, Best, count_codes, deal, drain, offer
 from recsys_assets.compiled.runtime import compiled
-from recsys_assets.compiled.strings import Codes, Numbers, offsets_of
 from recsys_assets.encoding.rows import Excluded, KernelOutput, Rows
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar

@@ -10,6 +10,7 @@ import polars as pl
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from recsys_assets.artifact_format import index_kind
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.errors import ConflictError
@@ -41,7 +42,6 @@ from recsys_assets.release.staged import (
     remove_staged,
 )
 from recsys_assets.settings.settings import Settings
-from recsys_assets.sharding import index_kind
 from recsys_assets.storage.store import ObjectStore
 
 PREVIEW_ROWS = 10

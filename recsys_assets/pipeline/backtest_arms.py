@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
@@ -27,7 +28,6 @@ from recsys_assets.release.staged import find_staged_artifact, is_left_out
 from recsys_assets.serving.loading import Limits, load_trial
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.store import ObjectStore
 

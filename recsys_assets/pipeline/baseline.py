@@ -6,6 +6,7 @@ from datetime import date
 
 import polars as pl
 
+from recsys_assets.artifact_format import index_kind
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
@@ -25,7 +26,6 @@ from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.settings.gates import DriftGate
-from recsys_assets.sharding import index_kind
 from recsys_assets.storage.store import ObjectStore
 
 

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.events.day_profile import PROFILE_FORMAT, DayProfile, LiveScore
@@ -34,7 +35,6 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.staged import find_canonical_report
 from recsys_assets.retry import Pause, retry_conflicts, wait
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.run_cache import MAX_OBJECT_BYTES, prefetch
 from recsys_assets.storage.store import ObjectStore, StoredObject
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from recsys_assets.artifact_format import Blob, Envelope
+from recsys_assets.artifact_format import NEVER, OVER_MAX_BYTES, SHARDS_FORM, Blob, Envelope
 from recsys_assets.encoding.codec import check_shard_of_rows, count_for, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Excluded, Rows
@@ -26,7 +26,6 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, fetch_blob, make_index, prove_blob, read_blob, read_index
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.sharding import NEVER, OVER_MAX_BYTES, SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
 
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
+from recsys_assets.artifact_format import NEVER
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
 from recsys_assets.events.events import Events
@@ -45,7 +46,6 @@ from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import prove
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
-from recsys_assets.sharding import NEVER
 from recsys_assets.storage.store import ObjectStore
 
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")

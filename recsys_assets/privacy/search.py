@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ipc
 
+from recsys_assets.artifact_format import shard_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.imports.safetensors import read_metadata, read_safetensors
@@ -27,7 +28,6 @@ from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.served import prove
 from recsys_assets.settings.settings import Settings
-from recsys_assets.sharding import shard_of
 from recsys_assets.storage.store import ObjectStore
 
 MAX_OBJECT_BYTES: Final = 4_000_000_000

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.evidence import CANONICAL, LEFT_OUT, MODE, OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
@@ -21,7 +22,6 @@ from recsys_assets.release.layout import (
 )
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_canonical_report, find_report, find_report_together, read_staged_location
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.run_cache import prefetch
 from recsys_assets.storage.store import ObjectStore
 

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.evidence import GateReport, Scalar
 from recsys_assets.identity import ArtifactRef
-from recsys_assets.sharding import sharded_kind
 
 FORMAT: Final = 1
 # Format 2: gate report and profile are in the record. Format 1: they are separate documents.

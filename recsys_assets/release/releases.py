@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from recsys_assets.artifact_format import parse, version_of
+from recsys_assets.artifact_format import SHARDS_FORM, parse, sharded_kind, version_of
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of, parse_rfc3339, rfc3339
@@ -18,7 +18,6 @@ from recsys_assets.release.journal import changes
 from recsys_assets.release.layout import blob_key, release_key
 from recsys_assets.release.pointer import LivePointer, release_id_of
 from recsys_assets.release.shards import check_digits, missing_blobs, parse_index
-from recsys_assets.sharding import SHARDS_FORM, sharded_kind
 from recsys_assets.storage.store import ObjectStore
 
 _NO_SHIP = {"roll_back", "restore_pointer", "replay"}

@@ -6,14 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from functools import partial
 
-from recsys_assets.artifact_format import hashes_of, owner_head, parse, proven_version
+from recsys_assets.artifact_format import (
+    MAX_SHARDS,
+    RULE,
+    SHARDS_FORM,
+    hashes_of,
+    index_kind,
+    owner_head,
+    parse,
+    proven_version,
+    sharded_kind,
+)
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RefusedError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, Window, form_of, parse_rfc3339, rfc3339
 from recsys_assets.messages import plural
 from recsys_assets.release.document_encoding import decode, encode
 from recsys_assets.release.documents import FORMAT, Member, Record
 from recsys_assets.release.layout import blob_key
-from recsys_assets.sharding import MAX_SHARDS, RULE, SHARDS_FORM, index_kind, sharded_kind
 from recsys_assets.storage.store import AT_ONCE, Listed, ObjectStore, fan_out, is_remote
 
 _SMALL_BYTES = 4_000_000

@@ -7,6 +7,7 @@ from itertools import islice
 
 import msgspec
 
+from recsys_assets.artifact_format import index_kind, is_index_kind, sharded_kind
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, NotFoundError, RecsysAssetsError, RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import encode
@@ -23,7 +24,6 @@ from recsys_assets.serving.served import ServedArtifact, prove
 from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Problem, problem_of_blobs
-from recsys_assets.sharding import index_kind, is_index_kind, sharded_kind
 from recsys_assets.storage.store import ObjectStore, StoredObject
 
 _UNWRITTEN = ""  # the etag of a pointer that no store holds

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from recsys_assets.artifact_format import ESCAPES, head_of, seal
+from recsys_assets.artifact_format import ESCAPES, head_of, seal, shard_of
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import CANONICAL, Finding, GateReport, Verdict
 from recsys_assets.identity import ArtifactRef, Target, Window
@@ -29,7 +29,6 @@ from recsys_assets.release.rollout import Plan
 from recsys_assets.release.shards import Shard, make_index
 from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.served import prove
-from recsys_assets.sharding import shard_of
 from recsys_assets.storage.store import ObjectStore
 
 DAY: Final = date(2026, 1, 1)

@@ -1,12 +1,44 @@
-"""Settings of databases that receive artifacts in addition to the store: `[signals]` and `[sinks]`."""
+"""Settings of what receives or reads releases: `[signals]`, `[sinks]`, `[webhooks]` and `[api]`."""
 
-from typing import Literal
+import os
+import re
+from typing import Final, Literal, TypeAlias, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys_assets.settings.model import MAX_HOURS, MAX_SECONDS, ClosedModel
 
 _DEFAULT_KEEP = {"redis": 1, "dynamodb": 7}
+URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"
+SECRET_VARIABLE: Final = "RECSYS_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
+STALE, FRESH = "target_stale", "target_fresh"
+
+WebhookEvent: TypeAlias = Literal[
+    "import",
+    "test_passed",
+    "test_failed",
+    "ship",
+    "refused",
+    "roll_back",
+    "hold",
+    "release_hold",
+    "pin",
+    "unpin",
+    "mark_bad",
+    "unmark_bad",
+    "tag",
+    "untag",
+    "start_rollout",
+    "advance_rollout",
+    "abort_rollout",
+    "restore_pointer",
+    "retire",
+    "target_stale",
+    "target_fresh",
+]
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
+
+Scope: TypeAlias = Literal["read", "write", "operate"]
 
 
 class SignalSettings(ClosedModel):
@@ -68,3 +100,107 @@ class SinkSettings(ClosedModel):
         if self.type == "dynamodb" and self.cluster:
             raise ValueError("cluster applies to type redis only")
         return self
+
+
+class WebhookSettings(ClosedModel):
+    """One receiver of HTTP requests about events of targets."""
+
+    name: str = Field(pattern="^[a-z0-9_-]{1,50}$", description="name of the receiver in messages and in the store")
+    url: str = Field(
+        pattern="^(env:.+|file:.+|https?://.+)$",
+        description='URL of the receiver: https://..., or "env:NAME" or "file:PATH" if it is secret',
+    )
+    secret: str | None = Field(
+        default=None,
+        pattern="^(env|file):.+$",
+        description='key that signs the requests, as "env:NAME" or "file:PATH"; unset: they are not signed',
+    )
+    events: tuple[WebhookEvent, ...] = Field(
+        default=get_args(WebhookEvent), min_length=1, description="events that are sent; default: all"
+    )
+    targets: tuple[str, ...] = Field(
+        default=(), description='targets whose events are sent, such as ["shop/home"]; empty: every target'
+    )
+    give_up_hours: float = Field(
+        default=72, ge=0, le=MAX_HOURS, description="age in hours after which an undelivered event is dropped"
+    )
+
+
+def receivers(configured: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
+    """Return the configured receivers and, if $RECSYS_WEBHOOK_URL is set, one for stale and fresh targets."""
+    if not os.environ.get(URL_VARIABLE):
+        return configured
+    secret = f"env:{SECRET_VARIABLE}" if os.environ.get(SECRET_VARIABLE) else None
+    own = WebhookSettings(name="environment", url=f"env:{URL_VARIABLE}", secret=secret, events=(STALE, FRESH))
+    return (*configured, own)
+
+
+class TokenSettings(ClosedModel):
+    """One API token, stored as its hash only: reading the configuration does not reveal the token."""
+
+    name: str = Field(min_length=1, max_length=100, description="owner of the token, as shown in logs")
+    sha256: str = Field(
+        pattern="^[0-9a-f]{64}$", description="SHA-256 of the token in hexadecimal: see `recsys-assets token`"
+    )
+    scopes: tuple[Scope, ...] = Field(
+        default=("read",),
+        min_length=1,
+        description="permissions: `read`; `write` changes artifact trees; `operate` changes the live release",
+    )
+
+
+class ApiSettings(ClosedModel):
+    """Access to the API: public address, accepted hosts, tokens, and the origins of pictures."""
+
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="public URL of the API, such as https://recsys.example; assets in Dagster link to its pages",
+    )
+    dagster_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="public URL of Dagster's UI, such as https://dagster.example; pages link to its runs",
+    )
+    images: tuple[str, ...] = Field(
+        default=(),
+        description='origins from which pages may load the pictures of the catalog, such as "https://images.example"; '
+        "empty: no pictures are shown",
+    )
+    hosts: tuple[str, ...] = Field(
+        default=(),
+        description='accepted names in the Host header, such as "recsys.example" or "*.example"; empty: only localhost '
+        "on a loopback address, any name elsewhere",
+    )
+    tokens: tuple[TokenSettings, ...] = Field(
+        default=(),
+        description="accepted tokens; every request except health checks must present one; empty: everyone may read, "
+        "writes are refused",
+    )
+    plain_http: bool = Field(
+        default=False,
+        description="accept tokens without TLS from other machines, for use behind a proxy that terminates TLS",
+    )
+
+    @field_validator("hosts")
+    @classmethod
+    def _patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not host or "*" in host.removeprefix("*.") or "/" in host or ":" in host:
+                raise ValueError('expected host names without scheme and port, such as "recsys.example" or "*.example"')
+        return value
+
+    @field_validator("images")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError('expected origins without a path, such as "https://images.example"')
+        return value
+
+    @field_validator("tokens")
+    @classmethod
+    def _distinct(cls, value: tuple[TokenSettings, ...]) -> tuple[TokenSettings, ...]:
+        if len({token.name for token in value}) < len(value) or len({token.sha256 for token in value}) < len(value):
+            raise ValueError("two tokens have the same name or hash: names and hashes must be unique")
+        return value

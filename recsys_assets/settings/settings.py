@@ -12,7 +12,6 @@ from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import Target, check_distinct, is_slug
 from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.messages import name_known
-from recsys_assets.settings.api import ApiSettings
 from recsys_assets.settings.artifacts import (
     DEFAULT_KINDS,
     ArtifactSettings,
@@ -30,17 +29,17 @@ from recsys_assets.settings.inputs import (
     StorageSettings,
 )
 from recsys_assets.settings.model import ClosedModel, Table
-from recsys_assets.settings.outputs import SignalSettings, SinkSettings
-from recsys_assets.settings.schedule import AutomationSettings, FreshnessSettings
+from recsys_assets.settings.outputs import ApiSettings, SignalSettings, SinkSettings, WebhookSettings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.settings.upkeep import (
+    AutomationSettings,
+    FreshnessSettings,
     MetricsSettings,
     OutcomeSettings,
     RetentionSettings,
     RollbackSettings,
     RolloutSettings,
 )
-from recsys_assets.settings.webhooks import WebhookSettings
 
 Group = TypeVar("Group", bound=ClosedModel)
 

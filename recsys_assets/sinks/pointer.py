@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.artifact_format import SHARDS_FORM, index_kind, sharded_kind
 from recsys_assets.identity import ArtifactRef, Target, form_of, parse_rfc3339, rfc3339
 from recsys_assets.release.documents import FORMAT, Record
-from recsys_assets.sharding import SHARDS_FORM, index_kind, sharded_kind
 from recsys_assets.sinks.sink import space_name
 
 ABANDONED: Final = timedelta(days=1)  # no sync writes one version for longer: an older unfinished space is abandoned

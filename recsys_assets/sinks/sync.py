@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.artifact_format import index_kind, is_index_kind, sharded_kind
 from recsys_assets.errors import (
     ConfigurationError,
     ConflictError,
@@ -27,7 +28,6 @@ from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.retry import attempts
-from recsys_assets.sharding import index_kind, is_index_kind, sharded_kind
 from recsys_assets.sinks.pointer import (
     SinkPointer,
     Space,

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.artifact_format import is_index_kind, shard_of
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.release.documents import Member
@@ -13,7 +14,6 @@ from recsys_assets.release.fault_points import reach
 from recsys_assets.release.shards import read_blob
 from recsys_assets.serving.row_index import RowIndex
 from recsys_assets.serving.served import prove
-from recsys_assets.sharding import is_index_kind, shard_of
 from recsys_assets.sinks.pointer import Space
 from recsys_assets.sinks.sink import Sink, bucket_name
 from recsys_assets.storage.store import AT_ONCE, ObjectStore, fan_out

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final, NamedTuple, TypeVar
 
-from recsys_assets.clouds.answers import Cloud
+from recsys_assets.clouds.bucket import Cloud
 from recsys_assets.errors import (
     Answer,
     ConflictError,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from recsys_assets.clouds.opening import SCHEMES, client_imported, is_in_cloud, split_uri
+from recsys_assets.clouds.bucket import SCHEMES, client_imported, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.proof import require_begun

@@ -5,7 +5,7 @@ from operator import itemgetter
 
 import msgspec
 
-from recsys_assets.artifact_format import ENVELOPE_FIELDS
+from recsys_assets.artifact_format import ENVELOPE_FIELDS, SHARDS_FORM
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
@@ -15,7 +15,6 @@ from recsys_assets.release.documents import Release
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.release.shards import read_blob, read_index
-from recsys_assets.sharding import SHARDS_FORM
 from recsys_assets.storage.store import ObjectStore
 
 MAX_BYTES = 100_000_000  # per artifact: larger ones are compared only by version

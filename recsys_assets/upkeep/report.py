@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from recsys_assets.artifact_format import sharded_kind
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, Finding, GateReport, Scalar, Verdict
 from recsys_assets.identity import Target
@@ -12,7 +13,6 @@ from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.documents import Member, Release
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.releases import find_readable_release
-from recsys_assets.sharding import sharded_kind
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.report_document import Report, Section, shown

@@ -13,7 +13,7 @@ from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import NoQuery, TargetQuery
 from recsys_assets.cli.api import print_token
 from recsys_assets.identity import Target
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, TokenSettings
 from recsys_assets.upkeep.heartbeats import read_heartbeats
 from recsys_assets_tests.api.conftest import Client
 

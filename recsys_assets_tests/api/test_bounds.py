@@ -9,9 +9,8 @@ import pytest
 from recsys_assets.api import metrics
 from recsys_assets.api.context import MAX_BYTES, ApiContext, ArtifactCache
 from recsys_assets.api.metrics import RecentEntries, Scrapes, metrics_text
-from recsys_assets.api.openapi import describe
 from recsys_assets.api.problems import HIDDEN, base_name, redact
-from recsys_assets.api.routes import ACTIONS, ROUTES
+from recsys_assets.api.routes import ACTIONS, ROUTES, describe
 from recsys_assets.identity import rfc3339
 from recsys_assets.release.journal import DONE, REFUSED, TEST, Actor, append, entry_of, tail
 from recsys_assets.release.pointer import read_current

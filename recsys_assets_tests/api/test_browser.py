@@ -17,7 +17,7 @@ from recsys_assets.release.journal import REFUSED, Actor, append, entry_of, tail
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.serving.testing import publish_fixture
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, TokenSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.trees.content import table_content
 from recsys_assets_tests.api.conftest import TREES, settings_in

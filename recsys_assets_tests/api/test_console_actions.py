@@ -13,7 +13,7 @@ from recsys_assets.release.journal import tail
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import read_current
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, TokenSettings
 from recsys_assets_tests.api.conftest import Client
 from recsys_assets_tests.serving.releases import TARGET
 

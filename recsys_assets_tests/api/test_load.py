@@ -16,7 +16,7 @@ from recsys_assets.api.application import make_application
 from recsys_assets.api.connections import THREADS, BoundedConnection, Budgets, RequestClass
 from recsys_assets.api.context import ApiContext, ConcurrencyLimit
 from recsys_assets.errors import ConfigurationError, StoreUnavailableError
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, TokenSettings
 from recsys_assets_tests.api.conftest import Client
 
 WAIT = 30  # seconds until a test gives up; none waits so long when all is well

@@ -12,7 +12,7 @@ from recsys_assets.release.hold import read_hold
 from recsys_assets.release.journal import newest_first
 from recsys_assets.release.labels import Labelled, find_label, find_tag
 from recsys_assets.release.pointer import read_current
-from recsys_assets.settings.api import ApiSettings, TokenSettings
+from recsys_assets.settings.outputs import ApiSettings, TokenSettings
 from recsys_assets.settings.reading import load_settings
 from recsys_assets_tests.api.conftest import Client
 from recsys_assets_tests.inbox import address, open_inbox

@@ -6,9 +6,9 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from recsys_assets.artifact_format import shard_of
 from recsys_assets.release.layout import blob_key
 from recsys_assets.serving.testing import DAY, publish_fixture
-from recsys_assets.sharding import shard_of
 from recsys_assets_tests.serving.releases import TARGET
 
 USERS = {f"user {n}": {f"item {n}": 2} for n in range(30)}

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_assets.compiled.arrays import Strings
 from recsys_assets.compiled.interning import FULL, clear, intern, new_tables
-from recsys_assets.compiled.strings import Strings
 from recsys_assets.ingest.line_reader import RawEvent
 from recsys_assets.ingest.parse import PartBuffer
 from recsys_assets.ingest.part_merge import ABSENT, CODED_COLUMNS, Union, gather, merge_parts, part_of, translate, unite

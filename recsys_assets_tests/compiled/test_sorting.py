@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys_assets.compiled.arrays import Strings
 from recsys_assets.compiled.string_sort import ascending, sort_strings
-from recsys_assets.compiled.strings import Strings
 
 CHANCE = random.Random(7)  # noqa: S311 - a shuffle, no secret
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from pyarrow import ipc
 
-from recsys_assets.compiled.strings import Strings
+from recsys_assets.compiled.arrays import Strings
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.events.canonicalize import canonicalize
 from recsys_assets.events.event_files import decode_part, encode_part

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 import pytest
 
+from recsys_assets.artifact_format import shard_of
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import Verdict
 from recsys_assets.identity import Target
@@ -34,7 +35,6 @@ from recsys_assets.release.shards import read_index
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.recommending import recommenders
 from recsys_assets.settings.reading import parse_settings
-from recsys_assets.sharding import shard_of
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.verify import verify

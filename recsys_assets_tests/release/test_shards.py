@@ -6,6 +6,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from recsys_assets.artifact_format import MAX_SHARDS
 from recsys_assets.errors import CorruptObjectError, RefusedError
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.document_encoding import encode, read_document
@@ -16,7 +17,6 @@ from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release, refs_of
 from recsys_assets.release.rollback import roll_back
 from recsys_assets.release.shards import ShardIndex, make_index, parse_index, read_index
-from recsys_assets.sharding import MAX_SHARDS
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.upkeep.collect import collect, explain
 from recsys_assets.upkeep.diff import diff

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from recsys_assets.artifact_format import shard_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError, StoreUnavailableError
 from recsys_assets.identity import Window
 from recsys_assets.release.layout import blob_key
@@ -16,7 +17,6 @@ from recsys_assets.serving.served import prove
 from recsys_assets.serving.sharded_rows import ShardCache, with_shards
 from recsys_assets.serving.state import RefreshOutcome, State
 from recsys_assets.serving.testing import DAY, publish_fixture
-from recsys_assets.sharding import shard_of
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets_tests.release.staging import artifact
 from recsys_assets_tests.serving.releases import TARGET

@@ -14,11 +14,11 @@ import pytest
 import redis
 from moto.server import ThreadedMotoServer
 
+from recsys_assets.artifact_format import shard_of
 from recsys_assets.errors import ConflictError
 from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import decode
 from recsys_assets.serving.testing import DAY, publish_fixture
-from recsys_assets.sharding import shard_of
 from recsys_assets.sinks.dynamodb import DynamoSink
 from recsys_assets.sinks.pointer import SinkPointer
 from recsys_assets.sinks.redis import RedisSink

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys_assets.clouds.opening import client_imported, is_in_cloud, split_uri
+from recsys_assets.clouds.bucket import client_imported, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.ingest.sources.objects import names_below
 from recsys_assets.ingest.sources.snapshots import DataFile, DayRows, SnapshotInput, find_day

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_assets.clouds.opening import SCHEMES, is_in_cloud, split_uri
+from recsys_assets.clouds.bucket import SCHEMES, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.ingest.sources.files import find_files
 from recsys_assets.ingest.sources.source import BrokenInput, FoundInput, RawStream

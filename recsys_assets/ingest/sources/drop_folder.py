@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsys_assets.clouds.opening import SCHEMES, is_in_cloud
+from recsys_assets.clouds.bucket import SCHEMES, is_in_cloud
 from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
 from recsys_assets.ingest.sources.files import RawFile, find_files
 from recsys_assets.ingest.sources.templates import check_template

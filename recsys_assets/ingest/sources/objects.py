@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody
-from recsys_assets.clouds.opening import open_bucket, split_uri
+from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody, open_bucket, split_uri
 from recsys_assets.errors import Answer, ConfigurationError, InputError
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.streams import DecodedStream

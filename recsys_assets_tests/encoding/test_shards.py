@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_assets.artifact_format import MAX_SHARDS, index_kind, is_index_kind, shard_of, sharded_kind
 from recsys_assets.encoding.codec import check_shard_of_rows, count_for, encode, encode_shards, join_shards, whole_size
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, LimitExceededError
 from recsys_assets.kinds.registry import read_params
 from recsys_assets.settings.reading import parse_settings
-from recsys_assets.sharding import MAX_SHARDS, index_kind, is_index_kind, shard_of, sharded_kind
 from recsys_assets_tests.encoding.test_codec import TARGET, WINDOW, bodies, rows_of
 from recsys_assets_tests.kinds.row_kinds import ROW_KINDS
 from recsys_assets_tests.thoroughness import examples

@@ -5,7 +5,7 @@ import resource
 import numpy as np
 import pytest
 
-from recsys_assets.compiled.fresh_memory import fresh_bytes, fresh_zeros
+from recsys_assets.compiled.arrays import fresh_bytes, fresh_zeros
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 5), (2, 1 << 18)], ids=["empty", "small", "of the system"])
