@@ -16,7 +16,7 @@ from typing import Any
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.open import open_store
 from recsys_assets.trees.documents import Hierarchy
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree import ArtifactTree
 
 HIERARCHY = Hierarchy("ml_pipeline", ("experiment", "model", "predictions"))

@@ -10,9 +10,8 @@ from pathlib import Path
 from recsys_assets.artifact_format import head_of, seal
 from recsys_assets.identity import ArtifactRef, Target, Window
 from recsys_assets.release.layout import blob_key
-from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets.serving.mapped_copy import MappedCopy
-from recsys_assets.serving.served import prove
+from recsys_assets.serving.served import form_of_kind, prove
 from recsys_assets.serving.testing import DAY
 from recsys_assets.storage.filesystem import FilesystemStore
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.assemble import BUILD_ALL, build_definitions
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.pipeline.run_day import AssetLine, run_day

@@ -18,7 +18,7 @@ from recsys_assets.serving.reader import Reader
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.storage.open import open_store
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree import open_trees
 from recsys_assets_tests import warm_processes
 

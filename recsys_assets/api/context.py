@@ -21,9 +21,8 @@ from recsys_assets.catalog.display import Display, displays_of, read_displays
 from recsys_assets.errors import BadRequestError, RecsysAssetsError, StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.ingest.sources.discovery import open_stream
-from recsys_assets.serving.lookups import FORMS
 from recsys_assets.serving.row_index import Lookup
-from recsys_assets.serving.served import ServedArtifact
+from recsys_assets.serving.served import FORMS, ServedArtifact
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.tree import ArtifactTree, open_trees

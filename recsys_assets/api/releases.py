@@ -25,12 +25,18 @@ from recsys_assets.api.release_detail import Node, ReleaseView, target_tree, vie
 from recsys_assets.errors import UnknownAddressError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
-from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import read_entry, tail
 from recsys_assets.release.labels import Labelled, labelled
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import effective, find_readable_release, live_at, read_release, versions_of
+from recsys_assets.release.releases import (
+    effective,
+    find_readable_release,
+    live_at,
+    read_release,
+    resolve_id,
+    versions_of,
+)
 from recsys_assets.upkeep.diff import LIVE, KindDiff, diff
 from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import Report, Section

@@ -91,8 +91,7 @@ def open_table(data: bytes, content_type: str, *, name: str) -> Any:
     from pyarrow import csv as arrow_csv  # noqa: PLC0415
     from pyarrow import ipc  # noqa: PLC0415
 
-    from recsys_assets.imports.inspecting import read_table  # noqa: PLC0415
-    from recsys_assets.imports.parquet_types import inspect_parquet  # noqa: PLC0415
+    from recsys_assets.imports.inspecting import inspect_parquet, read_table  # noqa: PLC0415
 
     kind = _bare(content_type)
     try:

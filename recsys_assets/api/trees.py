@@ -49,7 +49,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.content import JSON, Content, metadata_of
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree import ArtifactTree
 from recsys_assets.trees.tree_lookup import named_tree, page_of_nodes, tree_of_node
 from recsys_assets.trees.tree_reader import NodeRevision

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from recsys_assets import retry
-from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
+from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target, follow_after
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     CommandContext,
@@ -20,7 +20,6 @@ from recsys_assets.cli.options import (
     json_option,
 )
 from recsys_assets.cli.output import echo, print_json
-from recsys_assets.cli.sinks import follow_after
 from recsys_assets.errors import RefusedError
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.context import open_configured_store

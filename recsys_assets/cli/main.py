@@ -70,13 +70,13 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     ),
     "retire": Subcommand("change:run_retire", "Stop serving a target that is no longer in the configuration"),
     "collect": Subcommand("collect:run_collect", "Move artifacts that no retained release needs to the trash"),
-    "sync": Subcommand("sinks:run_sync", "Bring every database of [sinks] to the live release"),
-    "deliver": Subcommand("webhooks:run_deliver", "Send undelivered events to [[webhooks]]"),
+    "sync": Subcommand("change_commands:run_sync", "Bring every database of [sinks] to the live release"),
+    "deliver": Subcommand("change_commands:run_deliver", "Send undelivered events to [[webhooks]]"),
     "forget": Subcommand("forget:run_forget", "Drop a user's events from every day, rebuild the live release"),
     "tree": Subcommand(
         "tree:tree", "List, show, save, download and delete nodes of artifact trees ([hierarchies.<name>])"
     ),
-    "move-in": Subcommand("move_in:run_move_in", "Import the history of recsys-pipelines as releases"),
+    "move-in": Subcommand("imports:run_move_in", "Import the history of recsys-pipelines as releases"),
     "sign": Subcommand("repair:run_sign", "Sign the live pointers again, so that their signatures do not expire"),
     "reindex": Subcommand("repair:run_reindex", "Fill gaps in the journal, and report shipped releases to Dagster"),
     "api": Subcommand("api:run_api", "Serve the API at /v1 and /api/v1, the console at /"),
@@ -87,7 +87,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "repair:run_probe", "Check that the store honours the conditional writes that keep concurrent publishers safe"
     ),
     "workspace": Subcommand(
-        "workspace:write_workspace", "Write the workspace file that divides the configured targets among code locations"
+        "new:write_workspace", "Write the workspace file that divides the configured targets among code locations"
     ),
     "prune-runs": Subcommand("repair:prune_runs", "Remove old finished runs with their events"),
     "drill": Subcommand("drill:drill", "Practise a runbook on a scratch store, without touching the configured store"),

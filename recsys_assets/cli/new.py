@@ -1,16 +1,21 @@
-"""`recsys-assets new`: a starter project with a configuration, definitions, days of made-up events, and a test."""
+"""`recsys-assets new` and `workspace`: a starter project, and a workspace file that divides targets among locations."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
+from math import ceil
 from pathlib import Path
 from typing import Final
 
 import click
 
+from recsys_assets.cli.options import config_option
+from recsys_assets.cli.output import echo
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.messages import plural
+from recsys_assets.settings.reading import load_settings
 
 _DAYS: Final = 3  # days of made-up events, up to yesterday
 _ITEMS: Final = ("tea", "mug", "jam", "toast", "honey")
@@ -133,6 +138,18 @@ gates and ships the made-up days; put your own events into `data/raw/`, one or m
 `[[targets]]` to your tenants and surfaces.
 """,
 }
+TARGETS_PER_LOCATION = 100  # a code location of this size loads in about four seconds
+
+_HEAD = """\
+# Written by `recsys-assets workspace`: {targets} in {locations}.
+load_from:
+"""
+_LOCATION = """\
+  - python_module:
+      module_name: recsys_assets.dagster_defs.slices
+      attribute: part_{part}_of_{parts}
+      location_name: recsys_assets_{part}_of_{parts}
+"""
 
 
 @click.command("new")
@@ -175,3 +192,24 @@ def _events(day: date, *, tenant: str) -> Iterator[str]:
                     "event": "click",
                 }
                 yield json.dumps(event, separators=(",", ":")) + "\n"
+
+
+@click.command("workspace")
+@config_option
+@click.option(
+    "--locations",
+    type=click.IntRange(1, 1000),
+    help=f"number of code locations; default: one per {TARGETS_PER_LOCATION} targets",
+)
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="output file; default: standard output")
+def write_workspace(*, config: str | None, locations: int | None, output: Path | None) -> int:
+    """Write the workspace file that divides the configured targets among code locations."""
+    targets = len(load_settings(config).targets)
+    parts = locations or ceil(targets / TARGETS_PER_LOCATION)
+    text = _HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))
+    text += "".join(_LOCATION.format(part=part, parts=parts) for part in range(1, parts + 1))
+    if output is None:
+        echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+    return 0

@@ -1,9 +1,10 @@
-"""Options shared by commands, and the values they are converted to."""
+"""Options shared by commands, the values they are converted to, and the Dagster instance of $DAGSTER_HOME."""
 
+import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 import msgspec
@@ -22,8 +23,14 @@ from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.age_limits import AgeLimits
 from recsys_assets.upkeep.roots import Retention
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from dagster import DagsterInstance
+
 F = TypeVar("F", bound=Callable[..., Any])
 OpenStore: TypeAlias = Callable[[Settings], ObjectStore]
+VARIABLE = "DAGSTER_HOME"
 
 
 class CommandContext(msgspec.Struct, frozen=True):
@@ -178,3 +185,29 @@ def acting(actor: str | None, reason: str) -> Actor:
 def clock() -> datetime:
     """Return the current time in UTC."""
     return datetime.now(UTC)
+
+
+@contextmanager
+def opened_instance() -> "Generator[DagsterInstance]":
+    """Yield the instance of $DAGSTER_HOME. Raises `ConfigurationError` if it is not set or cannot be opened.
+
+    Only commands that report to Dagster use it. Changes of the live release do not need Dagster.
+    """
+    home = os.environ.get(VARIABLE)
+    if not home:
+        raise ConfigurationError(f"{VARIABLE} is not set: set it to the folder that contains dagster.yaml")
+    from alembic.util import CommandError  # noqa: PLC0415 - the other commands need no Dagster
+    from dagster import DagsterError, DagsterInstance  # noqa: PLC0415
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+    from yaml import YAMLError  # noqa: PLC0415
+
+    try:
+        instance = DagsterInstance.get()
+    except (DagsterError, SQLAlchemyError, CommandError, YAMLError, OSError) as error:
+        cause = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): repair it, move its damaged database "
+            "out of the way, or unset the variable; status, rollback, hold and collect work without it"
+        ) from error
+    with instance:
+        yield instance

@@ -8,10 +8,10 @@ from datetime import date
 
 import dagster as dg
 
-from recsys_assets.cli.instance import opened_instance
+from recsys_assets.cli.options import opened_instance
 from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.asset_factory import UNDECIDED
 from recsys_assets.dagster_defs.attempts import OUTCOME, STOPPED, reason_of
-from recsys_assets.dagster_defs.checks import UNDECIDED
 from recsys_assets.dagster_defs.freshness import CHECK
 from recsys_assets.dagster_defs.naming import job_name
 from recsys_assets.dagster_defs.raw import RAW

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recsys_assets.cli.instance import VARIABLE, opened_instance
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
+    VARIABLE,
     acting,
     actor_option,
     clock,
@@ -18,6 +18,7 @@ from recsys_assets.cli.options import (
     json_option,
     open_command_store,
     open_context,
+    opened_instance,
     target_options,
     text_type,
 )

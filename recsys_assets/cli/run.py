@@ -1,22 +1,22 @@
-"""`recsys-assets run`: builds of days in one process, with a line per asset and a summary of failures."""
+"""`recsys-assets run`: builds of days in one process, with a line per asset, a progress bar, a summary of failures."""
 
 import os
+import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from recsys_assets.cli.instance import VARIABLE
+from recsys_assets.cli.change_commands import deliver_after
 from recsys_assets.cli.main import EXIT_REFUSED, kept_imports
-from recsys_assets.cli.options import CommandContext, choose_targets, config_option, day_type
+from recsys_assets.cli.options import VARIABLE, CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
-from recsys_assets.cli.progress import day_lines
-from recsys_assets.cli.webhooks import deliver_after
 from recsys_assets.kinds.registry import check_params
-from recsys_assets.messages import plural
+from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date, last_built_day
 from recsys_assets.pipeline.context import DayContext, open_configured_store
 from recsys_assets.pipeline.records import configured_key
@@ -27,8 +27,70 @@ from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+# Variables by which rich takes other output for a terminal. rich knows which values they must have.
+_FORCED = ("FORCE_COLOR", "TTY_COMPATIBLE")
 EXIT_SIGNAL = 128  # plus the number of the signal, as in shells
 BuildDay = Callable[[date], Iterable[AssetLine]]
+
+
+class DayLines:
+    """Lines on standard output, without a progress bar if it is not a terminal."""
+
+    def show(self, line: AssetLine) -> None:
+        """Print the line of an asset."""
+        echo(line.text)
+
+    def end_day(self, failed: int) -> None:
+        """Note that a day is done, and the number of days that have failed so far."""
+
+
+class _WatchedLines(DayLines):
+    """Lines above a bar."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+
+    def show(self, line: AssetLine) -> None:
+        """Print the line of an asset in its style, and its name at the bar."""
+        progress = self._progress
+        progress.update(progress.task_ids[0], description=printable(f"{line.day} {line.asset}"))
+        progress.console.print(printable(line.text), style=line.style, highlight=False, soft_wrap=True, markup=False)
+
+    def end_day(self, failed: int) -> None:
+        """Move the bar on."""
+        shown = f", {failed} failed" if failed else ""
+        self._progress.update(self._progress.task_ids[0], advance=1, failed=shown)
+
+
+@contextmanager
+def day_lines(total: int) -> Generator[DayLines]:
+    """Yield the printer of the lines of `total` days."""
+    if not sys.stdout.isatty() and not any(os.environ.get(name) for name in _FORCED):
+        yield DayLines()
+        return
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a start, for those who watch
+    from rich.progress import (  # noqa: PLC0415 - as above
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console()
+    columns = (
+        TextColumn("{task.description:<38.38}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("days{task.fields[failed]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True, disable=not console.is_terminal) as progress:
+        progress.add_task("", total=total, failed="")
+        yield _WatchedLines(progress)
 
 
 @click.command()

@@ -24,7 +24,7 @@ from recsys_assets.cli.tree_changes import (
 from recsys_assets.errors import InputError
 from recsys_assets.messages import plural
 from recsys_assets.trees.content import searchable
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree_lookup import named_tree, page_of_nodes, tree_of_node
 from recsys_assets.trees.tree_reader import Branch, NodeRevision
 

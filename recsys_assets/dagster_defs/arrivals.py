@@ -1,4 +1,7 @@
-"""Sensor that builds days whose raw files arrive or change. Also the rotation of sensors over many targets."""
+"""Sensors that build days whose raw files arrive or change, and register dropped files of other teams.
+
+Also the rotation of sensors over many targets.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,17 +11,22 @@ from typing import Any, Generic, TypeVar
 import dagster as dg
 import msgspec
 
-from recsys_assets.dagster_defs.naming import job_name, slug
+from recsys_assets.dagster_defs.naming import asset_key, job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.pipeline.arrivals import Arrivals, DueDay, input_finder, look
+from recsys_assets.pipeline.arrivals import Arrivals, DueDay, DueImport, due_imports, input_finder, look
+from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 TARGETS_A_TICK = 100
 _FORMER_FIELDS: Mapping[str, str] = {"told": "recorded", "message": "recorded"}
+IMPORT_SENSOR = "import_arrivals"
+IMPORT_SECONDS = 60
+
+
 """Former names of fields in stored cursors, each with its current name."""
 
 SENSOR = "raw_arrivals"
@@ -149,3 +157,61 @@ def _skip_reason(arrivals: Mapping[str, Arrivals], faults: Sequence[str]) -> str
         return "; ".join(faults)
     unsettled = sorted({name for of_target in arrivals.values() for name in of_target.unsettled})
     return f"still being written: {', '.join(unsettled)}"[:MAX_CHARACTERS] if unsettled else "nothing new"
+
+
+def import_sensor(
+    settings: Settings,
+    store: RunStore,
+    rows: Sequence[TargetSettings],
+    jobs: Sequence[UnresolvedJob],
+    *,
+    prefix: str = "",
+) -> dg.SensorDefinition:
+    """Return the sensor over the targets with imports and `automation.watch`. It is on by default if there are any."""
+    watched = [row for row in rows if settings.imports_for(row) and settings.automation_for(row).watch]
+
+    @dg.sensor(
+        name=f"{prefix}{IMPORT_SENSOR}",
+        jobs=jobs,
+        minimum_interval_seconds=IMPORT_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING if watched else dg.DefaultSensorStatus.STOPPED,
+        description="Register and test files that other teams drop; ship them if the rest of their "
+        "day is built. On for targets with imports and automation.watch.",
+    )
+    def import_arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if not watched:
+            return dg.SkipReason("no target with [imports] is watched: set automation.watch = true")
+        tick = begin_tick(context, watched, ArrivalsCursor)
+        seen = {name: dict(files) for name, files in tick.cursor.seen.items()}
+        due: list[DueImport] = []
+        faults: list[str] = []
+        for row in tick.chosen:
+            seen_here = seen.setdefault(slug(row), {})
+            try:
+                due_files = list(due_imports(store.store, settings, row, seen=seen_here, now=datetime.now(UTC)))
+            except (RecsysAssetsError, OSError) as error:
+                faults.append(f"{row.target}: {type(error).__name__}: {error}")
+                continue
+            seen_here.update({file.place: file.appearance for file in due_files})
+            due += due_files
+        for fault in faults:
+            context.log.error(fault)
+        return dg.SensorResult(
+            run_requests=[import_request(file) for file in due],
+            skip_reason=None if due else "; ".join(faults) or "nothing new",
+            cursor=write_cursor(ArrivalsCursor(tick.next, seen)),
+        )
+
+    return import_arrivals
+
+
+def import_request(due: DueImport) -> dg.RunRequest:
+    """Return the run that registers and tests a file, and ships its day if the rest of the day is built."""
+    names = [due.kind, MANIFEST] if due.can_ship else [due.kind]
+    return dg.RunRequest(
+        job_name=job_name(due.row),
+        partition_key=due.day.isoformat(),
+        run_key=f"import|{slug(due.row)}|{due.day}|{due.address}",
+        asset_selection=[asset_key(due.row, name) for name in names],
+        tags={"recsys/why": f"{due.kind} of {due.day} was dropped"},
+    )

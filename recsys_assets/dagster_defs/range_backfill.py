@@ -6,9 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.dagster_defs.checks import verdict_of
-from recsys_assets.dagster_defs.lineage import stored
-from recsys_assets.dagster_defs.metadata import gate_metadata, markdown_table, numbers
+from recsys_assets.dagster_defs.asset_factory import verdict_of
+from recsys_assets.dagster_defs.lineage import gate_metadata, markdown_table, numbers, stored
 from recsys_assets.dagster_defs.operation_configs import OperationResult, OperationRun, read_day, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date

@@ -10,8 +10,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, day_asset
 from recsys_assets.dagster_defs.attempts import attempt, skipped
-from recsys_assets.dagster_defs.lineage import about_asset, observe, stored
-from recsys_assets.dagster_defs.metadata import Metadata, markdown_table
+from recsys_assets.dagster_defs.lineage import Metadata, about_asset, markdown_table, observe, stored
 from recsys_assets.dagster_defs.naming import day_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import NoInputError

@@ -6,7 +6,7 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.artifact_format import sharded_kind
-from recsys_assets.dagster_defs.metadata import Metadata, numbers
+from recsys_assets.dagster_defs.lineage import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import Target

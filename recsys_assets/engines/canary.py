@@ -12,8 +12,8 @@ from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.decoder import decode
 from recsys_assets.encoding.rows import KernelOutput
 from recsys_assets.engines.building import EngineArtifact, make_on_engine, scan_source
-from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
+from recsys_assets.engines.lists import encode_tags
 from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.errors import CorruptObjectError, EngineRefusedError
 from recsys_assets.events.dictionaries import merge_days

@@ -31,7 +31,7 @@ Opener = Callable[[EngineSettings, Connect], "Engine"]
 
 # Engines are imported when opened, because importing Narwhals and Arrow is slow and often not needed.
 def _polars(_settings: EngineSettings, _connect: Connect) -> "Engine":
-    from recsys_assets.engines.polars_engine import PolarsEngine  # noqa: PLC0415 - see above
+    from recsys_assets.engines.engine import PolarsEngine  # noqa: PLC0415 - see above
 
     return PolarsEngine()
 
@@ -44,8 +44,7 @@ def _duckdb(settings: EngineSettings, _connect: Connect) -> "Engine":
 
 
 def _spark(settings: EngineSettings, connect: Connect) -> "Engine":
-    from recsys_assets.engines.spark_engine import SparkEngine  # noqa: PLC0415 - see above
-    from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles  # noqa: PLC0415 - see above
+    from recsys_assets.engines.spark_engine import ArrowFiles, OwnFiles, SparkEngine  # noqa: PLC0415 - see above
 
     spark = settings.spark
     return SparkEngine(

@@ -1,14 +1,21 @@
 """Policies of a target: the gates of its days, artifacts and candidates under the current settings."""
 
 from recsys_assets.evidence import CANONICAL
-from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates
-from recsys_assets.gates.backtest import BACKTEST, Backtested, NotTested, backtest_gates
+from recsys_assets.gates.artifact import ArtifactFacts, BadCatalogShare, artifact_gates, catalog_gates
+from recsys_assets.gates.candidate import (
+    BACKTEST,
+    REHEARSAL,
+    Backtested,
+    NotLoaded,
+    NotTested,
+    Rehearsed,
+    backtest_gates,
+    rehearsal_gates,
+)
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
-from recsys_assets.gates.catalog import catalog_gates
 from recsys_assets.gates.custom import custom_gates
 from recsys_assets.gates.drift import drift_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force
-from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, Rehearsed, rehearsal_gates
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import CountGate

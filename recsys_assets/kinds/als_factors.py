@@ -17,9 +17,8 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
 from recsys_assets.evidence import Scalar
 from recsys_assets.kind_descriptions import ALS_FACTORS_SHAPE, IMPLICIT_SHAPE
-from recsys_assets.kinds.implicit import WEIGHT_SCALE, WeightedParams, weights_of
 from recsys_assets.kinds.params import Promise
-from recsys_assets.kinds.user_lists import sum_users
+from recsys_assets.kinds.user_lists import WEIGHT_SCALE, WeightedParams, sum_users, weights_of
 
 USER, ITEM = "user_id", "item_id"
 

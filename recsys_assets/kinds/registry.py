@@ -33,12 +33,11 @@ from recsys_assets.kind_descriptions import (
 from recsys_assets.kinds.als_factors import AlsParams, factorise
 from recsys_assets.kinds.content_sim import ContentSimParams, list_tags
 from recsys_assets.kinds.cooc import COOC_GRID, CoocParams, count_neighbors
-from recsys_assets.kinds.implicit import ImplicitParams, score_items
 from recsys_assets.kinds.item_seq import ItemSeqParams, count_next
 from recsys_assets.kinds.params import EventParams, KindParams, TuningGrid, check_limits, choose_events
 from recsys_assets.kinds.popularity import PopularityParams, build_popularity
 from recsys_assets.kinds.sequential_rules import RULES_GRID, SequentialRulesParams, find_rules
-from recsys_assets.kinds.session_seq import SessionSeqParams, score_followers
+from recsys_assets.kinds.user_lists import ImplicitParams, SessionSeqParams, score_followers, score_items
 from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.model import Table
@@ -157,7 +156,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=PopularityParams,
             event_columns=("item_id",),
             kernel=build_popularity,
-            definition="recsys_assets.engines.user_lists:POPULARITY",
+            definition="recsys_assets.engines.lists:POPULARITY",
             canary={"max_items": 30},
             compiles={"half_life_days": 1},
         ),
@@ -176,7 +175,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=ImplicitParams,
             event_columns=("user_id", "item_id", "event"),
             kernel=score_items,
-            definition="recsys_assets.engines.user_lists:IMPLICIT",
+            definition="recsys_assets.engines.lists:IMPLICIT",
             may_be_empty=NO_USERS,
             canary={"weights": {"default": 0.1, "click": 2.5, "purchase": 1000.000001}, **_FEW_OF_A_USER},
         ),
@@ -185,7 +184,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=SessionSeqParams,
             event_columns=("user_id", "item_id"),
             kernel=score_followers,
-            definition="recsys_assets.engines.user_lists:SESSION_SEQ",
+            definition="recsys_assets.engines.lists:SESSION_SEQ",
             may_be_empty=NO_USERS,
             canary=_FEW_OF_A_USER,
         ),
@@ -194,7 +193,7 @@ _OWN: Final[Mapping[str, Kind]] = {
             params=ContentSimParams,
             event_columns=(),
             kernel=list_tags,
-            definition="recsys_assets.engines.content_sim:CONTENT_SIM",
+            definition="recsys_assets.engines.lists:CONTENT_SIM",
             may_be_empty=NO_TAGS,
             canary={"max_items": 25},
         ),

@@ -22,8 +22,7 @@ from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.failed_builds import BUILD, GATE
-from recsys_assets.upkeep.status import TargetStatus, status
+from recsys_assets.upkeep.status import BUILD, GATE, TargetStatus, status
 
 BUILD_HELP: Final[Mapping[str, str]] = {
     "recsys_build_data_through_timestamp_seconds": "End of the last day in the live data.",

@@ -10,8 +10,7 @@ from recsys_assets.artifact_format import index_kind
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.errors import CorruptObjectError, InputError, NotFoundError
-from recsys_assets.gates.artifact import ArtifactFacts
-from recsys_assets.gates.catalog import CatalogChange, compare_catalogs
+from recsys_assets.gates.artifact import ArtifactFacts, CatalogChange, compare_catalogs
 from recsys_assets.gates.drift import NoBaseline
 from recsys_assets.gates.drift_distance import Baseline, Drift, item_strengths, measure_drift
 from recsys_assets.gates.gate import Policy

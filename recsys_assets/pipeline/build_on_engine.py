@@ -8,8 +8,8 @@ import msgspec
 
 from recsys_assets.encoding.codec import encode_pieces
 from recsys_assets.engines.building import answer_on_engine, find_definition, scan_source
-from recsys_assets.engines.content_sim import encode_tags
 from recsys_assets.engines.engine import Engine
+from recsys_assets.engines.lists import encode_tags
 from recsys_assets.engines.parts import attempt, write_file
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import InputError

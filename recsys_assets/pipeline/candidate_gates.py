@@ -12,10 +12,9 @@ import polars as pl
 
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.evidence import GateReport
-from recsys_assets.gates.backtest import BACKTEST
+from recsys_assets.gates.candidate import BACKTEST, REHEARSAL, NotLoaded, RehearsalAnswers, Rehearsed
 from recsys_assets.gates.gate import Policy
 from recsys_assets.gates.policy import backtest_policy, rehearsal_policy
-from recsys_assets.gates.rehearsal import REHEARSAL, NotLoaded, RehearsalAnswers, Rehearsed
 from recsys_assets.identity import Target, Window
 from recsys_assets.kind_descriptions import VectorShape
 from recsys_assets.kinds.registry import KINDS
@@ -29,8 +28,8 @@ from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_readable_artifact, find_report_together, is_left_out, keep_report_together
 from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.loading import Limits, load_trial
-from recsys_assets.serving.lookups import Neighbors, TaggedItem, UserItems
 from recsys_assets.serving.row_index import Lookup
+from recsys_assets.serving.served import Neighbors, TaggedItem, UserItems
 from recsys_assets.settings.gates import RehearsalSettings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings

@@ -10,7 +10,7 @@ import msgspec
 
 from recsys_assets.errors import CorruptObjectError, LimitExceededError, NotFoundError
 from recsys_assets.evidence import NO_BASELINE, GateReport, Scalar
-from recsys_assets.gates.backtest import Backtested, Measured, NotComparedReason, NotTested
+from recsys_assets.gates.candidate import Backtested, Measured, NotComparedReason, NotTested
 from recsys_assets.gates.policy import backtest_policy
 from recsys_assets.identity import Target, Window
 from recsys_assets.pipeline.backtest_arms import (

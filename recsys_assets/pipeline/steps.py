@@ -28,7 +28,7 @@ from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, 
 from recsys_assets.settings.settings import Settings
 from recsys_assets.settings.target import TargetSettings
 from recsys_assets.storage.store import ObjectStore, fan_out
-from recsys_assets.upkeep.failed_builds import GATE, BuildFailure, journal_failure
+from recsys_assets.upkeep.status import GATE, BuildFailure, journal_failure
 
 RAW: Final = "raw"
 MANIFEST: Final = "manifest"

@@ -9,7 +9,6 @@ from recsys_assets.errors import ConfigurationError, NotFoundError, RefusedError
 from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
-from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import JournalEntry, Tag
 from recsys_assets.release.journal import Actor, Clock
 from recsys_assets.release.labels import (
@@ -26,7 +25,7 @@ from recsys_assets.release.labels import (
 )
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import record_unmoved
-from recsys_assets.release.releases import read_release, refs_of
+from recsys_assets.release.releases import read_release, refs_of, resolve_id
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.shards import missing_blobs
 from recsys_assets.storage.proof import ensure_proven

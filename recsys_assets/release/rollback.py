@@ -21,7 +21,6 @@ from recsys_assets.release.change import (
     change_pointer,
     is_clear_of_collections,
 )
-from recsys_assets.release.destination import PREVIOUS, alternatives, choose_destination
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.forgotten_users import forgotten_since
@@ -31,7 +30,14 @@ from recsys_assets.release.labels import Labelled, find_label, lift_label, put_l
 from recsys_assets.release.layout import intent_key
 from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, recover
-from recsys_assets.release.releases import find_release, refs_of, versions_of
+from recsys_assets.release.releases import (
+    PREVIOUS,
+    alternatives,
+    choose_destination,
+    find_release,
+    refs_of,
+    versions_of,
+)
 from recsys_assets.release.shards import prove_members
 from recsys_assets.release.ship_rules import ending
 from recsys_assets.storage.proof import ensure_proven

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.serving.lookups import ScoredItem
+from recsys_assets.serving.served import ScoredItem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none

@@ -9,9 +9,9 @@ from recsys_assets.errors import (
     RecsysAssetsError,
 )
 from recsys_assets.identity import Target, rfc3339
-from recsys_assets.release.destination import alternatives
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.pointer import MAX_AHEAD
+from recsys_assets.release.releases import alternatives
 from recsys_assets.serving.blocking import BlockedFollower
 from recsys_assets.serving.last_known_good import LastKnownGood
 from recsys_assets.serving.loading import (

@@ -12,10 +12,9 @@ from recsys_assets.identity import Target
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import parse_pointer
 from recsys_assets.serving.loading import Limits, PointerRead, Proven, load_release
-from recsys_assets.serving.mapped_copy import MappedCopy
+from recsys_assets.serving.mapped_copy import MappedCopy, index_key
 from recsys_assets.serving.sharded_rows import ShardCache
 from recsys_assets.serving.snapshot import Snapshot
-from recsys_assets.serving.stored_index import index_key
 from recsys_assets.storage.filesystem import FilesystemStore
 
 

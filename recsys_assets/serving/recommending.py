@@ -10,8 +10,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from recsys_assets.kind_descriptions import BLEND
-from recsys_assets.serving.lookups import CountedItem, Neighbors, UserItems
 from recsys_assets.serving.row_index import Lookup
+from recsys_assets.serving.served import CountedItem, Neighbors, UserItems
 
 RECENT_STEPS: Final = 5  # number of last steps whose neighbours count: earlier steps say little about the next
 NEAREST: Final = 60  # Weight of the last step. Every distance up to RECENT_STEPS divides it.

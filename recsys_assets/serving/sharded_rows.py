@@ -14,9 +14,8 @@ from recsys_assets.artifact_format import is_index_kind, shard_of
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.release.shards import ShardIndex, parse_index, read_blob
-from recsys_assets.serving.lookups import SHAPES, form_of_kind
 from recsys_assets.serving.row_index import Lookup, Row, RowForm
-from recsys_assets.serving.served import ServedArtifact, prove
+from recsys_assets.serving.served import SHAPES, ServedArtifact, form_of_kind, prove
 from recsys_assets.serving.threads import renew_after_fork
 from recsys_assets.storage.store import ObjectStore
 

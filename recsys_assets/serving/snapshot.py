@@ -11,10 +11,9 @@ from recsys_assets.errors import NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target, form_of, tag_request
 from recsys_assets.serving.blocking import NOTHING, without_blocked
 from recsys_assets.serving.counting import SAMPLED, KindCounter, ReleaseCounter
-from recsys_assets.serving.lookups import FORMS, CountedItem, ScoredItem
 from recsys_assets.serving.recommending import blend
 from recsys_assets.serving.row_index import Lookup
-from recsys_assets.serving.served import ServedArtifact
+from recsys_assets.serving.served import FORMS, CountedItem, ScoredItem, ServedArtifact
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none

@@ -27,8 +27,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.rollout import Plan
 from recsys_assets.release.shards import Shard, make_index
-from recsys_assets.serving.lookups import FORMS
-from recsys_assets.serving.served import prove
+from recsys_assets.serving.served import FORMS, prove
 from recsys_assets.storage.store import ObjectStore
 
 DAY: Final = date(2026, 1, 1)

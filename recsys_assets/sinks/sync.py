@@ -28,17 +28,19 @@ from recsys_assets.release.layout import blob_key
 from recsys_assets.release.pointer import LivePointer, read_current
 from recsys_assets.release.releases import read_release
 from recsys_assets.retry import attempts
-from recsys_assets.sinks.pointer import (
+from recsys_assets.sinks.sink import Sink, bucket_name, pointer_key
+from recsys_assets.sinks.spaces import (
+    BUCKETS_AT_ONCE,
     SinkPointer,
     Space,
     announce,
     expire,
     forget_removed,
     new_space,
+    objects_of,
     switch,
+    write_space,
 )
-from recsys_assets.sinks.sink import Sink, bucket_name, pointer_key
-from recsys_assets.sinks.write_space import BUCKETS_AT_ONCE, objects_of, write_space
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.retire import retired_at
 

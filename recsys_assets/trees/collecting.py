@@ -11,7 +11,7 @@ from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import node_prefix
 from recsys_assets.storage.store import Listed
-from recsys_assets.trees.state import TreeState
+from recsys_assets.trees.log import TreeState
 from recsys_assets.trees.tree import ArtifactTree
 
 _AT_ONCE: Final = 1_000  # ids per log entry

@@ -35,7 +35,7 @@ from recsys_assets.trees.documents import (
     is_ulid,
     new_ulid,
 )
-from recsys_assets.trees.state import TreeState
+from recsys_assets.trees.log import TreeState
 from recsys_assets.trees.tree_reader import NodeRevision, TreeReader
 
 _TRIES: Final = 100  # lost races with other writers

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from recsys_assets.errors import ConfigurationError, NoSuchNodeError
 from recsys_assets.messages import name_known
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree import ArtifactTree
 from recsys_assets.trees.tree_reader import NodeRevision
 

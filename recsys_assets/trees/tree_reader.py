@@ -12,8 +12,7 @@ from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode
 from recsys_assets.release.layout import node_content_key, node_key
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.trees.documents import Hierarchy, NodeDocument, NodeRecord, TreeEntry
-from recsys_assets.trees.log import TreeLog
-from recsys_assets.trees.state import Filter, TreeState
+from recsys_assets.trees.log import Filter, TreeLog, TreeState
 
 MAX_TREE_NODES: Final = 1_000  # nodes of one subtree, each read from the store
 

@@ -10,10 +10,9 @@ from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import describe
-from recsys_assets.release.destination import resolve_id
 from recsys_assets.release.documents import Release
 from recsys_assets.release.pointer import read_current
-from recsys_assets.release.releases import read_release
+from recsys_assets.release.releases import read_release, resolve_id
 from recsys_assets.release.shards import read_blob, read_index
 from recsys_assets.storage.store import ObjectStore
 

@@ -8,14 +8,13 @@ from recsys_assets.errors import ConflictError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Target, rfc3339
 from recsys_assets.release import journal
 from recsys_assets.release.change import KeepPointer, MovePointer, PointerChange, announced, change_pointer
-from recsys_assets.release.destination import alternatives
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import LOST, Actor, Clock, listed_sequences, message_of, missing_sequences
 from recsys_assets.release.layout import POINTERS, blob_key, journal_key, target_of_pointer
 from recsys_assets.release.pointer import MAX_AHEAD, LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, is_unrecorded, read_journal_head, recover
-from recsys_assets.release.releases import find_release, refs_of, versions_of
+from recsys_assets.release.releases import alternatives, find_release, refs_of, versions_of
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.shards import missing_blobs, prove_members
 from recsys_assets.retry import Pause, wait

@@ -20,8 +20,8 @@ from recsys_assets.release.releases import find_release
 from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.release.staged import find_canonical_report, find_report, find_report_of_kind, find_staged_artifact
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.failed_builds import BUILD, GATE, failed_days
 from recsys_assets.upkeep.heartbeats import convergence
+from recsys_assets.upkeep.status import BUILD, GATE, failed_days
 
 _LOOKED_AT = 100  # number of journal entries that are searched
 _CLOCKS_DIFFER = timedelta(days=1)  # maximum difference between the clocks of journal writers

@@ -1,31 +1,32 @@
-"""Status of every target: live release, age of its data, hold, last attempt, and problems."""
+"""Status of every target: live release, age of its data, hold, last attempt, failed builds, and problems."""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TypeVar
 
 import msgspec
 
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, rfc3339
 from recsys_assets.messages import plural
+from recsys_assets.release import journal
 from recsys_assets.release.blocking import BlockedItem, find_blocked
 from recsys_assets.release.candidate import kinds_left_out
+from recsys_assets.release.document_encoding import if_readable
 from recsys_assets.release.documents import Hold, JournalEntry, Release
 from recsys_assets.release.hold import is_loud, read_hold
-from recsys_assets.release.journal import LOST, listed_sequences, newest_first
+from recsys_assets.release.journal import LOST, Actor, listed_sequences, newest_first
 from recsys_assets.release.labels import Labelled, find_label
 from recsys_assets.release.layout import POINTERS, target_of_pointer
 from recsys_assets.release.pointer import LivePointer, read_current
-from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head
+from recsys_assets.release.recovery import JournalHead, is_replay, is_unrecorded, read_journal_head, record_unmoved
 from recsys_assets.release.releases import find_release, refs_of
 from recsys_assets.release.shards import missing_blobs
 from recsys_assets.release.ship_rules import ending, is_in_force
 from recsys_assets.storage.run_cache import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.answer_guard import Answers, answers_of, message_of, worse_kinds
-from recsys_assets.upkeep.failed_builds import failed_days
 from recsys_assets.upkeep.heartbeats import Convergence, blocking_message, convergence, read_heartbeats
 from recsys_assets.upkeep.retire import retired_at
 
@@ -34,9 +35,66 @@ _HOUSEKEEPING = frozenset(
 )
 _LOOKED_AT = 100  # number of journal entries that are searched
 
+CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future means a wrong clock
+BUILD = "build"
+GATE = "gate"  # used instead of an error class if a gate refused
+FAILED_SINCE = timedelta(days=7)  # time for which a failed day is shown unless it is built again
+
 Value = TypeVar("Value")
 
-CLOCK_SKEW = timedelta(minutes=5)  # a pointer further in the future means a wrong clock
+
+class BuildFailure(msgspec.Struct, frozen=True):
+    """Failure of one step of a day's build, with the error's class and message."""
+
+    day: str
+    step: str
+    error: str
+    message: str
+
+
+def journal_failure(
+    store: ObjectStore, target: Target, failure: BuildFailure, *, by: Actor, now: datetime
+) -> JournalEntry:
+    """Journal that a day failed before its swap, and return the entry. The live release is not touched.
+
+    A refusal at the swap is journaled by `publish`. Raises what the store raises.
+    """
+    return record_unmoved(
+        store,
+        target,
+        _live(store, target),
+        action=BUILD,
+        outcome=journal.REFUSED,
+        by=by,
+        now=lambda: now,
+        message=f"{failure.step} of {failure.day}: {failure.message}",
+        details={"day": failure.day, "step": failure.step, "error": failure.error},
+    )
+
+
+def _live(store: ObjectStore, target: Target) -> LivePointer | None:
+    return if_readable(
+        lambda: read_current(store, target)
+    )  # journaled even with a damaged pointer, which `status` reports
+
+
+def failed_days(store: ObjectStore, target: Target, *, now: datetime) -> tuple[JournalEntry, ...]:
+    """Return the newest entry of each day that failed recently and has not succeeded since, latest first."""
+    since = rfc3339(now - FAILED_SINCE)
+    newest = takewhile(
+        lambda entry: entry.action == journal.LOST or entry.at >= since,
+        islice(journal.newest_first(store, target), _LOOKED_AT),
+    )
+    return tuple(entry for entry in _last_of_each_day(newest) if entry.outcome == journal.REFUSED)
+
+
+def _last_of_each_day(newest: Iterator[JournalEntry]) -> Iterator[JournalEntry]:
+    seen: set[object] = set()
+    for entry in newest:
+        day = entry.details.get("day")
+        if day is not None and day not in seen:
+            seen.add(day)
+            yield entry
 
 
 class BlockedStatus(msgspec.Struct, frozen=True):

@@ -359,7 +359,7 @@ def test_rows_are_browsed_by_support_and_prefix_page_by_page(store, shop, open_c
 
 
 def test_an_artifact_of_too_many_rows_to_rank_is_shown_as_it_is_stored(store, shop, open_client, monkeypatch):
-    for module in ("browsing", "pages"):
+    for module in ("context", "pages"):
         monkeypatch.setattr(f"recsys_assets.api.{module}.MAX_RANKED", 10)
     version = shop.ship(3, cooc=ROWS).refs["cooc"].version
     client = open_client(store)

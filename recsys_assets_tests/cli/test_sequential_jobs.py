@@ -3,8 +3,7 @@
 import pytest
 
 from recsys_assets.cli.recorded_run import SequentialJobs
-from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.assemble import BUILD_ALL, build_definitions
 from recsys_assets_tests.small_shop import TARGETS, open_shop
 
 ONE_MORE = '[[targets]]\ntenant = "small"\nsurface = "home"\n'

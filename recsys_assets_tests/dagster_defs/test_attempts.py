@@ -5,9 +5,8 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import recsys_assets
-from recsys_assets.dagster_defs.assemble import build_definitions
+from recsys_assets.dagster_defs.assemble import BUILD_ALL, build_definitions
 from recsys_assets.dagster_defs.attempts import attempt
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
 from recsys_assets.dagster_defs.naming import daily_partitions
 from recsys_assets.errors import ConflictError, InputError
 from recsys_assets.release.journal import newest_first

@@ -3,8 +3,7 @@
 import dagster as dg
 import pytest
 
-from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import BUILD_ALL
+from recsys_assets.dagster_defs.assemble import BUILD_ALL, build_definitions
 from recsys_assets_tests.dagster_defs.test_graph import failure_of, key, materialized, skipped_because
 from recsys_assets_tests.small_shop import FIRST, HOME, QUIET, after, day_lines, open_shop
 

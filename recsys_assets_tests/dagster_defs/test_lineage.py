@@ -17,7 +17,7 @@ from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.kind_descriptions import _all_entry_points, installed_descriptions
 from recsys_assets.kinds.registry import installed_kinds
 from recsys_assets.pipeline import code_version
-from recsys_assets.serving.lookups import form_of_kind
+from recsys_assets.serving.served import form_of_kind
 from recsys_assets_tests.small_shop import FIRST, TARGETS, day_lines, open_shop
 
 KIND = dg.AssetKey(["shop", "home", "content_sim"])

@@ -12,8 +12,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.dagster_defs.assemble import build_definitions
-from recsys_assets.dagster_defs.jobs import days_of_tick, signing_schedule
+from recsys_assets.dagster_defs.assemble import build_definitions, days_of_tick, signing_schedule
 from recsys_assets.dagster_defs.private_api import CHECKED_VERSION
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.layout import signature_prefix

@@ -9,7 +9,7 @@ from recsys_assets.artifact_format import Blob
 from recsys_assets.encoding.codec import encode
 from recsys_assets.encoding.rows import Excluded
 from recsys_assets.engines.building import make_on_engine, scan_source
-from recsys_assets.engines.content_sim import encode_tags
+from recsys_assets.engines.lists import encode_tags
 from recsys_assets.engines.parts import write_file
 from recsys_assets.events.event_files import encode_events
 from recsys_assets.identity import Target, Window

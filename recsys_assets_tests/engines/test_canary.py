@@ -8,7 +8,7 @@ import pytest
 from recsys_assets.engines.building import definition_of
 from recsys_assets.engines.canary import canary_params, canary_source
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
-from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.engine import PolarsEngine
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.relation import KindRelation
 from recsys_assets.errors import ConfigurationError, EngineRefusedError

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.engine import PolarsEngine
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.errors import ConfigurationError, LimitExceededError
 from recsys_assets.kinds.registry import KINDS as BUILTIN

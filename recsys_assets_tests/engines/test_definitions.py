@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
-from recsys_assets.engines.polars_engine import PolarsEngine
+from recsys_assets.engines.engine import PolarsEngine
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.dictionaries import merge_days
 from recsys_assets.kinds.registry import KINDS

@@ -9,8 +9,7 @@ from pyspark.sql import SparkSession
 from recsys_assets.engines.canary import prove_engine
 from recsys_assets.engines.engine import EngineOutput
 from recsys_assets.engines.registry import EngineRegistry
-from recsys_assets.engines.spark_engine import SparkEngine
-from recsys_assets.engines.spark_files import ArrowFiles
+from recsys_assets.engines.spark_engine import ArrowFiles, SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect
 from recsys_assets.errors import CorruptObjectError, EngineUnavailableError
 from recsys_assets.kinds.registry import KINDS

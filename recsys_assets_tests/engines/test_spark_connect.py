@@ -12,8 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql.connect.client import DefaultChannelBuilder
 
 from recsys_assets.engines.canary import prove_engine
-from recsys_assets.engines.spark_engine import SparkEngine
-from recsys_assets.engines.spark_files import ArrowFiles, OwnFiles
+from recsys_assets.engines.spark_engine import ArrowFiles, OwnFiles, SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect, lost
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 from recsys_assets.kinds.registry import KINDS

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from recsys_assets.evidence import OVERRIDDEN, Finding, GateReport, Verdict
 from recsys_assets.gates.artifact import ArtifactFacts, ArtifactSize, artifact_gates
-from recsys_assets.gates.backtest import Backtested, Measured, backtest_gates
+from recsys_assets.gates.candidate import Backtested, Measured, backtest_gates
 from recsys_assets.gates.canonical import CanonicalFacts, canonical_gates
 from recsys_assets.gates.gate import Gate, Policy, in_force, undecided
 from recsys_assets.kinds.cooc import CoocParams

@@ -20,9 +20,9 @@ from recsys_assets.pipeline.canonical import build_canonical
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.raw import build_raw
 from recsys_assets.pipeline.tune_options import configured, scores, vary
-from recsys_assets.serving.lookups import form_of_kind
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.recommending import recommenders
+from recsys_assets.serving.served import form_of_kind
 from recsys_assets.serving.testing import publish_fixture
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.reading import parse_settings
@@ -45,7 +45,7 @@ GOOD = """
         params=ShortParams,
         event_columns=("item_id",),
         kernel=build_popularity,
-        definition="recsys_assets.engines.user_lists:POPULARITY",
+        definition="recsys_assets.engines.lists:POPULARITY",
     )
 """
 
@@ -174,7 +174,7 @@ def test_an_installed_kind_runs_on_engines_by_the_definition_that_it_names(insta
     ("definition", "message"), [("", "only the native engine builds it"), ("acme_kinds:nothing", "cannot be loaded")]
 )
 def test_a_kind_without_a_definition_is_native_only_and_says_so(install, definition, message):
-    install(GOOD.replace("recsys_assets.engines.user_lists:POPULARITY", definition))
+    install(GOOD.replace("recsys_assets.engines.lists:POPULARITY", definition))
     kind = find_kind("trending")
     with pytest.raises(ConfigurationError, match=message):
         find_definition(kind, kind.params())

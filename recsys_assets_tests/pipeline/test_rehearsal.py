@@ -7,7 +7,7 @@ import pytest
 
 from recsys_assets.errors import RefusedError
 from recsys_assets.evidence import GateReport, Verdict
-from recsys_assets.gates.rehearsal import NotLoaded, RehearsalAnswers, Rehearsed
+from recsys_assets.gates.candidate import NotLoaded, RehearsalAnswers, Rehearsed
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.candidate_gates import Questions, judge_whole, read_questions, rehearse
 from recsys_assets.pipeline.context import DayContext

@@ -14,8 +14,7 @@ from recsys_assets.errors import ConfigurationError, NotFoundError
 from recsys_assets.identity import Target, Window
 from recsys_assets.release.shards import read_blob
 from recsys_assets.release.ship_rules import Ruling
-from recsys_assets.serving.lookups import FORMS
-from recsys_assets.serving.served import prove
+from recsys_assets.serving.served import FORMS, prove
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.upkeep.verify import verify

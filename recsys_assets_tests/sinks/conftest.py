@@ -20,8 +20,8 @@ from recsys_assets.identity import Target
 from recsys_assets.release.document_encoding import decode
 from recsys_assets.serving.testing import DAY, publish_fixture
 from recsys_assets.sinks.dynamodb import DynamoSink
-from recsys_assets.sinks.pointer import SinkPointer
 from recsys_assets.sinks.redis import RedisSink
+from recsys_assets.sinks.spaces import SinkPointer
 from recsys_assets.sinks.sync import SinkRules, sync_target
 from recsys_assets.storage.memory import MemoryStore
 

@@ -17,8 +17,8 @@ from recsys_assets.release.journal import Actor
 from recsys_assets.release.layout import blob_key, pointer_key
 from recsys_assets.release.releases import versions_of
 from recsys_assets.release.rollback import roll_back
+from recsys_assets.sinks.spaces import ENTRIES_OF_A_PAGE
 from recsys_assets.sinks.sync import SyncState
-from recsys_assets.sinks.write_space import ENTRIES_OF_A_PAGE
 from recsys_assets.upkeep.retire import retire
 from recsys_assets_tests.sinks.conftest import TARGET, Watched
 

@@ -26,7 +26,7 @@ from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
 from recsys_assets.trees.collecting import collect_tree
 from recsys_assets.trees.content import Content, json_content, table_content
 from recsys_assets.trees.documents import Hierarchy, is_ulid, new_ulid
-from recsys_assets.trees.state import Filter
+from recsys_assets.trees.log import Filter
 from recsys_assets.trees.tree import ArtifactTree
 from recsys_assets_tests.trees.conftest import PIPELINE
 

@@ -9,8 +9,7 @@ from recsys_assets.release.journal import newest_first, tail
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.pointer import read_current
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.failed_builds import FAILED_SINCE, BuildFailure, failed_days, journal_failure
-from recsys_assets.upkeep.status import status_of
+from recsys_assets.upkeep.status import FAILED_SINCE, BuildFailure, failed_days, journal_failure, status_of
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import BOT, TARGET, Shop, day
 

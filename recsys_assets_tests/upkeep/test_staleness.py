@@ -15,9 +15,9 @@ from recsys_assets.release.labels import Labelled
 from recsys_assets.release.layout import journal_key, pointer_key
 from recsys_assets.release.marking import mark
 from recsys_assets.storage.memory import Fault, FaultMode, MemoryStore
-from recsys_assets.upkeep.failed_builds import BuildFailure, journal_failure
 from recsys_assets.upkeep.heartbeats import Heartbeat, write_heartbeat
 from recsys_assets.upkeep.staleness import Cause, RawFiles, explain_freshness, wanted_at
+from recsys_assets.upkeep.status import BuildFailure, journal_failure
 from recsys_assets_tests.release.staging import (
     KINDS,
     TARGET,

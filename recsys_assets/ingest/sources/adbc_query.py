@@ -15,8 +15,14 @@ import msgspec
 import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError, StoreUnavailableError
-from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, lines_of_batch
-from recsys_assets.ingest.sources.columns import FIELDS, ColumnMapping, map_columns
+from recsys_assets.ingest.sources.arrow_rows import (
+    FIELDS,
+    ColumnMapping,
+    RowStream,
+    check_types,
+    lines_of_batch,
+    map_columns,
+)
 from recsys_assets.ingest.sources.duckdb_query import QueryInput, untranslated
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings

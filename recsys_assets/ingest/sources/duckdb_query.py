@@ -9,8 +9,7 @@ from threading import Timer
 from typing import Any
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
-from recsys_assets.ingest.sources.arrow_rows import RowStream
-from recsys_assets.ingest.sources.columns import map_columns
+from recsys_assets.ingest.sources.arrow_rows import RowStream, map_columns
 from recsys_assets.settings.settings import Settings
 
 SCHEME = "duckdb:"

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 
 from recsys_assets.errors import InputError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.arrow_rows import check_types, is_string, lines_of_batch
-from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
+from recsys_assets.ingest.sources.arrow_rows import ColumnMapping, check_types, is_string, lines_of_batch, map_columns
 from recsys_assets.ingest.sources.parquet_pages import plan_read
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.ingest.sources.streams import PieceStream, StoredBytes, UnpackLimit

@@ -12,7 +12,7 @@ from psycopg import IsolationLevel, sql
 
 from recsys_assets.errors import ConfigurationError, InputError, RecsysAssetsError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
+from recsys_assets.ingest.sources.arrow_rows import ColumnMapping, map_columns
 from recsys_assets.ingest.sources.streams import PieceStream
 from recsys_assets.ingest.white_space import WHITE_SPACE
 from recsys_assets.postgres.client import begin_transaction, connected, find_bad_json, table_name, tenant_id

@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from recsys_assets.errors import ConfigurationError, InputError
 from recsys_assets.identity import Target
-from recsys_assets.ingest.sources.arrow_rows import RowStream, check_types, is_string
-from recsys_assets.ingest.sources.columns import ColumnMapping, map_columns
+from recsys_assets.ingest.sources.arrow_rows import ColumnMapping, RowStream, check_types, is_string, map_columns
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.settings import Settings
 

@@ -15,8 +15,7 @@ import pytest
 
 from recsys_assets.errors import ConfigurationError, InputError, StoreUnavailableError
 from recsys_assets.ingest.sources.adbc_query import redacted, use_configured_names
-from recsys_assets.ingest.sources.arrow_rows import check_types, lines_of_batch
-from recsys_assets.ingest.sources.columns import map_columns
+from recsys_assets.ingest.sources.arrow_rows import check_types, lines_of_batch, map_columns
 from recsys_assets.settings.inputs import RawSettings
 from recsys_assets.settings.reading import parse_settings
 from recsys_assets_tests.ingest.sources.test_delta import CART, DAY, HOME, START, Shop

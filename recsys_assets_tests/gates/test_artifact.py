@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from recsys_assets.evidence import NO_BASELINE, Verdict
-from recsys_assets.gates.catalog import CatalogChange, catalog_gates, compare_catalogs
+from recsys_assets.gates.artifact import CatalogChange, catalog_gates, compare_catalogs
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import CatalogSettings
 from recsys_assets.settings.inputs import LimitSettings

@@ -3,8 +3,8 @@
 import pytest
 
 from recsys_assets.evidence import Verdict
+from recsys_assets.gates.candidate import NotLoaded, RehearsalAnswers, Rehearsed, rehearsal_gates
 from recsys_assets.gates.gate import Policy
-from recsys_assets.gates.rehearsal import NotLoaded, RehearsalAnswers, Rehearsed, rehearsal_gates
 from recsys_assets.settings.gates import RehearsalSettings
 
 KINDS = ("popularity", "cooc")
