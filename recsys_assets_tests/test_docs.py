@@ -12,7 +12,7 @@ import pytest
 from recsys_assets.cli.main import COMMANDS
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import GateSettings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.filesystem import FilesystemStore
 from recsys_assets.trees.content import json_content
 from recsys_assets.trees.tree import open_trees

@@ -16,8 +16,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.artifacts import HierarchySettings, ImportSettings
 from recsys_assets.settings.gates import CustomGate
 from recsys_assets.settings.outputs import SinkSettings, WebhookSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 END = "<!-- end of what is generated -->"
 PAGES = [Path(__file__).parents[1] / "reference" / f"{name}.md" for name in ("commands", "configuration")]

@@ -17,7 +17,7 @@ from cachetools import LRUCache
 from recsys_assets.api.overview import Overview
 from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.artifact_format import is_index_kind
-from recsys_assets.catalog.display import Display, displays_of, read_displays
+from recsys_assets.catalog.catalog_row import Display, displays_of, read_displays
 from recsys_assets.errors import BadRequestError, RecsysAssetsError, StoreUnavailableError, UnknownAddressError
 from recsys_assets.identity import Target, check_segment
 from recsys_assets.ingest.sources.discovery import open_stream

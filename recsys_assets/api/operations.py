@@ -35,7 +35,7 @@ from recsys_assets.release.journal import Actor
 from recsys_assets.release.labels import Labelled
 from recsys_assets.release.marking import mark, tag, unmark
 from recsys_assets.release.rollback import roll_back
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 ROOT: Final = "/api/v1/targets/{tenant}/{surface}"
 MAX_FILE_BYTES: Final = 100_000_000

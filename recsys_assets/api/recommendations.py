@@ -11,7 +11,7 @@ from recsys_assets.api.artifacts import list_rows
 from recsys_assets.api.context import ApiContext
 from recsys_assets.api.queries import RecommendationsQuery, RowsQuery
 from recsys_assets.artifact_format import SHARDS_FORM
-from recsys_assets.catalog.display import Display
+from recsys_assets.catalog.catalog_row import Display
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import Shape, describe
 from recsys_assets.release.documents import Release

@@ -12,8 +12,7 @@ from recsys_assets.identity import Target
 from recsys_assets.messages import plural
 from recsys_assets.privacy.forget import ForgetOutcome, ForgetRequest, forget_user
 from recsys_assets.release.layout import POINTERS, target_of_pointer
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _SHOWN = 20  # Objects listed for people. The JSON output lists all.

@@ -20,7 +20,7 @@ from recsys_assets.cli.options import (
     text_type,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
-from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.messages import plural
 from recsys_assets.migrate.import_history import ComparedVersion, move_in, plan_history, prove_day
 from recsys_assets.migrate.pipelines_registry import Registry, read_config
@@ -28,7 +28,7 @@ from recsys_assets.observability.export_metrics import export_tests
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
 from recsys_assets.pipeline.imported import NodePlace
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 _kind_option = click.option("--kind", required=True, help="kind of the file, one of [imports.<kind>]")
 _EXCLUDED = "  excluded: kinds with a row per user, because their user ids are not hashed by raw.user_key"

@@ -41,7 +41,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
         "outcomes:run_outcomes", "Report clicks and purchases of exposures by release, kind and visitors"
     ),
     "tune": Subcommand(
-        "tune:run_tune", "Back-test options of neighbour scoring on the last days, and show the best one"
+        "backtest:run_tune", "Back-test options of neighbour scoring on the last days, and show the best one"
     ),
     "verify": Subcommand("show:run_verify", "Read and verify every retained release, byte by byte"),
     "rollback": Subcommand("change:run_rollback", "Move one target back to an earlier release"),

@@ -17,8 +17,7 @@ from recsys_assets.pipeline.upkeep_settings import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import journal_key
 from recsys_assets.settings.reading import load_settings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.age_limits import AgeLimits
 from recsys_assets.upkeep.roots import Retention

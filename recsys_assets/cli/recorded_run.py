@@ -17,8 +17,7 @@ from recsys_assets.dagster_defs.naming import job_name
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.pipeline.run_day import AssetLine, built_line
 from recsys_assets.pipeline.stopping import is_stopping
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 KEPT = 100  # jobs cached: enough to reuse the jobs of a backfill, few enough for a thousand targets
 

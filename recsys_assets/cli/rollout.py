@@ -8,7 +8,7 @@ from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.release.rollout_transitions import TransitionOutcome, abort, advance
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, carry_out_on_live, look_at_live
 from recsys_assets.upkeep.rollout_guard import Decision, RolloutLimits, carry_out, decide, look_at_rollout
 

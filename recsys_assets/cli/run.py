@@ -23,8 +23,7 @@ from recsys_assets.pipeline.records import configured_key
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.pipeline.stopping import is_stopping, run_until_signal
 from recsys_assets.settings.reading import load_settings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:

@@ -14,8 +14,7 @@ from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.webhooks import MAX_CHARACTERS, deliver, send
 from recsys_assets.settings.outputs import URL_VARIABLE, receivers
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 WEBHOOK = URL_VARIABLE
 WEBHOOK_SENSOR = "webhooks"

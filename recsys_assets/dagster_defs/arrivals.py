@@ -17,8 +17,7 @@ from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.arrivals import Arrivals, DueDay, DueImport, due_imports, input_finder, look
 from recsys_assets.pipeline.steps import MANIFEST
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 TARGETS_A_TICK = 100

@@ -10,8 +10,17 @@ from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.arrivals import arrivals_sensor, import_sensor
 from recsys_assets.dagster_defs.asset_factory import gate_check
 from recsys_assets.dagster_defs.freshness import CHECK, freshness_check, freshness_sensor, live_asset
-from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
-from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags, schedule_name, slug
+from recsys_assets.dagster_defs.naming import (
+    catalog_source,
+    exposures_source,
+    external_assets,
+    group_name,
+    job_name,
+    live_key,
+    run_tags,
+    schedule_name,
+    slug,
+)
 from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB, SIGN_JOB, operation_jobs
 from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.dagster_defs.raw import RAW, raw_asset
@@ -29,8 +38,7 @@ from recsys_assets.dagster_defs.target_assets import (
 from recsys_assets.kinds.registry import find_kind, read_params
 from recsys_assets.pipeline.steps import SIGNALS, artifact_step, canonical_step, import_step
 from recsys_assets.settings.reading import load_settings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 BUILD_ALL = "build_all"
 LEAST_DAYS_FOR_DAILY = 3  # validity of signatures for a daily renewal: two runs may fail

@@ -8,8 +8,16 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.attempts import attempt
-from recsys_assets.dagster_defs.lineage import Metadata, gate_metadata, numbers
-from recsys_assets.dagster_defs.naming import asset_key, asset_tags, daily_partitions, group_name, owner
+from recsys_assets.dagster_defs.naming import (
+    Metadata,
+    asset_key,
+    asset_tags,
+    daily_partitions,
+    gate_metadata,
+    group_name,
+    numbers,
+    owner,
+)
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Scalar, Verdict
@@ -17,8 +25,7 @@ from recsys_assets.pipeline.arrivals import changed_inputs
 from recsys_assets.pipeline.candidate_gates import whole_policies
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.steps import GATES, JudgedStep, Step, journal_refusals, judge_step
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 AssetDecorator = Callable[[Callable[..., Any]], dg.AssetsDefinition]
 MAX_NAMES = 5  # file names in a message

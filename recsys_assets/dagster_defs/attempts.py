@@ -11,7 +11,7 @@ from recsys_assets.errors import NoInputError, RecsysAssetsError
 from recsys_assets.pipeline.steps import RETRIES, RETRY_SECONDS, RETRYABLE_ERRORS, journal_error
 from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.release.journal import Actor, this_account
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext

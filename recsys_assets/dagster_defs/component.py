@@ -15,8 +15,7 @@ from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import name_known
 from recsys_assets.settings.reading import load_settings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 _STARTER = """\
 # What recommendations are built from, and for whom. Paths count from this file.

@@ -12,15 +12,22 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
-from recsys_assets.dagster_defs.lineage import Metadata, numbers
-from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
+from recsys_assets.dagster_defs.naming import (
+    Metadata,
+    asset_key,
+    asset_tags,
+    group_name,
+    live_key,
+    numbers,
+    owner,
+    slug,
+)
 from recsys_assets.dagster_defs.private_api import report_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.pipeline.steps import MANIFEST
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.upkeep.staleness import Freshness
 
 CHECK = "fresh"

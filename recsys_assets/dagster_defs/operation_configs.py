@@ -8,14 +8,13 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from recsys_assets.dagster_defs.lineage import Metadata
+from recsys_assets.dagster_defs.naming import Metadata
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 

@@ -28,8 +28,7 @@ from recsys_assets.messages import plural
 from recsys_assets.pipeline.upkeep_settings import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.releases import find_release
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.trees.collecting import collect_tree
 from recsys_assets.trees.tree import open_trees

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recsys_assets.dagster_defs.lineage import gate_metadata
+from recsys_assets.dagster_defs.naming import gate_metadata
 from recsys_assets.dagster_defs.operation_configs import (
     BackfillConfig,
     BlockConfig,
@@ -29,7 +29,7 @@ from recsys_assets.dagster_defs.operation_configs import (
 from recsys_assets.dagster_defs.range_backfill import backfill_target
 from recsys_assets.gates.imported import find_rules
 from recsys_assets.identity import Target, parse_rfc3339
-from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file
 from recsys_assets.pipeline.imported import NodePlace

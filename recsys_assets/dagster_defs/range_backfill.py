@@ -7,15 +7,14 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import verdict_of
-from recsys_assets.dagster_defs.lineage import gate_metadata, markdown_table, numbers, stored
+from recsys_assets.dagster_defs.naming import gate_metadata, markdown_table, numbers, stored
 from recsys_assets.dagster_defs.operation_configs import OperationResult, OperationRun, read_day, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.run_day import AssetLine, run_day
 from recsys_assets.pipeline.steps import RAW, BuiltStep, JudgedStep
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 DATA_VERSION = "dagster/data_version"

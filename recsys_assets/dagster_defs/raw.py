@@ -10,8 +10,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, day_asset
 from recsys_assets.dagster_defs.attempts import attempt, skipped
-from recsys_assets.dagster_defs.lineage import Metadata, about_asset, markdown_table, observe, stored
-from recsys_assets.dagster_defs.naming import day_of
+from recsys_assets.dagster_defs.naming import Metadata, about_asset, day_of, markdown_table, observe, stored
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import NoInputError
 from recsys_assets.ingest.parse import parse_day
@@ -21,8 +20,7 @@ from recsys_assets.pipeline.raw import RawDay, build_raw
 from recsys_assets.release.documents import Input
 from recsys_assets.release.layout import raw_record_key
 from recsys_assets.settings.inputs import RawSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 RAW = dg.AssetKey("raw")
 """Key of the raw asset if one code location has all targets."""

@@ -6,16 +6,14 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.artifact_format import sharded_kind
-from recsys_assets.dagster_defs.lineage import Metadata, numbers
-from recsys_assets.dagster_defs.naming import asset_key
+from recsys_assets.dagster_defs.naming import Metadata, asset_key, numbers
 from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.release.documents import CanonicalDay, JournalEntry, Member, Release
 from recsys_assets.release.journal import changes
 from recsys_assets.release.releases import find_release, release_numbers
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 SEQUENCE = "journal"

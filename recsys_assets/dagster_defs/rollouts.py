@@ -14,8 +14,7 @@ from recsys_assets.dagster_defs.operation_configs import utc_now
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.pipeline.upkeep_settings import guards, watch
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, look_at_live
 from recsys_assets.upkeep.rollout_guard import Decision, RolloutVerdict, look_at_rollout
 

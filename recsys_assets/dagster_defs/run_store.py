@@ -11,8 +11,7 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.naming import day_of
 from recsys_assets.pipeline.context import DayContext, open_configured_store
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.run_cache import reads_of_run
 from recsys_assets.storage.store import ObjectStore
 

@@ -14,7 +14,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.assemble import build_definitions
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.settings.reading import load_settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 # The slice that was built last, by its name and configuration: Dagster accesses the attribute several times for a run.
 _built: dict[tuple[str, Path, str], dg.Definitions] = {}

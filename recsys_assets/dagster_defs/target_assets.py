@@ -9,16 +9,18 @@ from msgspec.structs import replace
 
 from recsys_assets.dagster_defs.asset_factory import Timer, check_result, target_asset, whole_check_specs
 from recsys_assets.dagster_defs.attempts import attempt, skipped, translate_errors
-from recsys_assets.dagster_defs.lineage import (
+from recsys_assets.dagster_defs.naming import (
     about_asset,
+    asset_key,
     import_source,
     markdown_table,
     observe,
     page_of_target,
+    publish_pool,
+    rolling_window,
     signals_database,
     stored,
 )
-from recsys_assets.dagster_defs.naming import asset_key, publish_pool, rolling_window
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.safetensors_codec import VectorShape
@@ -59,8 +61,7 @@ from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key, pointer_key, raw_record_key
 from recsys_assets.release.pointer import make_pointer
 from recsys_assets.release.releases import release_of
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import to_markdown
 

@@ -16,7 +16,7 @@ from recsys_assets.gates.drift_distance import Drift
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, at_least, at_most, merged, same
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.settings.gates import CatalogGate, CatalogSettings, CountGate, GateSettings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 _FEWEST: Final = 20  # Live items, shared items or events. A share of fewer is chance.
 _LOST = ("share of live items that are missing in the catalog", "max_lost_share")

@@ -19,8 +19,7 @@ from recsys_assets.evidence import NOT_COMPARED, Scalar, Verdict
 from recsys_assets.gates.gate import NO_LIMIT, Gate, Result, passes
 from recsys_assets.kind_descriptions import installed_entry_points
 from recsys_assets.settings.gates import CUSTOM_GATE, CustomGate, GateSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 GROUP = "recsys_assets.gates"
 TABLE = "rows"  # name of the table in SQL

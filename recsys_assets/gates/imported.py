@@ -18,8 +18,7 @@ from recsys_assets.imports.inspecting import read_table
 from recsys_assets.messages import name_known
 from recsys_assets.settings.artifacts import ImportFormat, ImportSettings
 from recsys_assets.settings.gates import DriftGate
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 
 class Previous(msgspec.Struct, frozen=True):

@@ -19,8 +19,7 @@ from recsys_assets.gates.gate import Gate, Policy, in_force
 from recsys_assets.kinds.params import KindParams
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import CountGate
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 
 def canonical_policy(settings: Settings, row: TargetSettings) -> Policy[CanonicalFacts]:

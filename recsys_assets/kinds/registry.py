@@ -41,8 +41,7 @@ from recsys_assets.kinds.user_lists import ImplicitParams, SessionSeqParams, sco
 from recsys_assets.messages import name_known, plural
 from recsys_assets.settings.inputs import LimitSettings
 from recsys_assets.settings.model import Table
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 NO_USERS: Final = "no event that it counts names a user"
 NO_ORDER: Final = "no session that it counts has items one after the other"

@@ -24,8 +24,7 @@ from recsys_assets.release.recovery import JournalHead
 from recsys_assets.release.releases import record, release_of
 from recsys_assets.release.shards import prove_members
 from recsys_assets.settings.artifacts import ArtifactSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.proof import ensure_proven
 from recsys_assets.storage.store import ObjectStore

@@ -13,7 +13,7 @@ from recsys_assets.artifact_format import Blob
 from recsys_assets.clouds.bucket import is_in_cloud, open_bucket, split_uri
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, NotFoundError
 from recsys_assets.identity import ArtifactRef, Target, parse_rfc3339
-from recsys_assets.ingest.sources.drop_folder import named_file, read_whole
+from recsys_assets.ingest.sources.discovery import named_file, read_whole
 from recsys_assets.release.documents import Input
 from recsys_assets.serving.served import prove
 

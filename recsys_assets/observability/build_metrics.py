@@ -19,8 +19,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
 from recsys_assets.release.releases import find_readable_release
 from recsys_assets.release.staged import find_report_of_day, find_report_of_kind
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.status import BUILD, GATE, TargetStatus, status
 

@@ -20,8 +20,7 @@ from recsys_assets.observability.build_metrics import (
     measure_tests,
     registry_of,
 )
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _PUSH_TIMEOUT_SECONDS = 10

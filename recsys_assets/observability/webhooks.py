@@ -27,8 +27,7 @@ from recsys_assets.release.documents import JournalEntry, Record
 from recsys_assets.release.journal import DONE, IMPORT, RECOVERED, REFUSED, TEST, message_of, read_entry, tail
 from recsys_assets.release.layout import webhook_key
 from recsys_assets.settings.outputs import FRESH, STALE, WebhookSettings, receivers
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore, StoredObject, fan_out
 from recsys_assets.upkeep.staleness import Freshness
 

@@ -11,8 +11,7 @@ import msgspec
 
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, RefusedError
 from recsys_assets.identity import Window
-from recsys_assets.ingest.sources.discovery import find_inputs
-from recsys_assets.ingest.sources.drop_folder import find_dropped
+from recsys_assets.ingest.sources.discovery import find_dropped, find_inputs
 from recsys_assets.ingest.sources.source import FoundInput
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.context import DayContext
@@ -39,8 +38,7 @@ from recsys_assets.release.layout import (
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.releases import find_release
 from recsys_assets.release.staged import find_readable_artifact
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 InputFinder = Callable[[TargetSettings, date], Sequence[FoundInput]]

@@ -10,8 +10,7 @@ from recsys_assets.kinds.params import KindParams
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.kernel_input import read_kernel_input
 from recsys_assets.pipeline.stored_artifact import BuildResult, BuildSpec, encoding_args, keep_artifact
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 NATIVE = "native"
 

@@ -26,13 +26,12 @@ from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.release.staged import find_readable_artifact, find_report_together, is_left_out, keep_report_together
-from recsys_assets.serving.factors import Ids
 from recsys_assets.serving.loading import Limits, load_trial
+from recsys_assets.serving.recommending import Ids
 from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.served import Neighbors, TaggedItem, UserItems
 from recsys_assets.settings.gates import RehearsalSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _MAX_RELEASE_BYTES = 2**40

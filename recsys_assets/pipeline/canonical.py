@@ -56,7 +56,7 @@ from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets.release.staged import find_canonical_report, find_report_of_day
 from recsys_assets.retry import attempts
 from recsys_assets.settings.gates import DayGate
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore
 

@@ -13,8 +13,7 @@ from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.release.layout import canonical_prefix, canonical_record_key
 from recsys_assets.release.staged import put_staged, stage_in_run
 from recsys_assets.retry import Pause, wait
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore

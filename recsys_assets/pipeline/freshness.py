@@ -5,8 +5,7 @@ from datetime import date, datetime, timedelta
 
 from recsys_assets.identity import Target
 from recsys_assets.ingest.sources.discovery import find_inputs
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.run_cache import ReadOnce
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.staleness import Freshness, RawFiles, explain_freshness, wanted_at

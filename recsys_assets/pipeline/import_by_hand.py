@@ -25,8 +25,7 @@ from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.recovery import record_unmoved
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:

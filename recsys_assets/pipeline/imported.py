@@ -16,7 +16,7 @@ from recsys_assets.gates.imported import ImportFacts, Previous, find_rules, impo
 from recsys_assets.identity import ArtifactRef, Target
 from recsys_assets.imports.contract import FileContent
 from recsys_assets.imports.inspecting import inspect
-from recsys_assets.ingest.sources.drop_folder import find_dropped, read_whole
+from recsys_assets.ingest.sources.discovery import find_dropped, read_whole
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_info
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.stored_artifact import keep_blob
@@ -36,8 +36,7 @@ from recsys_assets.release.staged import (
     read_staged_location,
 )
 from recsys_assets.settings.artifacts import ImportSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 if TYPE_CHECKING:

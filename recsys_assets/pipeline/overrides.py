@@ -29,8 +29,7 @@ from recsys_assets.release.staged import (
     find_staged_artifact,
 )
 from recsys_assets.settings.gates import QUALITY_GATES, is_quality_gate
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 
 def override(required: Mapping[str, Requirement], gates: Collection[str], *, reason: str) -> dict[str, Requirement]:

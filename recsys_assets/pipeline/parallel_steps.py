@@ -21,8 +21,7 @@ from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_readable
 from recsys_assets.release.documents import CanonicalRecord
 from recsys_assets.release.layout import canonical_record_key
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.run_cache import RunCache, prefetch
 
 THREADS: Final = 2

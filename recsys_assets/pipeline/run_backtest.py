@@ -33,8 +33,7 @@ from recsys_assets.release.layout import canonical_record_key, raw_record_key
 from recsys_assets.release.pointer import release_id_of
 from recsys_assets.serving.loading import load_trial
 from recsys_assets.settings.gates import BacktestSettings
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _IS_WORSE = {ComparisonVerdict.WORSE: True, ComparisonVerdict.NOT_WORSE: False, ComparisonVerdict.INCONCLUSIVE: None}

@@ -41,8 +41,7 @@ from recsys_assets.pipeline.steps import (
 from recsys_assets.pipeline.stopping import is_stopping
 from recsys_assets.release.forgotten_users import ForgottenUsers, read_forgotten_of
 from recsys_assets.retry import Pause, wait
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.run_cache import RunCache
 from recsys_assets.storage.store import ObjectStore, is_remote
 

@@ -26,8 +26,7 @@ from recsys_assets.release.publish import PublishOutcome, publish
 from recsys_assets.release.releases import release_numbers
 from recsys_assets.release.rollout import Plan
 from recsys_assets.release.signed_stores import keep_signed
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 
 class ShippedDay(msgspec.Struct, frozen=True):

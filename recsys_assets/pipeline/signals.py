@@ -19,8 +19,7 @@ from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.postgres.client import begin_transaction, connected
 from recsys_assets.release.journal import Actor
 from recsys_assets.release.ship_rules import Ruling
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 VARIABLE = "RECSYS_SIGNALS_DATABASE_URL"

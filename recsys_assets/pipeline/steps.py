@@ -25,8 +25,7 @@ from recsys_assets.pipeline.ship import ShippedDay, ship_day
 from recsys_assets.release.documents import Input
 from recsys_assets.release.journal import Actor, this_account
 from recsys_assets.release.layout import blob_key, canonical_key, outcomes_key, pointer_key
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore, fan_out
 from recsys_assets.upkeep.status import GATE, BuildFailure, journal_failure
 

@@ -25,7 +25,7 @@ from recsys_assets.release.documents import Input, Shards, StagedArtifact
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, fetch_blob, make_index, prove_blob, read_blob, read_index
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 

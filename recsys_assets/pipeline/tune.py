@@ -44,8 +44,7 @@ from recsys_assets.serving import recommending
 from recsys_assets.serving.recommending import recommenders
 from recsys_assets.serving.row_index import MAX_INDEXED_BYTES
 from recsys_assets.serving.served import prove
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
 _DAY = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")

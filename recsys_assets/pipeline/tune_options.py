@@ -10,8 +10,7 @@ from recsys_assets.kinds.params import KindParams, TuningGrid
 from recsys_assets.kinds.registry import KINDS, read_params
 from recsys_assets.pipeline.build import NATIVE
 from recsys_assets.settings.editing import with_parameters
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 BEAM = 3  # number of best options so far that each step varies
 

@@ -5,8 +5,7 @@ Kinds are imported only where canonical days have an age limit, so that other ca
 
 from datetime import timedelta
 
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.upkeep.age_limits import CANONICAL, QUARANTINE, RAW, STAGING, AgeLimits
 from recsys_assets.upkeep.answer_guard import GuardMode, GuardSettings
 from recsys_assets.upkeep.rollout_guard import RolloutLimits

@@ -45,8 +45,7 @@ from recsys_assets.release.releases import read_release
 from recsys_assets.release.rollout import end_rollout
 from recsys_assets.release.staged import find_canonical_report, remove_staged
 from recsys_assets.retry import Pause, attempts, wait
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.roots import KEEP, retained_releases
 

@@ -25,7 +25,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.records import FACT, configured_key
 from recsys_assets.release.documents import Release
 from recsys_assets.release.shards import read_blob
-from recsys_assets.serving.factors import Ids
+from recsys_assets.serving.recommending import Ids
 from recsys_assets.serving.served import prove
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.store import ObjectStore

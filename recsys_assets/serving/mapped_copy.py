@@ -21,9 +21,8 @@ from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import CorruptObjectError, NotFoundError, RecsysAssetsError
 from recsys_assets.identity import Target
 from recsys_assets.release.layout import blob_key
-from recsys_assets.serving.row_index import Row, RowForm
+from recsys_assets.serving.row_index import GROUP, Row, RowForm, SortedRows
 from recsys_assets.serving.served import ServedArtifact, prove
-from recsys_assets.serving.sorted_rows import GROUP, SortedRows
 from recsys_assets.serving.state import log_copy_fault
 from recsys_assets.storage.filesystem import FilesystemStore, locked
 from recsys_assets.storage.folders import opened_file, opened_folder, translate_os_errors, translate_read_errors

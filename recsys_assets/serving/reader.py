@@ -12,7 +12,6 @@ from recsys_assets.errors import ConfigurationError
 from recsys_assets.identity import Target
 from recsys_assets.release.journal import Clock
 from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter, counts_by_release
-from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.following import Follower
 from recsys_assets.serving.heartbeat import HeartbeatWriter, ReaderCounts
 from recsys_assets.serving.last_known_good import LastKnownGood
@@ -20,7 +19,7 @@ from recsys_assets.serving.loading import Limits, load_at
 from recsys_assets.serving.mapped_copy import MappedCopy
 from recsys_assets.serving.snapshot import Snapshot
 from recsys_assets.serving.state import Listener, Problem, Refresh, RefreshOutcome, Status
-from recsys_assets.serving.threads import Poller, SingleFlight
+from recsys_assets.serving.threads import DeadlineStore, Poller, SingleFlight
 from recsys_assets.serving.trial import Trial, TrialArm
 from recsys_assets.storage.store import ObjectStore
 from recsys_assets.upkeep.heartbeats import (

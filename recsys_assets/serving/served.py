@@ -25,8 +25,7 @@ from recsys_assets.kind_descriptions import (
     describe,
 )
 from recsys_assets.release.shards import check_digits
-from recsys_assets.serving.row_index import Lookup, RowForm, RowIndex
-from recsys_assets.serving.sorted_rows import index_rows
+from recsys_assets.serving.row_index import Lookup, RowForm, RowIndex, index_rows
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 ReadIndex: TypeAlias = Callable[[RowForm[Any], bytes | mmap, int, int], RowIndex[Any] | None]

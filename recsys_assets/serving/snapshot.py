@@ -18,7 +18,7 @@ from recsys_assets.serving.served import FORMS, CountedItem, ScoredItem, ServedA
 if TYPE_CHECKING:
     from numpy.typing import NDArray  # numpy takes longer to import than the reader, and most services need none
 
-    from recsys_assets.serving.factors import Factors
+    from recsys_assets.serving.recommending import Factors
 
 MAX_UNPACKED_BYTES = 1_000_000_000
 RECOMMENDED = 20
@@ -191,7 +191,7 @@ class Snapshot:
 
         Raises `NotFoundError` if the release has no such kind, `CorruptObjectError` if it has no such vectors.
         """
-        from recsys_assets.serving.factors import Factors  # noqa: PLC0415 - most services look up JSON alone
+        from recsys_assets.serving.recommending import Factors  # noqa: PLC0415 - most services look up JSON alone
 
         return Factors.of(self.arrays(kind), blocked=self.blocked)
 

@@ -7,7 +7,7 @@ import tomlkit
 from tomlkit.items import InlineTable, Whitespace
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 
 def with_parameters(

@@ -13,8 +13,7 @@ from pydantic_core import ErrorDetails
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.messages import name_known, plural
-from recsys_assets.settings.settings import Settings
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import Settings, TargetSettings
 
 Location: TypeAlias = tuple[int | str, ...]
 

@@ -1,20 +1,21 @@
-"""Root model of recsys.toml: its tables, its targets, and the overrides of targets."""
+"""Root model of recsys.toml: its tables, its `[[targets]]` entries, and their overrides."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import Field, model_validator
 
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import CANONICAL
-from recsys_assets.identity import Target, check_distinct, is_slug
+from recsys_assets.identity import Target, check_distinct, check_segment, is_slug
 from recsys_assets.kind_descriptions import BLEND
 from recsys_assets.messages import name_known
 from recsys_assets.settings.artifacts import (
     DEFAULT_KINDS,
     ArtifactSettings,
+    EngineName,
     EngineSettings,
     HierarchySettings,
     ImportFormat,
@@ -30,7 +31,6 @@ from recsys_assets.settings.inputs import (
 )
 from recsys_assets.settings.model import ClosedModel, Table
 from recsys_assets.settings.outputs import ApiSettings, SignalSettings, SinkSettings, WebhookSettings
-from recsys_assets.settings.target import TargetSettings
 from recsys_assets.settings.upkeep import (
     AutomationSettings,
     FreshnessSettings,
@@ -45,6 +45,53 @@ Group = TypeVar("Group", bound=ClosedModel)
 
 # Names of a target's other assets and documents.
 _RESERVED = frozenset({"raw", CANONICAL, "manifest", "signals", "sinks", "outcomes"})
+
+
+class TargetSettings(ClosedModel):
+    """One target and its overrides of other tables."""
+
+    tenant: str
+    surface: str
+    segment: str | None = Field(default=None, description="label written into the artifacts")
+    slug: str | None = Field(
+        default=None, description="name in Dagster; required if tenant or surface does not match ^[A-Za-z0-9_]+$"
+    )
+    owners: tuple[str, ...] | None = Field(
+        default=None, description="owners of this target, replacing the top-level owners"
+    )
+    artifacts: Mapping[str, Table] = Field(
+        default_factory=dict[str, Table], description="[targets.artifacts.<kind>] overrides per key"
+    )
+    engine: EngineName | None = Field(
+        default=None, description="engine of this target's kinds that do not set their own"
+    )
+    gates: Table = Field(default_factory=dict[str, Any], description="[targets.gates] overrides per key")
+    retention: Table = Field(default_factory=dict[str, Any], description="[targets.retention] overrides per key")
+    automation: Table = Field(default_factory=dict[str, Any], description="[targets.automation] overrides per key")
+    freshness: Table = Field(default_factory=dict[str, Any], description="[targets.freshness] overrides per key")
+    rollout: Table = Field(default_factory=dict[str, Any], description="[targets.rollout] overrides per key")
+    rollback: Table = Field(default_factory=dict[str, Any], description="[targets.rollback] overrides per key")
+
+    @property
+    def target(self) -> Target:
+        """The identity of this target."""
+        return Target(self.tenant, self.surface, self.segment or None)
+
+    @property
+    def slug_parts(self) -> tuple[str, ...]:
+        """Key of this target in Dagster: (tenant, surface), or only the slug."""
+        return (self.slug,) if self.slug else (self.tenant, self.surface)
+
+    @model_validator(mode="after")
+    def _names(self) -> "TargetSettings":
+        check_segment(self.tenant, what="tenant")
+        check_segment(self.surface, what="surface")
+        for part in self.slug_parts:
+            if not is_slug(part):
+                raise ValueError(
+                    f'{part!r} is not a valid name in Dagster: add slug = "..." of letters, digits and _ to this target'
+                )
+        return self
 
 
 class Settings(ClosedModel):

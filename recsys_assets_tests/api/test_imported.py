@@ -6,7 +6,7 @@ import pytest
 from recsys_assets.api.application import make_application
 from recsys_assets.api.context import ApiContext
 from recsys_assets.errors import InvalidNodeError
-from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.pipeline.context import DayContext
 from recsys_assets.pipeline.imported import NodePlace, receive, register
 from recsys_assets.release.layout import blob_key

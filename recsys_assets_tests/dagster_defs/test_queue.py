@@ -8,7 +8,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 
 from recsys_assets.dagster_defs.naming import run_tags
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 from recsys_assets_tests.dagster_defs.dagster_dev import open_home
 
 MANY = 40  # runs: more would only take longer

@@ -11,7 +11,7 @@ from recsys_assets.gates.gate import Gate, Policy, in_force, undecided
 from recsys_assets.kinds.cooc import CoocParams
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.settings.gates import BacktestSettings, GateSettings, Mode
-from recsys_assets.settings.target import TargetSettings
+from recsys_assets.settings.settings import TargetSettings
 
 BROKEN = Finding("sorted", Verdict.REFUSED, 2, {}, "2 rows out of order", count=2, sample=({"row": 7},))
 

@@ -15,7 +15,7 @@ from recsys_assets.api.metrics import metrics_text
 from recsys_assets.cli.main import recsys_assets
 from recsys_assets.errors import ConfigurationError, CorruptObjectError, InputError, LimitExceededError, RefusedError
 from recsys_assets.evidence import Verdict
-from recsys_assets.ingest.sources.drop_folder import named_file
+from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.observability.build_metrics import measure_tests
 from recsys_assets.pipeline.arrivals import due_imports
 from recsys_assets.pipeline.context import DayContext

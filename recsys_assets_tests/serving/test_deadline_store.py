@@ -8,10 +8,10 @@ import time
 import pytest
 
 from recsys_assets.errors import NotFoundError, StoreUnavailableError
-from recsys_assets.serving.deadline_store import DeadlineStore
 from recsys_assets.serving.loading import Limits
 from recsys_assets.serving.reader import Reader
 from recsys_assets.serving.state import Problem, RefreshOutcome
+from recsys_assets.serving.threads import DeadlineStore
 from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.s3 import S3Store
 from recsys_assets_tests.serving.releases import answers

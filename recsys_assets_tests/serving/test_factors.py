@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.serving.factors import Factors, Ids
+from recsys_assets.serving.recommending import Factors, Ids
 
 ids = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4), unique=True, max_size=8)
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import CorruptObjectError
-from recsys_assets.serving import sorted_rows
+from recsys_assets.serving import row_index
+from recsys_assets.serving.row_index import GROUP, HashedRows, SortedRows, index_rows
 from recsys_assets.serving.served import CONTENT_SIM, COOC, IMPLICIT, POPULARITY
-from recsys_assets.serving.sorted_rows import GROUP, HashedRows, SortedRows, index_rows
 
 NASTY = ['"', "\\", ']},{"item_id":"', '},{"user_id":"', "\n", "\u2028", "<&>", "é", "e\u0301", "😀", "", " ", "a\x00b"]
 IDS = st.one_of(st.sampled_from(NASTY), st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
@@ -150,7 +150,7 @@ def test_an_index_of_short_rows_takes_a_share_of_the_blob(rows, name, beside):
 
 def test_ids_of_one_hash_are_all_found(monkeypatch):
     """Whatever the hash, only the id decides: here every id has the same."""
-    monkeypatch.setattr(sorted_rows, "hash", lambda _: 12345, raising=False)
+    monkeypatch.setattr(row_index, "hash", lambda _: 12345, raising=False)
     form, row_of = FORMS["content_sim"]
     index = indexed(form, [row_of(str(n), [str(n)]) for n in range(50)])
     assert [index.find(str(n)).tags for n in range(50)] == [(str(n),) for n in range(50)]

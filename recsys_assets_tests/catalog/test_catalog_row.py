@@ -4,9 +4,9 @@ import gzip
 
 import pytest
 
-from recsys_assets.catalog import display
+from recsys_assets.catalog import catalog_row
 from recsys_assets.catalog.catalog import open_file
-from recsys_assets.catalog.display import Display, displays_of, read_displays
+from recsys_assets.catalog.catalog_row import Display, displays_of, read_displays
 
 JSON = """{"item_id":" a ","title":"An  apple","image_url":"https://i.example/a.jpg","url":"https://s.example/a"}
 not json
@@ -48,5 +48,5 @@ def test_a_catalog_without_the_columns_shows_nothing(tmp_path):
 
 
 def test_more_items_than_memory_is_meant_for_go_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(display, "MAX_ITEMS", 1)
+    monkeypatch.setattr(catalog_row, "MAX_ITEMS", 1)
     assert read(tmp_path, "catalog.csv", "item_id,title\na,A\nb,B\n") == {None: {"a": Display("A", None, None)}}
