@@ -150,6 +150,16 @@ def is_slug(name: str) -> bool:
     return _SLUG.fullmatch(name) is not None
 
 
+def utc_now() -> datetime:
+    """Return the current time in UTC."""
+    return datetime.now(UTC)
+
+
+def end_of(day: date) -> datetime:
+    """Return the end of a UTC day: the start of the next one."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+
+
 def rfc3339(instant: datetime) -> str:
     """Return a timestamp in UTC as RFC 3339 with `Z`. Raises `ConfigurationError` if it has no time zone."""
     if instant.tzinfo is None:

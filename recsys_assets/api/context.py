@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from recsys_assets.api.trends import ReleasePoints
 from recsys_assets.artifact_format import is_index_kind
 from recsys_assets.catalog.catalog_row import Display, displays_of, read_displays
 from recsys_assets.errors import BadRequestError, RecsysAssetsError, StoreUnavailableError, UnknownAddressError
-from recsys_assets.identity import Target, check_segment
+from recsys_assets.identity import Target, check_segment, utc_now
 from recsys_assets.ingest.sources.discovery import open_stream
 from recsys_assets.serving.row_index import Lookup
 from recsys_assets.serving.served import FORMS, ServedArtifact
@@ -187,17 +187,13 @@ class ConcurrencyLimit(msgspec.Struct, frozen=True):
             self.free.release()
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     """Store, settings, clock and caches from which every endpoint answers."""
 
     store: ObjectStore
     settings: Settings
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = utc_now
     artifacts: ArtifactCache = field(default_factory=ArtifactCache)
     heavy: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     overview: Overview = field(default_factory=Overview)

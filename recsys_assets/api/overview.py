@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ import msgspec
 from recsys_assets.api.problems import redact
 from recsys_assets.api.queries import OverviewQuery, Page, page_of
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import end_of
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import REFUSED, message_of
@@ -173,7 +174,7 @@ def _summary(row: TargetStatus, age: Freshness | None) -> TargetSummary:
         health=health,
         why=redact(_why(row, age, health)),
         release=row.release,
-        data_end=_end_of(row.data_through) if row.data_through else None,
+        data_end=end_of(row.data_through) if row.data_through else None,
         last=row.last,
         serving=len(consumers.serving) if consumers else 0,
         consumers=len(consumers.serving) + len(consumers.behind) if consumers else 0,
@@ -209,10 +210,6 @@ def _health(row: TargetStatus, age: Freshness | None) -> TargetHealth:
     if cause is not Cause.FRESH:
         return TargetHealth.STALE
     return TargetHealth.PROBLEM if row.problems else TargetHealth.FRESH
-
-
-def _end_of(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def _oldest(summary: TargetSummary) -> float:

@@ -35,10 +35,10 @@ from recsys_assets.api.wording import filters
 from recsys_assets.errors import BadRequestError, CorruptObjectError, NotFoundError, UnknownAddressError
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import Release
+from recsys_assets.release.labels import LIVE
 from recsys_assets.release.layout import pointer_key
 from recsys_assets.release.releases import earlier_releases, find_readable_release, known_releases
 from recsys_assets.storage.store import fan_out
-from recsys_assets.upkeep.diff import LIVE
 
 _RUN: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TEMPLATES: Final = "templates"

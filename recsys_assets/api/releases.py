@@ -27,7 +27,7 @@ from recsys_assets.evidence import Scalar
 from recsys_assets.identity import Target
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import read_entry, tail
-from recsys_assets.release.labels import Labelled, labelled
+from recsys_assets.release.labels import LIVE, Labelled, labelled
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import (
     effective,
@@ -37,7 +37,7 @@ from recsys_assets.release.releases import (
     resolve_id,
     versions_of,
 )
-from recsys_assets.upkeep.diff import LIVE, KindDiff, diff
+from recsys_assets.upkeep.diff import KindDiff, diff
 from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import Report, Section
 

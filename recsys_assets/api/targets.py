@@ -1,7 +1,7 @@
 """Endpoints of targets: status, freshness, next steps, statistics and heartbeats."""
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from secrets import token_hex
 from typing import Annotated, Final
@@ -14,7 +14,7 @@ from recsys_assets.api.context import ApiContext
 from recsys_assets.api.problems import redact, redact_entry
 from recsys_assets.api.queries import MAX_LISTED, Page, PageQuery, TargetQuery, page_of
 from recsys_assets.errors import BadRequestError, UnsafeNameError
-from recsys_assets.identity import Target, rfc3339
+from recsys_assets.identity import Target, end_of, rfc3339
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.release.blocking import BlockedItem
 from recsys_assets.release.documents import Hold, JournalEntry, Record
@@ -144,7 +144,7 @@ def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Fre
     if fresh.wanted_through and (fresh.data_through is None or fresh.data_through < fresh.wanted_through):
         steps.append(NextStep(None, f"data through {fresh.wanted_through} is due and not live"))
     elif fresh.data_through is not None:
-        stale = _end_of(fresh.data_through) + timedelta(hours=fresh.max_age_hours)
+        stale = end_of(fresh.data_through) + timedelta(hours=fresh.max_age_hours)
         steps.append(NextStep(stale, f"becomes stale unless a day after {fresh.data_through} is live by then"))
     if view.hold:
         steps.append(NextStep(None, f"no build ships automatically: held by {view.hold.actor}"))
@@ -162,10 +162,6 @@ def next_steps(context: ApiContext, target: Target, view: TargetView, fresh: Fre
         message = f"{what} that arrive or change trigger a build of their day, {when}"
         steps.append(NextStep(None, message))
     return tuple(steps)
-
-
-def _end_of(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
 
 
 def show_stats(context: ApiContext, query: TargetQuery) -> Stats:

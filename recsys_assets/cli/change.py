@@ -12,7 +12,6 @@ from recsys_assets.cli.options import (
     CommandContext,
     acting,
     actor_options,
-    clock,
     config_option,
     day_type,
     dry_run_option,
@@ -21,7 +20,7 @@ from recsys_assets.cli.options import (
 )
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.errors import RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.pipeline.context import open_configured_store
 from recsys_assets.release.hold import HoldOutcome, place_hold, release_hold
 from recsys_assets.release.rollback import RollbackOutcome, roll_back
@@ -66,7 +65,7 @@ def await_consumers(call: CommandCall, done: RollbackOutcome, *, seconds: float)
     """
     context = call.context
     converged = wait_until_converged(
-        context.store, context.target, done.live, seconds=seconds, now=clock, pause=retry.wait
+        context.store, context.target, done.live, seconds=seconds, now=utc_now, pause=retry.wait
     )
     return Awaited(done, converged)
 
@@ -89,7 +88,7 @@ def run_ship(
     settings, target = call.context.settings, call.context.target
     row = settings.find(target.tenant, target.surface)
     shipped = ship_day(
-        DayContext(call.context.store, settings, row, day, now=clock),
+        DayContext(call.context.store, settings, row, day, now=utc_now),
         by=call.by,
         allow_older=allow_older,
         dry_run=call.dry_run,
@@ -117,7 +116,7 @@ def run_rollback(
         call.context.target,
         to=to,
         by=call.by,
-        now=clock,
+        now=utc_now,
         hold=not no_hold,
         until=hold_until,
         dry_run=call.dry_run,
@@ -129,19 +128,21 @@ def run_rollback(
 @click.option("--until", type=instant_type, help="time at which the hold expires")
 def run_hold(call: CommandCall, *, until: datetime | None) -> HoldOutcome:
     """Keep automation from shipping to one target. Builds are recorded and not shipped."""
-    return place_hold(call.context.store, call.context.target, by=call.by, now=clock, until=until, dry_run=call.dry_run)
+    return place_hold(
+        call.context.store, call.context.target, by=call.by, now=utc_now, until=until, dry_run=call.dry_run
+    )
 
 
 @changes_one_target("release-hold")
 def run_release_hold(call: CommandCall) -> HoldOutcome:
     """Allow automation to ship to one target again."""
-    return release_hold(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
+    return release_hold(call.context.store, call.context.target, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @changes_one_target("restore-pointer")
 def run_restore_pointer(call: CommandCall) -> RestoreOutcome:
     """Restore a lost or damaged pointer to the release that the journal last recorded as live, at the current root."""
-    return restore_pointer(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
+    return restore_pointer(call.context.store, call.context.target, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @click.command("retire")
@@ -166,6 +167,6 @@ def run_retire(
     if (tenant, surface) in {(row.tenant, row.surface) for row in settings.targets}:
         raise RefusedError(f"{target} is still configured: remove its [[targets]] table first, then retire it")
     store = open_configured_store(settings)
-    done = retire(store, target, by=acting(actor, reason), now=clock, dry_run=dry_run)
+    done = retire(store, target, by=acting(actor, reason), now=utc_now, dry_run=dry_run)
     print_json(done) if as_json else echo(f"{target}: {done.message}")
     return 0 if dry_run else follow_after(CommandContext(settings, store, (target,)))

@@ -15,7 +15,6 @@ from recsys_assets.cli.options import (
     CommandContext,
     acting,
     actor_options,
-    clock,
     dry_run_option,
     json_option,
     open_context,
@@ -23,6 +22,7 @@ from recsys_assets.cli.options import (
 )
 from recsys_assets.cli.output import echo, print_json
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import utc_now
 from recsys_assets.release.journal import Actor
 from recsys_assets.settings.outputs import receivers
 
@@ -128,7 +128,7 @@ def follow_after(context: CommandContext) -> int:
 
     code = 0
     for target in context.targets:
-        for done in sync_sinks(context.store, context.settings, target, now=clock):
+        for done in sync_sinks(context.store, context.settings, target, now=utc_now):
             if isinstance(done, SinkFault):
                 echo(f"warning: {target}: sink {done.sink} does not follow yet: {done.error}", err=True)
                 code = EXIT_REFUSED
@@ -167,7 +167,7 @@ def run_sync(
         statuses = [
             (target, sink_status)
             for target in context.targets
-            for sink_status in look_at_sinks(context.store, context.settings, target, now=clock(), only=only)
+            for sink_status in look_at_sinks(context.store, context.settings, target, now=utc_now(), only=only)
         ]
         if as_json:
             print_json(
@@ -183,7 +183,7 @@ def run_sync(
     results = [
         sink_status
         for target in context.targets
-        for sink_status in sync_sinks(context.store, context.settings, target, now=clock, only=only, verify=verify)
+        for sink_status in sync_sinks(context.store, context.settings, target, now=utc_now, only=only, verify=verify)
     ]
     if as_json:
         print_json(results)
@@ -202,7 +202,7 @@ def deliver_after(context: CommandContext) -> None:
 
     rows = [row for row in context.settings.targets if row.target in context.targets]
     faults = deliver(
-        context.store, context.settings, rows, now=clock, look_at_freshness=False, seconds=_RECEIVER_TIMEOUT_SECONDS
+        context.store, context.settings, rows, now=utc_now, look_at_freshness=False, seconds=_RECEIVER_TIMEOUT_SECONDS
     )
     for fault in faults:
         echo(f"warning: {fault}", err=True)
@@ -221,7 +221,7 @@ def run_deliver(*, config: str | None, tenant: str | None, surface: str | None, 
 
     context = open_context(config=config, tenant=tenant, surface=surface)
     rows = [row for row in context.settings.targets if row.target in context.targets]
-    faults = deliver(context.store, context.settings, rows, now=clock)
+    faults = deliver(context.store, context.settings, rows, now=utc_now)
     print_json({"faults": faults}) if as_json else echo(
         "\n".join(faults) or "everything is delivered", err=bool(faults)
     )

@@ -9,14 +9,13 @@ from recsys_assets.cli.options import (
     CommandContext,
     acting,
     actor_option,
-    clock,
     json_option,
     open_context,
     target_options,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.release.journal import Actor
 from recsys_assets.trees.collecting import TreeCollection, collect_tree
@@ -67,7 +66,7 @@ def run_collect(  # noqa: PLR0913 - one parameter per option
         print_json({"key": explain_key, "message": message}) if as_json else echo(message)
         return 0
     if restore_key is not None:
-        back = restore(context.store, context.target, by=by, now=clock, key=restore_key or None, dry_run=dry_run)
+        back = restore(context.store, context.target, by=by, now=utc_now, key=restore_key or None, dry_run=dry_run)
         print_json(back) if as_json else echo("\n".join(back) or "nothing to restore")
         return 0 if back or not restore_key else EXIT_REFUSED
     collections = {target: _collect(context, target, by=by, apply=apply) for target in context.targets}
@@ -93,8 +92,8 @@ def run_collect(  # noqa: PLR0913 - one parameter per option
 def _explain(context: CommandContext, key: str) -> str:
     target = context.target
     retention, limits = context.retention(target), context.age_limits(target)
-    reason = explain_age(context.store, target, key, limits, now=clock, retention=retention)
-    return reason or explain(context.store, target, key, now=clock, retention=retention)
+    reason = explain_age(context.store, target, key, limits, now=utc_now, retention=retention)
+    return reason or explain(context.store, target, key, now=utc_now, retention=retention)
 
 
 def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> tuple[ExpiredObject, ...]:
@@ -102,14 +101,14 @@ def _age_out(context: CommandContext, target: Target, *, by: Actor, apply: bool)
     limits = context.age_limits(target)
     if limits.off:
         return ()
-    old = find_expired(context.store, target, limits, now=clock, retention=context.retention(target))
-    return delete_expired(context.store, target, old, by=by, now=clock) if apply else old
+    old = find_expired(context.store, target, limits, now=utc_now, retention=context.retention(target))
+    return delete_expired(context.store, target, old, by=by, now=utc_now) if apply else old
 
 
 def _age_out_quarantine(context: CommandContext, *, apply: bool) -> tuple[ExpiredObject, ...]:
     """Return the bad lines of all targets beyond their age limit. With `apply`, deletes them."""
     days = context.settings.retention.quarantine_days if len(context.targets) >= len(context.settings.targets) else None
-    old = find_expired_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=clock)
+    old = find_expired_quarantine(context.store, AgeLimits({QUARANTINE: days} if days else {}), now=utc_now)
     for item in old if apply else ():
         context.store.delete(item.item.key)
     return old
@@ -121,7 +120,7 @@ def _collect_trees(context: CommandContext, *, by: Actor, apply: bool) -> list[T
         return []
     grace = timedelta(hours=context.settings.retention.grace_hours)
     trees = open_trees(context.store, context.settings).values()
-    return [collect_tree(tree, grace=grace, now=clock(), by=by, apply=apply) for tree in trees]
+    return [collect_tree(tree, grace=grace, now=utc_now(), by=by, apply=apply) for tree in trees]
 
 
 def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> None:
@@ -134,7 +133,7 @@ def _print_old(title: str, old: tuple[ExpiredObject, ...], *, applied: bool) -> 
 def _collect(context: CommandContext, target: Target, *, by: Actor, apply: bool) -> Collection | RefusedError:
     """Collect a target. A refusal is returned, so that the other targets are still collected."""
     try:
-        return collect(context.store, target, by=by, now=clock, retention=context.retention(target), apply=apply)
+        return collect(context.store, target, by=by, now=utc_now, retention=context.retention(target), apply=apply)
     except RefusedError as refusal:
         return refusal
 

@@ -14,10 +14,9 @@ import click
 import msgspec
 
 from recsys_assets.cli.main import EXIT_REFUSED, recsys_assets
-from recsys_assets.cli.options import clock
 from recsys_assets.cli.output import echo
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.serving.reader import Reader
 from recsys_assets.storage.filesystem import FilesystemStore
 
@@ -116,7 +115,7 @@ def run_bad_release(*, folder: Path | None, pause: bool) -> int:
     Follows docs/runbooks/bad-release.md. Exits with code 2 if a step has an unexpected result.
     """
     with _scratch_folder(folder) as scratch, _without_dagster_home():
-        drilled = _Drill(open_scratch_shop(scratch, first_day=clock().date() - timedelta(days=3)), pause)
+        drilled = _Drill(open_scratch_shop(scratch, first_day=utc_now().date() - timedelta(days=3)), pause)
         _walk(drilled)
         drilled.say(f"Done. The store is in {scratch}: try --config {drilled.shop.config}." if folder else "Done.")
     return 0
@@ -131,13 +130,13 @@ def run_bad_answers(*, folder: Path | None, pause: bool) -> int:
     Follows docs/runbooks/empty-recommendations.md. Exits with code 2 if a step has an unexpected result.
     """
     with _scratch_folder(folder) as scratch, _without_dagster_home():
-        shop = open_scratch_shop(scratch, first_day=clock().date() - timedelta(days=2), window_days=1)
+        shop = open_scratch_shop(scratch, first_day=utc_now().date() - timedelta(days=2), window_days=1)
         _walk_bad_answers(_Drill(shop, pause))
     return 0
 
 
 def _walk_bad_answers(drilled: "_Drill") -> None:
-    today = clock().date()
+    today = utc_now().date()
     before, bad = (today - timedelta(days=days) for days in (2, 1))
     drilled.say(f"{before} is a good day, and ships. A service counts its answers.")
     drilled.shop.send(before)
@@ -177,7 +176,7 @@ def _ask(service: Reader, *, is_known: bool) -> None:
 
 
 def _walk(drilled: "_Drill") -> None:
-    today = clock().date()
+    today = utc_now().date()
     before, bad, after = (today - timedelta(days=days) for days in (3, 2, 1))
     drilled.say(f"{before} is a good day, and ships.")
     drilled.shop.send(before)

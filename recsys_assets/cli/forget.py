@@ -6,9 +6,8 @@ import click
 from msgspec.structs import replace
 
 from recsys_assets.cli.change_commands import CommandCall, changes_targets
-from recsys_assets.cli.options import clock
 from recsys_assets.errors import ConflictError, CorruptObjectError, NotFoundError, RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.privacy.forget import ForgetOutcome, ForgetRequest, forget_user
 from recsys_assets.release.layout import POINTERS, target_of_pointer
@@ -79,7 +78,7 @@ def _task(store: ObjectStore, settings: Settings, target: Target, user: str, cal
         if is_configured
         else TargetSettings(tenant=target.tenant, surface=target.surface)
     )
-    return ForgetRequest(store, settings, row, user, call.by, clock, is_configured=is_configured)
+    return ForgetRequest(store, settings, row, user, call.by, utc_now, is_configured=is_configured)
 
 
 def _forget(task: ForgetRequest, *, dry_run: bool) -> ForgetOutcome:

@@ -11,7 +11,6 @@ from recsys_assets.cli.options import (
     CommandContext,
     acting,
     actor_option,
-    clock,
     day_type,
     dry_run_option,
     json_option,
@@ -20,6 +19,7 @@ from recsys_assets.cli.options import (
     text_type,
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
+from recsys_assets.identity import utc_now
 from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.messages import plural
 from recsys_assets.migrate.import_history import ComparedVersion, move_in, plan_history, prove_day
@@ -71,7 +71,7 @@ def run_import(  # noqa: PLR0913 - one parameter per option of the command
     by = acting(actor, reason or f"import of {file}")
     node = NodePlace(parent, dict(map(_pair, metadata)))
     try:
-        done = import_file(of_day, kind, named_file(file), by=by, now=clock(), dry_run=dry_run, node=node)
+        done = import_file(of_day, kind, named_file(file), by=by, now=utc_now(), dry_run=dry_run, node=node)
     finally:
         if not dry_run:
             _report_outside(context, row)
@@ -104,7 +104,7 @@ def run_test(
     row = _row(context)
     by = acting(actor, reason or f"test of {file}")
     try:
-        done = try_file(context.store, context.settings, row, kind, named_file(file), by=by, now=clock())
+        done = try_file(context.store, context.settings, row, kind, named_file(file), by=by, now=utc_now())
     finally:
         _report_outside(context, row)
     return _report(done, as_json=as_json)
@@ -124,7 +124,7 @@ def _row(context: CommandContext) -> TargetSettings:
 def _report_outside(context: CommandContext, row: TargetSettings) -> None:
     """Report the result to Prometheus and webhooks. Their failures are printed as warnings."""
     deliver_after(context)
-    for fault in export_tests(context.store, context.settings, row, now=clock()):
+    for fault in export_tests(context.store, context.settings, row, now=utc_now()):
         echo(f"warning: {fault}", err=True)
 
 
@@ -174,7 +174,7 @@ def run_move_in(call: CommandCall, *, folder: str, their_config: str | None, pro
     proven = prove_day(settings, row, registry, distinct, prove) if prove else ()
     new = sum(release.is_new for release in history)
     if not call.dry_run:
-        new = move_in(call.context.store, settings, registry, history, by=call.by, now=clock)
+        new = move_in(call.context.store, settings, registry, history, by=call.by, now=utc_now)
     message = _message(call, history[-1].day, len(history), new, proven)
     return MoveInOutcome(len(history), new, proven, f"{message}\n{_EXCLUDED}" if hashed else message)
 

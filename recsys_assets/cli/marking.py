@@ -8,7 +8,6 @@ import click
 from recsys_assets.cli.change_commands import CommandCall, changes_one_target
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
-    clock,
     instant_type,
     json_option,
     open_context,
@@ -17,7 +16,7 @@ from recsys_assets.cli.options import (
     wide_option,
 )
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.release.blocking import BlockOutcome, block_item, unblock_item
 from recsys_assets.release.documents import Label
 from recsys_assets.release.labels import Labelled, find_label, labelled, list_tags
@@ -40,7 +39,7 @@ def run_pin(call: CommandCall, *, release: str, until: datetime | None) -> MarkO
         Labelled.PINNED,
         release,
         by=call.by,
-        now=clock,
+        now=utc_now,
         until=until,
         dry_run=call.dry_run,
     )
@@ -58,7 +57,7 @@ def run_unpin(call: CommandCall, *, release: str) -> MarkOutcome:
 def run_mark_bad(call: CommandCall, *, release: str) -> MarkOutcome:
     """Keep a release from shipping and from `rollback --to previous`. The live release does not change."""
     store, target = call.context.store, call.context.target
-    return mark(store, target, Labelled.BAD, release, by=call.by, now=clock, dry_run=call.dry_run)
+    return mark(store, target, Labelled.BAD, release, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @changes_one_target("unmark-bad")
@@ -76,14 +75,14 @@ def run_tag(call: CommandCall, *, name: str, release: str) -> MarkOutcome:
 
     A named release is not collected, and `rollback --to NAME` goes back to it.
     """
-    return tag(call.context.store, call.context.target, name, release, by=call.by, now=clock, dry_run=call.dry_run)
+    return tag(call.context.store, call.context.target, name, release, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @changes_one_target("untag")
 @click.argument("name")
 def run_untag(call: CommandCall, *, name: str) -> MarkOutcome:
     """Remove a NAME from its release."""
-    return tag(call.context.store, call.context.target, name, None, by=call.by, now=clock, dry_run=call.dry_run)
+    return tag(call.context.store, call.context.target, name, None, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @click.command("marks")
@@ -109,7 +108,7 @@ def show_marks(*, config: str | None, tenant: str | None, surface: str | None, a
 
 def _unmark(call: CommandCall, label: Labelled, release: str) -> MarkOutcome:
     store, target = call.context.store, call.context.target
-    return unmark(store, target, label, release, by=call.by, now=clock, dry_run=call.dry_run)
+    return unmark(store, target, label, release, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 def _marks(store: ObjectStore, target: Target) -> Iterator[tuple[str, Label]]:
@@ -120,7 +119,7 @@ def _marks(store: ObjectStore, target: Target) -> Iterator[tuple[str, Label]]:
             Label(release=release_tag.release, at=release_tag.at, actor=release_tag.actor, reason=release_tag.reason),
         )
     for label in Labelled:
-        for release_id in labelled(store, target, label, now=clock()):
+        for release_id in labelled(store, target, label, now=utc_now()):
             stored = find_label(store, target, label, release_id)
             if stored is not None:
                 yield label.value, stored
@@ -138,7 +137,7 @@ def _stacked(target: Target, marks: tuple[tuple[str, Label], ...]) -> Stacked:
 
 def _sentence(label: Label) -> str:
     end = f", until {label.until}" if isinstance(label.until, str) else ""
-    return f"{label.release} by {label.actor}, {when(label.at, now=clock())}{end}: {label.reason}"
+    return f"{label.release} by {label.actor}, {when(label.at, now=utc_now())}{end}: {label.reason}"
 
 
 _item_option = click.option("--item", type=text_type, required=True, help="item id as in events and catalog")
@@ -154,14 +153,14 @@ def run_block_item(call: CommandCall, *, item: str, until: datetime | None) -> B
     they read the list too: docs/how-to/block-an-item.md.
     """
     context = call.context
-    return block_item(context.store, context.target, item, by=call.by, now=clock, until=until, dry_run=call.dry_run)
+    return block_item(context.store, context.target, item, by=call.by, now=utc_now, until=until, dry_run=call.dry_run)
 
 
 @changes_one_target("unblock-item")
 @_item_option
 def run_unblock_item(call: CommandCall, *, item: str) -> BlockOutcome:
     """Let readers show a blocked item of one target again, from their next poll on, and include it in builds."""
-    return unblock_item(call.context.store, call.context.target, item, by=call.by, now=clock, dry_run=call.dry_run)
+    return unblock_item(call.context.store, call.context.target, item, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @click.command("blocked-items")
@@ -176,7 +175,7 @@ def show_blocked_items(
     Exits with code 1 if a list cannot be read.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    statuses = [read_blocked_status(context.store, target, now=clock()) for target in context.targets]
+    statuses = [read_blocked_status(context.store, target, now=utc_now()) for target in context.targets]
     if as_json:
         print_json(statuses)
     else:
@@ -186,7 +185,7 @@ def show_blocked_items(
 
 def _list(of: BlockedStatus) -> Stacked:
     """Return the blocked items of a target, and the consumers that honour the list, as a record."""
-    now = clock()
+    now = utc_now()
     notes = [("problem", of.fault)] if of.fault else [("consumers", of.consumers)]
     for item in of.items:
         end = f", until {item.until}" if item.until else ""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
@@ -179,11 +179,6 @@ def _find_former(store: ObjectStore, tenant: str | None, surface: str | None) ->
 def acting(actor: str | None, reason: str) -> Actor:
     """Return the actor with a reason. The default actor is this account and host."""
     return Actor(name=actor or this_account(), reason=reason)
-
-
-def clock() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from recsys_assets.cli.options import (
     VARIABLE,
     acting,
     actor_option,
-    clock,
     config_option,
     dry_run_option,
     json_option,
@@ -24,13 +23,15 @@ from recsys_assets.cli.options import (
 )
 from recsys_assets.cli.output import echo, print_json, print_table, short
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 from recsys_assets.settings.settings import Settings
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import check_format, ensure_proven, probe
 from recsys_assets.storage.store import ObjectStore
-from recsys_assets.upkeep.repair import RelocateOutcome, live_targets, relocate, repair_journal
+from recsys_assets.upkeep.repair import RelocateOutcome, relocate, repair_journal
+from recsys_assets.upkeep.status import served_targets
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -97,8 +98,8 @@ def run_relocate(
     Without a selected target it covers every pointer in the store, configured or not.
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
-    targets = context.targets if tenant else live_targets(context.store)
-    outcomes = relocate(context.store, targets, by=acting(actor, reason), now=clock, dry_run=not apply)
+    targets = context.targets if tenant else served_targets(context.store)
+    outcomes = relocate(context.store, targets, by=acting(actor, reason), now=utc_now, dry_run=not apply)
     if as_json:
         print_json(
             [
@@ -167,7 +168,7 @@ def run_reindex(
     """Fill gaps in the journal, and report shipped releases to Dagster if $DAGSTER_HOME is set."""
     context = open_context(config=config, tenant=tenant, surface=surface)
     by = acting(actor, "reindex")
-    repairs = {t: repair_journal(context.store, t, by=by, now=clock, dry_run=dry_run) for t in context.targets}
+    repairs = {t: repair_journal(context.store, t, by=by, now=utc_now, dry_run=dry_run) for t in context.targets}
     reported = 0
     if os.environ.get(VARIABLE):
         with opened_instance() as instance:
@@ -205,7 +206,7 @@ def prune_runs(*, older_than_days: int, apply: bool) -> int:
     Days that only those runs built then look missing in the UI. `reindex` reports what they shipped to Dagster again.
     """
     with opened_instance() as instance:
-        old_runs = list(_old_runs(instance, clock() - timedelta(days=older_than_days)))
+        old_runs = list(_old_runs(instance, utc_now() - timedelta(days=older_than_days)))
         for run_id in old_runs if apply else ():
             instance.delete_run(run_id)
     echo(f"{'removed' if apply else 'would remove'} {plural(len(old_runs), 'run')}")

@@ -3,9 +3,9 @@
 import click
 
 from recsys_assets.cli.change_commands import ChangeResult, CommandCall, changes_one_target
-from recsys_assets.cli.options import CommandContext, clock, json_option, open_context, target_options
+from recsys_assets.cli.options import CommandContext, json_option, open_context, target_options
 from recsys_assets.cli.output import Stacked, print_json, print_stacked, when
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.release.rollout_transitions import TransitionOutcome, abort, advance
 from recsys_assets.settings.settings import TargetSettings
@@ -38,14 +38,14 @@ def run_decide(call: CommandCall) -> ChangeResult:
     context = call.context
     if call.dry_run:
         return _look(context, context.target)
-    decision = decide(context.store, context.target, _guards(context, context.target), by=call.by, now=clock)
-    return carry_out(context.store, context.target, decision, by=call.by, now=clock) or decision
+    decision = decide(context.store, context.target, _guards(context, context.target), by=call.by, now=utc_now)
+    return carry_out(context.store, context.target, decision, by=call.by, now=utc_now) or decision
 
 
 @changes_one_target("advance")
 def run_advance(call: CommandCall) -> TransitionOutcome:
     """Advance the candidate to the next share of requests, regardless of the guard. After the last step it is live."""
-    return advance(call.context.store, call.context.target, by=call.by, now=clock, dry_run=call.dry_run)
+    return advance(call.context.store, call.context.target, by=call.by, now=utc_now, dry_run=call.dry_run)
 
 
 @changes_one_target("abort")
@@ -53,7 +53,7 @@ def run_advance(call: CommandCall) -> TransitionOutcome:
 def run_abort(call: CommandCall, *, no_mark: bool) -> TransitionOutcome:
     """Stop serving the candidate. The live release did not change."""
     context = call.context
-    return abort(context.store, context.target, by=call.by, now=clock, mark_bad=not no_mark, dry_run=call.dry_run)
+    return abort(context.store, context.target, by=call.by, now=utc_now, mark_bad=not no_mark, dry_run=call.dry_run)
 
 
 for _command in (run_decide, run_advance, run_abort):
@@ -61,7 +61,7 @@ for _command in (run_decide, run_advance, run_abort):
 
 
 def _look(context: CommandContext, target: Target) -> Decision:
-    return look_at_rollout(context.store, target, _guards(context, target), now=clock())
+    return look_at_rollout(context.store, target, _guards(context, target), now=utc_now())
 
 
 def _guards(context: CommandContext, target: Target) -> RolloutLimits:
@@ -78,7 +78,7 @@ def _stacked(target: Target, decision: Decision) -> Stacked:
     of = decision.rollout
     if of is None:
         return Stacked(str(target), "no rollout yet", ())
-    now = clock()
+    now = utc_now()
     facts = [f"release {of.release}", f"beside {of.against}", f"at {of.share} %"]
     notes = [("last", f"{of.action} by {of.actor}, {when(of.updated_at, now=now)}: {of.why or of.reason}")]
     notes.append((decision.verdict.value, decision.why))
@@ -118,14 +118,14 @@ def run_decide_live(call: CommandCall) -> ChangeResult:
     decision = _look_at_live(context, context.target)
     if call.dry_run:
         return decision
-    return carry_out_on_live(context.store, context.target, decision, by=call.by, now=clock) or decision
+    return carry_out_on_live(context.store, context.target, decision, by=call.by, now=utc_now) or decision
 
 
 answers.add_command(run_decide_live)
 
 
 def _look_at_live(context: CommandContext, target: Target) -> LiveDecision:
-    return look_at_live(context.store, target, watch(context.settings, _row(context, target)), now=clock())
+    return look_at_live(context.store, target, watch(context.settings, _row(context, target)), now=utc_now())
 
 
 def _answered(target: Target, decision: LiveDecision) -> Stacked:

@@ -13,7 +13,6 @@ from rich.markdown import Markdown
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
     CommandContext,
-    clock,
     instant_type,
     json_option,
     open_context,
@@ -22,16 +21,17 @@ from recsys_assets.cli.options import (
 )
 from recsys_assets.cli.output import Stacked, echo, plain, print_json, print_stacked, print_table, when
 from recsys_assets.errors import ConfigurationError, RecsysAssetsError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.freshness import look_at_targets
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.hold import is_loud
 from recsys_assets.release.journal import message_of, newest_first
+from recsys_assets.release.labels import LIVE
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import LiveAt, live_at
 from recsys_assets.upkeep.answer_guard import live_empty_share
-from recsys_assets.upkeep.diff import LIVE, KindDiff, diff, read_named
+from recsys_assets.upkeep.diff import KindDiff, diff, read_named
 from recsys_assets.upkeep.report import report_release
 from recsys_assets.upkeep.report_document import to_markdown
 from recsys_assets.upkeep.staleness import Freshness
@@ -58,7 +58,7 @@ def show_status(
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     targets = context.targets if tenant is not None else (*context.targets, *_unconfigured(context))
-    statuses = look_at_targets(context.store, context.settings, targets, now=clock())
+    statuses = look_at_targets(context.store, context.settings, targets, now=utc_now())
     sinks = _sinks(context, targets)
     if as_json:
         more = [{"sinks": sink_rows} if context.settings.sinks else {} for sink_rows in sinks]
@@ -78,7 +78,7 @@ def _sinks(context: CommandContext, targets: Sequence[Target]) -> "list[tuple[Si
         return [() for _ in targets]
     from recsys_assets.sinks.configured import look_at_sinks  # noqa: PLC0415 - not needed without sinks
 
-    return [look_at_sinks(context.store, context.settings, target, now=clock()) for target in targets]
+    return [look_at_sinks(context.store, context.settings, target, now=utc_now()) for target in targets]
 
 
 @click.command("log")
@@ -156,7 +156,7 @@ def run_verify(
             target,
             keep=context.retention(target).keep,
             more_problems=unproven.get(str(target), ()),
-            now=clock(),
+            now=utc_now(),
         )
         for target in context.targets
     ]
@@ -184,7 +184,7 @@ def _unproven(context: CommandContext, keys: tuple[str, ...]) -> dict[str, tuple
     trust = (
         Trust.of(*keys) if keys else read_signer(settings.signing_keys, valid_days=settings.signing.valid_days).trust
     )
-    return {str(target): signature_faults(context.store, target, trust, now=clock()) for target in context.targets}
+    return {str(target): signature_faults(context.store, target, trust, now=utc_now()) for target in context.targets}
 
 
 @click.command("diff")
@@ -232,7 +232,7 @@ def _unconfigured(context: CommandContext) -> list[Target]:
 
 def _stacked(row: TargetStatus, age: Freshness | None, sinks: "Sequence[SinkStatus]") -> Stacked:
     """Return a record of a target's status: release and freshness, and notes on holds, causes and problems."""
-    now = clock()
+    now = utc_now()
     state = "not configured" if age is None else "fresh" if age.fresh else "stale"
     facts = [f"live {row.release}", f"data through {row.data_through}"] if row.release else ["nothing is live"]
     lookups, empty = live_empty_share(row.answers)
@@ -267,7 +267,7 @@ def _entry(entry: JournalEntry) -> Stacked:
     ]
     if message := entry.details.get("message"):
         notes.append(("", str(message)))
-    return Stacked(f"#{entry.sequence} {entry.action}", entry.outcome, (when(entry.at, now=clock()),), notes)
+    return Stacked(f"#{entry.sequence} {entry.action}", entry.outcome, (when(entry.at, now=utc_now()),), notes)
 
 
 def _live_at(target: str, live: LiveAt | None) -> Stacked:
@@ -275,7 +275,7 @@ def _live_at(target: str, live: LiveAt | None) -> Stacked:
     if live is None:
         return Stacked(target, "nothing was live", ())
     data = f"data through {live.record.data_through}" if live.record else "its record is gone"
-    notes = [("since", when(live.entry.at, now=clock()))]
+    notes = [("since", when(live.entry.at, now=utc_now()))]
     if live.collected:
         notes.append(("collected", ", ".join(live.collected)))
     return Stacked(target, live.release_id, (data,), notes)

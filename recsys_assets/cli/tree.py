@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from recsys_assets.api.node_forms import NodePage, view_branch, view_change, view_node, view_revision
-from recsys_assets.cli.options import clock, instant_type
+from recsys_assets.cli.options import instant_type
 from recsys_assets.cli.output import Stacked, echo, print_json, print_stacked, when
 from recsys_assets.cli.tree_changes import (
     Trees,
@@ -22,6 +22,7 @@ from recsys_assets.cli.tree_changes import (
     save_node,
 )
 from recsys_assets.errors import InputError
+from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural
 from recsys_assets.trees.content import searchable
 from recsys_assets.trees.log import Filter
@@ -95,7 +96,7 @@ def show_node(trees: Trees, *, node: str, revision: int | None, as_json: bool) -
             {**msgspec.to_builtins(view_node(node_revision)), "revisions": [view_revision(item) for item in revisions]}
         )
         return
-    document, now = node_revision.document, clock()
+    document, now = node_revision.document, utc_now()
     children = of.look(lambda state: len(state.children(node)))
     notes = [("hierarchy", document.hierarchy), ("parent", document.parent or "none: it is a root")]
     notes += [("created", when(document.created_at, now=now)), ("updated", when(document.updated_at, now=now))]
@@ -130,7 +131,7 @@ def show_log(trees: Trees, *, hierarchy: str | None, limit: int, as_json: bool) 
     if as_json:
         print_json([view_change(change) for change in changes])
         return
-    now = clock()
+    now = utc_now()
     print_stacked(
         "",
         (
@@ -185,7 +186,7 @@ for _command in (
 
 
 def _record(node: NodeRevision) -> Stacked:
-    notes = [("updated", when(node.document.updated_at, now=clock())), ("", _fields(node))]
+    notes = [("updated", when(node.document.updated_at, now=utc_now())), ("", _fields(node))]
     return Stacked(node.id, node.label, _facts(node), [note for note in notes if note[1]])
 
 

@@ -1,7 +1,7 @@
 """Types of operations: the job, its launchpad configuration, a run, and its result."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -159,11 +159,6 @@ class Operation(msgspec.Struct, frozen=True):
     act: Callable[[OperationRun], OperationResult]
     description: str
     waits: bool = False  # True for long operations, which queue with priority. Short ones start at once.
-
-
-def utc_now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
 
 
 def read_day(text: str) -> date:

@@ -16,14 +16,13 @@ from recsys_assets.dagster_defs.operation_configs import (
     OperationConfig,
     OperationResult,
     OperationRun,
-    utc_now,
 )
 from recsys_assets.dagster_defs.operations import OPERATIONS, SYNC_JOB, follow
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.dagster_defs.reindex import materialization_of, observation_of, report_to_dagster
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import ConfigurationError, RefusedError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.upkeep_settings import age_limits, retention
 from recsys_assets.release.journal import Actor, this_account

@@ -24,11 +24,10 @@ from recsys_assets.dagster_defs.operation_configs import (
     TestConfig,
     TuneConfig,
     UnblockConfig,
-    utc_now,
 )
 from recsys_assets.dagster_defs.range_backfill import backfill_target
 from recsys_assets.gates.imported import find_rules
-from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, utc_now
 from recsys_assets.ingest.sources.discovery import named_file
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.import_by_hand import TriedFile, import_file, try_file

@@ -10,9 +10,9 @@ import msgspec
 from recsys_assets.dagster_defs.alerts import MAX_CHARACTERS, is_wanted, post
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.naming import slug
-from recsys_assets.dagster_defs.operation_configs import utc_now
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import utc_now
 from recsys_assets.pipeline.upkeep_settings import guards, watch
 from recsys_assets.settings.settings import Settings, TargetSettings
 from recsys_assets.upkeep.answer_guard import LiveDecision, LiveVerdict, look_at_live

@@ -9,10 +9,10 @@ from recsys_assets.dagster_defs.arrivals import MAX_CHARACTERS, RotatingCursor, 
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import translate_errors
 from recsys_assets.dagster_defs.naming import about_asset, asset_key, page_of_target
-from recsys_assets.dagster_defs.operation_configs import utc_now
 from recsys_assets.dagster_defs.operations import SYNC_JOB
 from recsys_assets.dagster_defs.rollouts import request_operation
 from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.identity import utc_now
 from recsys_assets.pipeline.code_version import code_version
 from recsys_assets.pipeline.steps import MANIFEST, SINKS, BuiltStep, sinks_step
 from recsys_assets.settings.settings import Settings, TargetSettings

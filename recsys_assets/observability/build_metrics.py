@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from itertools import islice, takewhile
 from typing import Final, NamedTuple
@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from recsys_assets.evidence import Scalar, Verdict
-from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.identity import Target, end_of, parse_rfc3339, rfc3339
 from recsys_assets.release.documents import JournalEntry
 from recsys_assets.release.journal import DONE, HELD, IMPORT, LOST, REFUSED, TEST, UNCHANGED, newest_first
 from recsys_assets.release.releases import find_readable_release
@@ -112,7 +112,9 @@ def measure_target(
     yield sample("recsys_build_held", value=target_status.hold is not None)
     yield sample("recsys_build_problems", value=len(target_status.problems))
     if target_status.data_through is not None:
-        yield sample("recsys_build_data_through_timestamp_seconds", value=_end(target_status.data_through).timestamp())
+        yield sample(
+            "recsys_build_data_through_timestamp_seconds", value=end_of(target_status.data_through).timestamp()
+        )
     if target_status.updated_at is not None:
         yield sample("recsys_build_swapped_timestamp_seconds", value=target_status.updated_at.timestamp())
     yield from _last_attempt(target_settings, target_status)
@@ -233,7 +235,3 @@ def _verdicts(store: ObjectStore, settings: Settings, target_settings: TargetSet
 
 def _labels(target_settings: TargetSettings) -> Mapping[str, str]:
     return {"tenant": target_settings.tenant, "surface": target_settings.surface}
-
-
-def _end(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)

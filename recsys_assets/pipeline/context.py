@@ -1,13 +1,13 @@
 """Day context: the values that building, judging and shipping one day of one target share."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.release.documents import StagedArtifact
 from recsys_assets.release.forgotten_users import ForgottenUsers
 from recsys_assets.release.layout import canonical_prefix, canonical_record_key
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from recsys_assets.engines.registry import EngineRegistry  # imports Narwhals
 
 COMMAND = "by command"  # used as the run id of a manual action
-
-
-def utc_now() -> datetime:
-    """Return the current time in UTC."""
-    return datetime.now(UTC)
 
 
 class DayContext(msgspec.Struct, frozen=True):

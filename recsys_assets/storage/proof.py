@@ -2,14 +2,14 @@
 
 import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
 from recsys_assets.decoders import decoder_of
 from recsys_assets.errors import ConfigurationError, ConflictError, CorruptObjectError, NotFoundError, UnsafeStoreError
-from recsys_assets.identity import parse_rfc3339, rfc3339
+from recsys_assets.identity import parse_rfc3339, rfc3339, utc_now
 from recsys_assets.storage.store import ObjectStore
 
 # Format of the layout below a root. It is raised when an older package could not read it, or would damage it.
@@ -46,11 +46,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
     held: bool
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = _utc_now) -> None:
+def ensure_proven(store: ObjectStore, *, now: Callable[[], datetime] = utc_now) -> None:
     """Probe this store and record the result in it. Returns at once, after one read, if it was probed within a day.
 
     The probe is repeated each day, because a server that is reconfigured, or a new proxy in front of it, may stop

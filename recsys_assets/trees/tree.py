@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from secrets import token_hex
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from recsys_assets.errors import (
     NoSuchNodeError,
     StaleRevisionError,
 )
-from recsys_assets.identity import rfc3339
+from recsys_assets.identity import rfc3339, utc_now
 from recsys_assets.release.document_encoding import encode
 from recsys_assets.release.fault_points import reach
 from recsys_assets.release.journal import Actor, Clock, this_account
@@ -41,10 +41,6 @@ from recsys_assets.trees.tree_reader import NodeRevision, TreeReader
 _TRIES: Final = 100  # lost races with other writers
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class PlannedChange(msgspec.Struct, frozen=True):
     """A validated change: its log entry, and the objects that must be stored before it."""
 
@@ -59,7 +55,7 @@ class ArtifactTree(TreeReader):
     Therefore a change is validated against the exact state before it, and an interrupted change has no effect.
     """
 
-    def __init__(self, store: ObjectStore, hierarchy: Hierarchy, *, now: Clock = _utc_now, pause: Pause = wait) -> None:
+    def __init__(self, store: ObjectStore, hierarchy: Hierarchy, *, now: Clock = utc_now, pause: Pause = wait) -> None:
         super().__init__(store, hierarchy)
         self._now, self._pause = now, pause
         self._is_proven = False
@@ -307,7 +303,7 @@ def _stored(content: Content | StoredContent | None) -> StoredContent | None:
     return content.stored if isinstance(content, Content) else content
 
 
-def open_trees(store: ObjectStore, settings: Settings, *, now: Clock = _utc_now) -> dict[str, ArtifactTree]:
+def open_trees(store: ObjectStore, settings: Settings, *, now: Clock = utc_now) -> dict[str, ArtifactTree]:
     """Return the trees of the configured hierarchies, by name, in configured order, without reading the store."""
     return {
         name: ArtifactTree(store, Hierarchy(name, row.levels, row.max_bytes), now=now)

@@ -11,6 +11,7 @@ from recsys_assets.errors import CorruptObjectError, NotFoundError
 from recsys_assets.identity import JSON_FORM, ArtifactRef, Target, form_of
 from recsys_assets.kind_descriptions import describe
 from recsys_assets.release.documents import Release
+from recsys_assets.release.labels import LIVE
 from recsys_assets.release.pointer import read_current
 from recsys_assets.release.releases import read_release, resolve_id
 from recsys_assets.release.shards import read_blob, read_index
@@ -18,7 +19,6 @@ from recsys_assets.storage.store import ObjectStore
 
 MAX_BYTES = 100_000_000  # per artifact: larger ones are compared only by version
 SHOWN = 20
-LIVE = "live"
 
 
 class KindDiff(msgspec.Struct, frozen=True):

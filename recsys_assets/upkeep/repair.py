@@ -11,7 +11,7 @@ from recsys_assets.release.change import KeepPointer, MovePointer, PointerChange
 from recsys_assets.release.document_encoding import create_document, encode, read_document
 from recsys_assets.release.documents import JournalEntry, Release
 from recsys_assets.release.journal import LOST, Actor, Clock, listed_sequences, message_of, missing_sequences
-from recsys_assets.release.layout import POINTERS, blob_key, journal_key, target_of_pointer
+from recsys_assets.release.layout import blob_key, journal_key
 from recsys_assets.release.pointer import MAX_AHEAD, LivePointer, read_current
 from recsys_assets.release.recovery import JournalHead, is_unrecorded, read_journal_head, recover
 from recsys_assets.release.releases import alternatives, find_release, refs_of, versions_of
@@ -157,12 +157,6 @@ class RelocateOutcome(msgspec.Struct, frozen=True):
     def moves(self) -> bool:
         """Whether the pointer's root differed from the store's."""
         return self.before != self.after
-
-
-def live_targets(store: ObjectStore) -> tuple[Target, ...]:
-    """Return every target with a pointer, configured or not."""
-    targets = (target_of_pointer(item.key) for item in store.list(POINTERS))
-    return tuple(target for target in targets if target is not None)
 
 
 def relocate(

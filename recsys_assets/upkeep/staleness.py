@@ -9,7 +9,7 @@ import msgspec
 
 from recsys_assets.errors import ConflictError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import GateReport
-from recsys_assets.identity import Target, rfc3339
+from recsys_assets.identity import Target, end_of, rfc3339
 from recsys_assets.release.document_encoding import find_document
 from recsys_assets.release.documents import CanonicalRecord, JournalEntry
 from recsys_assets.release.hold import read_hold
@@ -67,7 +67,7 @@ class RequiredData(msgspec.Struct, frozen=True):
     @property
     def due(self) -> datetime | None:
         """Time at which it must be live: when the day before becomes too old."""
-        return _end(self.day) - timedelta(days=1) + self.max_age if self.day else None
+        return end_of(self.day) - timedelta(days=1) + self.max_age if self.day else None
 
 
 class Freshness(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ def explain_freshness(
         why=message,
         data_through=through,
         wanted_through=wanted.day,
-        age_hours=round((wanted.now - _end(through)) / timedelta(hours=1), 2) if through else None,
+        age_hours=round((wanted.now - end_of(through)) / timedelta(hours=1), 2) if through else None,
         max_age_hours=wanted.max_age / timedelta(hours=1),
     )
 
@@ -217,7 +217,7 @@ def _refused(report: GateReport | None, version: str) -> Iterator[str]:
 
 def _last_attempt(store: ObjectStore, target: Target, day: date) -> JournalEntry | None:
     """Return the newest attempt to ship this day, searching only entries written since the day began."""
-    began = rfc3339(_end(day) - timedelta(days=1) - _CLOCKS_DIFFER)
+    began = rfc3339(end_of(day) - timedelta(days=1) - _CLOCKS_DIFFER)
     entries = islice(newest_first(store, target), _LOOKED_AT)
     possible = takewhile(lambda entry: entry.action == LOST or entry.at >= began, entries)
     return next((entry for entry in possible if entry.details.get("day") == day.isoformat()), None)
@@ -236,7 +236,3 @@ def _without_events(day: date, wanted: RequiredData, raw: RawFiles | None) -> tu
         return Cause.INPUT_LATE, f"the raw files of {day} arrived at {newest}, after they were due: build the day"
     message = f"the raw files of {day} exist since {newest} but gave no events of this target"
     return Cause.NOT_BUILT, f"{message}: see the day's run; if there is none, check that schedule and daemon are on"
-
-
-def _end(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)

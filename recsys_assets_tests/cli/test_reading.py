@@ -8,8 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.cli.main import main, recsys_assets
-from recsys_assets.cli.options import clock
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.messages import name_known, plural
 from recsys_assets.release.hold import place_hold
 from recsys_assets.release.journal import Actor
@@ -70,7 +69,7 @@ def test_a_terminal_of_80_columns_is_enough(shop, words):
 def answering(tmp_path):
     """A shop of its own, which a reader served from a moment ago: one answer of four was empty."""
     settings_in(tmp_path, targets=[("shop", "home")])
-    shop = Shop(FilesystemStore(tmp_path / "store"), clock=clock)
+    shop = Shop(FilesystemStore(tmp_path / "store"), clock=utc_now)
     shop.ship(0)
     reader = Reader(shop.store, "shop", "home", heartbeat="web-1")
     reader.refresh()
@@ -181,7 +180,7 @@ def test_an_error_is_spelled_too(capsys, monkeypatch):
 
 
 def test_a_rollout_is_shown_advanced_and_aborted_by_command(answering):
-    shop = Shop(FilesystemStore(answering / "store"), clock=clock)
+    shop = Shop(FilesystemStore(answering / "store"), clock=utc_now)
     why = ("--reason", "a test")
     assert "no rollout yet" in call(answering, "rollout", "status")
     shop.ship(1, plan=Plan(steps=(5, 25, 100), bake_minutes=60))

@@ -22,7 +22,8 @@ from recsys_assets.storage.memory import MemoryStore
 from recsys_assets.storage.open import open_store
 from recsys_assets.storage.proof import KEY, ensure_proven, written_roots
 from recsys_assets.storage.s3 import S3Store
-from recsys_assets.upkeep.repair import live_targets, relocate, restore_pointer
+from recsys_assets.upkeep.repair import relocate, restore_pointer
+from recsys_assets.upkeep.status import served_targets
 from recsys_assets.upkeep.verify import verify
 from recsys_assets_tests.release.staging import TARGET, Clock, Shop
 from recsys_assets_tests.serving.releases import Shop as ServedShop
@@ -163,18 +164,18 @@ def test_a_relocation_keeps_what_is_live_what_is_held_and_the_history(tmp_path):
     (tmp_path / "one").rename(tmp_path / "two")
     two = FilesystemStore(tmp_path / "two")
     before = {item.key: item for item in two.list("")}
-    (dry,) = relocate(two, live_targets(two), by=ANN, now=shop.clock)
+    (dry,) = relocate(two, served_targets(two), by=ANN, now=shop.clock)
     assert {item.key: item for item in two.list("")} == before, "a dry run"
     assert (dry.before, dry.after, dry.moves) == (f"file://{tmp_path}/one", f"file://{tmp_path}/two", True)
 
-    (done,) = relocate(two, live_targets(two), by=ANN, now=shop.clock, dry_run=False)
+    (done,) = relocate(two, served_targets(two), by=ANN, now=shop.clock, dry_run=False)
 
     assert (done.entry.action, done.entry.actor, done.entry.before) == ("relocate", "ann", second.release.id)
     assert done.entry.after == read_current(two, TARGET).release_id == second.release.id
     assert service_reads(f"file://{tmp_path}/two", two) == 2
     assert verify(two, TARGET).ok
     assert live_at(two, TARGET, at).release_id == second.release.id
-    again = relocate(two, live_targets(two), by=ANN, now=shop.clock, dry_run=False)
+    again = relocate(two, served_targets(two), by=ANN, now=shop.clock, dry_run=False)
     assert [(one.moves, one.entry) for one in again] == [(False, None)]
     assert Shop(two, clock=shop.clock).ship(2).how == "held"
     roll_back(two, TARGET, to="previous", by=ANN, now=shop.clock)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from recsys_assets.clouds.bucket import SCHEMES, is_in_cloud, split_uri
 from recsys_assets.errors import ConfigurationError, InputError, LimitExceededError
-from recsys_assets.ingest.sources.files import RawFile, find_files
+from recsys_assets.ingest.sources.files import RawFile, check_template, find_files
 from recsys_assets.ingest.sources.source import BrokenInput, FoundInput, RawStream
 from recsys_assets.ingest.sources.streams import FileStream
-from recsys_assets.ingest.sources.templates import check_template
 from recsys_assets.postgres.client import require_driver
 from recsys_assets.settings.settings import Settings, TargetSettings
 

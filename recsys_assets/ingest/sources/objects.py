@@ -11,8 +11,8 @@ import msgspec
 from recsys_assets.clouds.bucket import Bucket, BucketEntry, ObjectBody, open_bucket, split_uri
 from recsys_assets.errors import Answer, ConfigurationError, InputError
 from recsys_assets.identity import Target
+from recsys_assets.ingest.sources.files import check_template, expand, fixed_part, is_uncommitted, matches
 from recsys_assets.ingest.sources.streams import DecodedStream
-from recsys_assets.ingest.sources.templates import check_template, expand, fixed_part, is_uncommitted, matches
 from recsys_assets.retry import attempts
 from recsys_assets.settings.settings import Settings
 
