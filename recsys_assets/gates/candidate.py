@@ -179,10 +179,8 @@ def _shares(shares: Mapping[str, float | None], limits: Mapping[str, float], *, 
     compared = {kind: (share, limits[kind]) for kind, share in shares.items() if share is not None}
     over = [kind for kind, (share, limit) in compared.items() if share > limit]
     worst = max(compared, key=lambda kind: compared[kind][0] - compared[kind][1], default=None)
-    message = f"share of the last day's lookups {subject}: " + (
-        ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
-        or "no lookups"
-    )
+    found = ", ".join(f"{kind} {share:.4g} of at most {limit:g}" for kind, (share, limit) in compared.items())
+    message = f"share of the last day's lookups {subject}: {found or 'no lookups'}"
     remedy = f"; look at {', '.join(over)}, or change {_SETTINGS}.{setting} (also per kind) if that is intended"
     return Result(
         passes(ok=not over),
@@ -289,11 +287,8 @@ class NotWorse:
         if measured is None:
             message = f"neither release has a list to rank on {outcome.held_out}"
             return Result(self._verdict(NotComparedReason.INCONCLUSIVE), None, message, compared=live)
-        explanation = {
-            True: NotComparedReason.FAILED,
-            False: NotComparedReason.NOTHING_TO_LOSE,
-            None: NotComparedReason.INCONCLUSIVE,
-        }[measured.worse]
+        compared = NotComparedReason.FAILED if measured.worse else NotComparedReason.NOTHING_TO_LOSE
+        explanation = NotComparedReason.INCONCLUSIVE if measured.worse is None else compared
         message = f"{self._message(measured)}, on {outcome.held_out}; live is release {outcome.release[:12]}"
         remedy = ": check what this day changed, or ship it by --override {gate} if that is intended"
         return Result(self._verdict(explanation), measured.candidate - measured.live, message, remedy, compared=live)
@@ -316,10 +311,7 @@ class NotWorse:
         )
 
     def _needed_sessions(self, measured: Measured) -> str:
-        """Return a note on the sessions that an inconclusive comparison needs, empty for others.
-
-        The width of the interval is inversely proportional to the square root of the sessions.
-        """
+        """Return a note on the sessions that an inconclusive comparison needs: the interval narrows as 1/sqrt(n)."""
         if measured.worse is not None:
             return ""
         gap = abs(measured.candidate - measured.live - measured.allowed)

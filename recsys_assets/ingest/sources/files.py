@@ -180,12 +180,8 @@ class _GlobWalk(msgspec.Struct, frozen=True):
                 continue  # `below` has yielded it
             full_path = self.folder / prefix / name
             if not full_path.is_dir():
-                dangling = (
-                    full_path.is_symlink()
-                    and not full_path.exists()
-                    and not is_uncommitted(self.pattern, prefix + name)
-                )
-                yield from [_dangling_link(prefix + name)] if dangling else []
+                if _dangles(full_path) and not is_uncommitted(self.pattern, prefix + name):
+                    yield _dangling_link(prefix + name)
             elif is_uncommitted(self.pattern, f"{prefix}{name}/"):
                 yield Entry(_shown(f"{prefix}{name}/"), skipped=True)
             elif os.path.realpath(full_path) not in here:  # a link to a folder above would recurse without end
@@ -199,16 +195,13 @@ class _GlobWalk(msgspec.Struct, frozen=True):
                     yield Entry(_shown(f"{path}/"), skipped=True)
                 else:
                     yield from self.below(f"{path}/", rest)
-            elif (self.folder / path).is_symlink() and not (self.folder / path).exists():
+            elif _dangles(self.folder / path):
                 yield _dangling_link(path)
         else:
             yield from self._file(path, listed=listed)
 
     def _file(self, path: str, *, listed: bool) -> Iterator[Entry]:
-        """Yield an entry for a file (perhaps skipped or with a fault).
-
-        Yields nothing for a folder or a missing file.
-        """
+        """Yield an entry for a file, perhaps skipped or with a fault, and nothing for a folder or a missing file."""
         if listed and is_uncommitted(self.pattern, path):
             if not (self.folder / path).is_dir():
                 yield Entry(_shown(path), skipped=True)
@@ -250,6 +243,10 @@ def _entry(path: str, status: os.stat_result) -> Entry:
     if name != path:
         return Entry(name, fault=f"the name of {name} is not UTF-8: rename the file")
     return Entry(path, size=status.st_size)
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
 
 
 def _dangling_link(path: str) -> Entry:
