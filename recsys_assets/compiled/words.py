@@ -1,6 +1,6 @@
 """Wide loads for compiled code: words of 8 bytes to hash, and vectors of 32 bytes to search, compare and copy.
 
-Every array must have `strings.PADDING` readable bytes after the last position that is used. Words are little-endian, as
+Every array must have `arrays.PADDING` readable bytes after the last position that is used. Words are little-endian, as
 on every machine that numba compiles for.
 """
 

@@ -74,7 +74,7 @@ class EngineRegistry(msgspec.Struct, frozen=True):
         Raises `EngineRefusedError` with the first differing row, `ConfigurationError` for an unknown engine or a
         missing library, `EngineUnavailableError` if it cannot be reached.
         """
-        from recsys_assets.engines.canary import prove_engine  # noqa: PLC0415 - like the engines
+        from recsys_assets.engines.building import prove_engine  # noqa: PLC0415 - like the engines
 
         if name not in self.openers:
             raise ConfigurationError(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from recsys_assets.engines.canary import prove_engine
+from recsys_assets.engines.building import prove_engine
 from recsys_assets.engines.engine import EngineOutput
 from recsys_assets.engines.registry import EngineRegistry
 from recsys_assets.engines.spark_engine import ArrowFiles, SparkEngine

@@ -11,7 +11,7 @@ from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql.connect.client import DefaultChannelBuilder
 
-from recsys_assets.engines.canary import prove_engine
+from recsys_assets.engines.building import prove_engine
 from recsys_assets.engines.spark_engine import ArrowFiles, OwnFiles, SparkEngine
 from recsys_assets.engines.spark_session import SparkCluster, connect, lost
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError

@@ -7,8 +7,7 @@ from textwrap import dedent
 
 import pytest
 
-from recsys_assets.engines.building import find_definition
-from recsys_assets.engines.canary import canary_params
+from recsys_assets.engines.building import canary_params, find_definition
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import NO_BASELINE, Verdict
 from recsys_assets.identity import Target

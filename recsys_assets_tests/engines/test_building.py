@@ -5,8 +5,7 @@ import sys
 import narwhals as nw
 import pytest
 
-from recsys_assets.engines.building import definition_of
-from recsys_assets.engines.canary import canary_params, canary_source
+from recsys_assets.engines.building import canary_params, canary_source, definition_of
 from recsys_assets.engines.duckdb_engine import DuckDbEngine
 from recsys_assets.engines.engine import PolarsEngine
 from recsys_assets.engines.registry import EngineRegistry
