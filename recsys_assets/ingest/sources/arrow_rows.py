@@ -4,8 +4,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, get_args
 
 import msgspec
 import polars as pl
@@ -178,7 +177,7 @@ def lines_of_batch(batch: Any, mapped: ColumnMapping, *, name: str, assume_utc: 
     return lines_of(fields, mapped.constants, rows=len(batch))
 
 
-class RowStream:
+class RowStream(PieceStream):
     """The `RawStream` of batches that a library reads, in the memory of one batch.
 
     `read` starts the reading. The iterator that it returns is closed at the end. `translate` translates the errors that
@@ -198,20 +197,7 @@ class RowStream:
         self.size = 0  # bytes of the lines
         self.digest = digest
         self._translate = translate
-        self._batches = self._lines_of(read, mapped, name=name, assume_utc=assume_utc)
-        self._lines = PieceStream(self._batches)
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
-        return self._lines.readinto(buffer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._batches.close()
+        super().__init__(self._lines_of(read, mapped, name=name, assume_utc=assume_utc))
 
     def _lines_of(
         self, read: Callable[[], Iterable[Any]], mapped: ColumnMapping, *, name: str, assume_utc: bool

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import msgspec
@@ -79,7 +79,7 @@ class ParquetInput(msgspec.Struct, frozen=True):
         return self.file.touched_at()
 
 
-class ParquetStream:
+class ParquetStream(PieceStream):
     """The `RawStream` of a Parquet file, in the memory of some thousand rows, whatever the size of its row groups.
 
     Raises `InputError` naming the file if it is not a complete Parquet file, lacks a column, or has a wrong type.
@@ -90,7 +90,7 @@ class ParquetStream:
         self._stored = stored
         self._settings = settings
         self._unpacked = UnpackLimit(name)
-        self._lines = PieceStream(self._read())
+        super().__init__(self._read())
 
     @property
     def size(self) -> int:
@@ -101,13 +101,6 @@ class ParquetStream:
     def digest(self) -> str:
         """The digest of the file's bytes."""
         return self._stored.digest
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
-        return self._lines.readinto(buffer)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,8 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from psycopg import IsolationLevel, sql
@@ -232,7 +231,7 @@ class TableInput:
             return _begin(connection, self._raw, self._target, self._day)[1]
 
 
-class TableStream:
+class TableStream(PieceStream):
     """The `RawStream` of a `TableInput`: one read-only snapshot, a server-side cursor, the memory of one batch.
 
     Raises `StoreUnavailableError` (down, too slow, disconnected), `ConfigurationError` (URL, table, rights) or
@@ -244,22 +243,9 @@ class TableStream:
         self._target = target
         self._day = day
         self._name = name
-        self._batches = self._read()
-        self._lines = PieceStream(self._batches)
+        super().__init__(self._read())
         self.size = 0
         self.digest = ""
-
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill the front of `buffer` with lines and return the number of bytes, 0 at the end."""
-        return self._lines.readinto(buffer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._batches.close()
 
     def _read(self) -> Generator[bytes]:
         with _connected(self._raw, self._target, self._day, name=self._name) as connection:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,10 @@ _REMEDIES = {
 
 
 class PieceStream:
-    """Stream over pieces of bytes. The next piece is read when the one before is used up."""
+    """Stream over pieces of bytes. The next piece is read when the one before is used up.
+
+    As a context manager it closes a generator of pieces at its end.
+    """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -38,6 +41,15 @@ class PieceStream:
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
         return count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._pieces, Generator):
+            self._pieces.close()
 
 
 class UnpackLimit:
