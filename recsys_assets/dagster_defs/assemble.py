@@ -10,17 +10,8 @@ from recsys_assets.dagster_defs.alerts import alert_sensors
 from recsys_assets.dagster_defs.arrivals import arrivals_sensor, import_sensor
 from recsys_assets.dagster_defs.asset_factory import gate_check
 from recsys_assets.dagster_defs.freshness import CHECK, freshness_check, freshness_sensor, live_asset
-from recsys_assets.dagster_defs.naming import (
-    catalog_source,
-    exposures_source,
-    external_assets,
-    group_name,
-    job_name,
-    live_key,
-    run_tags,
-    schedule_name,
-    slug,
-)
+from recsys_assets.dagster_defs.lineage import catalog_source, exposures_source, external_assets
+from recsys_assets.dagster_defs.naming import group_name, job_name, live_key, run_tags, schedule_name, slug
 from recsys_assets.dagster_defs.operation_jobs import COLLECT_JOB, SIGN_JOB, operation_jobs
 from recsys_assets.dagster_defs.private_api import UnresolvedJob, ticks_before
 from recsys_assets.dagster_defs.raw import RAW, raw_asset

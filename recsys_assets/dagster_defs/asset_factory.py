@@ -8,16 +8,8 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.attempts import attempt
-from recsys_assets.dagster_defs.naming import (
-    Metadata,
-    asset_key,
-    asset_tags,
-    daily_partitions,
-    gate_metadata,
-    group_name,
-    numbers,
-    owner,
-)
+from recsys_assets.dagster_defs.lineage import Metadata, gate_metadata, numbers
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, daily_partitions, group_name, owner
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import InputError
 from recsys_assets.evidence import GateReport, Scalar, Verdict

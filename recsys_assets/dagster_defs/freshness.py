@@ -12,16 +12,8 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
-from recsys_assets.dagster_defs.naming import (
-    Metadata,
-    asset_key,
-    asset_tags,
-    group_name,
-    live_key,
-    numbers,
-    owner,
-    slug,
-)
+from recsys_assets.dagster_defs.lineage import Metadata, numbers
+from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
 from recsys_assets.dagster_defs.private_api import report_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.messages import plural

@@ -8,7 +8,7 @@ import dagster as dg
 import msgspec
 from pydantic import Field
 
-from recsys_assets.dagster_defs.naming import Metadata
+from recsys_assets.dagster_defs.lineage import Metadata
 from recsys_assets.dagster_defs.raw import RAW
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.pipeline.context import DayContext

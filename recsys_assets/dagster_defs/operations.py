@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from recsys_assets.dagster_defs.naming import gate_metadata
+from recsys_assets.dagster_defs.lineage import gate_metadata
 from recsys_assets.dagster_defs.operation_configs import (
     BackfillConfig,
     BlockConfig,

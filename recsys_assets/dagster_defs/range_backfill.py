@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import verdict_of
-from recsys_assets.dagster_defs.naming import gate_metadata, markdown_table, numbers, stored
+from recsys_assets.dagster_defs.lineage import gate_metadata, markdown_table, numbers, stored
 from recsys_assets.dagster_defs.operation_configs import OperationResult, OperationRun, read_day
 from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural

@@ -10,7 +10,8 @@ import dagster as dg
 
 from recsys_assets.dagster_defs.asset_factory import Timer, day_asset
 from recsys_assets.dagster_defs.attempts import attempt, skipped
-from recsys_assets.dagster_defs.naming import Metadata, about_asset, day_of, markdown_table, observe, stored
+from recsys_assets.dagster_defs.lineage import Metadata, about_asset, markdown_table, observe, stored
+from recsys_assets.dagster_defs.naming import day_of
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import NoInputError
 from recsys_assets.ingest.parse import parse_day

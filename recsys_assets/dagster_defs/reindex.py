@@ -6,7 +6,8 @@ import dagster as dg
 import msgspec
 
 from recsys_assets.artifact_format import sharded_kind
-from recsys_assets.dagster_defs.naming import Metadata, asset_key, numbers
+from recsys_assets.dagster_defs.lineage import Metadata, numbers
+from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.evidence import CANONICAL
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.steps import MANIFEST

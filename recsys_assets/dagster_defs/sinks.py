@@ -8,7 +8,8 @@ import dagster as dg
 from recsys_assets.dagster_defs.arrivals import MAX_CHARACTERS, RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.asset_factory import Timer, target_asset
 from recsys_assets.dagster_defs.attempts import translate_errors
-from recsys_assets.dagster_defs.naming import about_asset, asset_key, page_of_target
+from recsys_assets.dagster_defs.lineage import about_asset, page_of_target
+from recsys_assets.dagster_defs.naming import asset_key
 from recsys_assets.dagster_defs.operations import SYNC_JOB
 from recsys_assets.dagster_defs.rollouts import request_operation
 from recsys_assets.dagster_defs.run_store import RunStore

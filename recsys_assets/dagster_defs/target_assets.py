@@ -9,18 +9,16 @@ from msgspec.structs import replace
 
 from recsys_assets.dagster_defs.asset_factory import Timer, check_result, target_asset, whole_check_specs
 from recsys_assets.dagster_defs.attempts import attempt, skipped, translate_errors
-from recsys_assets.dagster_defs.naming import (
+from recsys_assets.dagster_defs.lineage import (
     about_asset,
-    asset_key,
     import_source,
     markdown_table,
     observe,
     page_of_target,
-    publish_pool,
-    rolling_window,
     signals_database,
     stored,
 )
+from recsys_assets.dagster_defs.naming import asset_key, publish_pool, rolling_window
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.encoding.codec import encode_content
 from recsys_assets.encoding.safetensors_codec import VectorShape

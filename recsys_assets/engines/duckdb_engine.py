@@ -10,7 +10,8 @@ import narwhals as nw
 import polars as pl
 from pyarrow import parquet
 
-from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, require, stored_columns
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored_columns
+from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 from recsys_assets.errors import EngineUnavailableError

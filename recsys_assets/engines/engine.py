@@ -1,7 +1,6 @@
 """Interface of every engine, and the engine that runs relational definitions by Polars on this machine, streamed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 import msgspec
@@ -11,7 +10,6 @@ from pyarrow import parquet
 
 from recsys_assets.engines.parts import read_part
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
-from recsys_assets.errors import ConfigurationError
 
 DAY_STRIDE = 1 << 40  # PLACE values per day, more than the events of any day
 
@@ -77,17 +75,6 @@ class Engine(Protocol):
 def stored_columns(columns: Sequence[str]) -> list[str]:
     """Return the columns stored in canonical files: all requested ones except PLACE."""
     return [name for name in columns if name != PLACE]
-
-
-def require(module: str, *, extra: str) -> Any:
-    """Import and return a module. Raises `ConfigurationError` with the extra to install if it is missing."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f'engine = "{extra}" needs the library {error.name}, which is not installed: '
-            f'pip install "recsys-assets[{extra}]", or choose engine = "native"'
-        ) from error
 
 
 class PolarsEngine:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from recsys_assets.engines import executors
-from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, require, stored_columns
+from recsys_assets.engines.engine import DAY_STRIDE, EngineOutput, stored_columns
+from recsys_assets.engines.libraries import require
 from recsys_assets.engines.parts import finished_parts, open_part, read_part, size_of
 from recsys_assets.engines.relation import INSTANT, PLACE, Frame, KindRelation
 from recsys_assets.engines.spark_session import SparkCluster, connect, discard_if_dead, lost, spark_errors, with_timeout

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from recsys_assets.engines.engine import require
+from recsys_assets.engines.libraries import require
 from recsys_assets.errors import ConfigurationError, EngineUnavailableError
 
 _FOREWORD = "An error occurred while calling"  # First line of Java errors. The relevant text follows.
