@@ -35,7 +35,7 @@ _TAIL = re.compile(
     rb',"build":\{"built_at":' + _INSTANT + rb',"version":"([0-9a-f]{64})","source_hash":"([0-9a-f]{64})"\}\}'
 )
 SHARDS_FORM: Final = "shards"  # extension of an index's file, and format in its version
-RULE: Final = "sha256-be64-mod"  # name of the rule of `shard_of` in an index
+SHARD_RULE: Final = "sha256-be64-mod"  # name of the rule of `shard_of` in an index
 MAX_SHARDS: Final = 4096  # a release lists each shard: more would exceed the size limit of one document
 
 NEVER: Final = "never"

@@ -16,6 +16,7 @@ _VERSION = re.compile(r"[0-9a-f]{64}(?:\.(?!json$)[a-z0-9]{1,20})?")
 JSON_FORM = "json"
 _RESERVED = frozenset("?#%/\\")
 REQUEST_TAG = r"^r1\.([0-9a-f]{16})\.([A-Za-z0-9_]*)\."
+"""Pattern of the beginning of a tagged request id: 16 digits of the release, and the kind."""
 
 
 def check_segment(name: str, *, what: str) -> str:
@@ -179,9 +180,6 @@ def parse_rfc3339(text: str) -> datetime:
     if instant.tzinfo is None:
         raise ConfigurationError(f"{text!r} has no time zone: expected Z or an offset, as in 2026-01-31T04:00:00Z")
     return instant.astimezone(UTC)
-
-
-"""Pattern of the beginning of a tagged request id: 16 digits of the release, and the kind."""
 
 
 def tag_request(release_id: str, kind: str, own: str) -> str:

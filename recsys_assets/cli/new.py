@@ -140,7 +140,7 @@ gates and ships the made-up days; put your own events into `data/raw/`, one or m
 }
 TARGETS_PER_LOCATION = 100  # a code location of this size loads in about four seconds
 
-_HEAD = """\
+_WORKSPACE_HEAD = """\
 # Written by `recsys-assets workspace`: {targets} in {locations}.
 load_from:
 """
@@ -206,7 +206,7 @@ def write_workspace(*, config: str | None, locations: int | None, output: Path |
     """Write the workspace file that divides the configured targets among code locations."""
     targets = len(load_settings(config).targets)
     parts = locations or ceil(targets / TARGETS_PER_LOCATION)
-    text = _HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))
+    text = _WORKSPACE_HEAD.format(targets=plural(targets, "target"), locations=plural(parts, "code location"))
     text += "".join(_LOCATION.format(part=part, parts=parts) for part in range(1, parts + 1))
     if output is None:
         echo(text, nl=False)

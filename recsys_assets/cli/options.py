@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 OpenStore: TypeAlias = Callable[[Settings], ObjectStore]
-VARIABLE = "DAGSTER_HOME"
+HOME_VARIABLE = "DAGSTER_HOME"
 
 
 class CommandContext(msgspec.Struct, frozen=True):
@@ -187,9 +187,9 @@ def opened_instance() -> "Generator[DagsterInstance]":
 
     Only commands that report to Dagster use it. Changes of the live release do not need Dagster.
     """
-    home = os.environ.get(VARIABLE)
+    home = os.environ.get(HOME_VARIABLE)
     if not home:
-        raise ConfigurationError(f"{VARIABLE} is not set: set it to the folder that contains dagster.yaml")
+        raise ConfigurationError(f"{HOME_VARIABLE} is not set: set it to the folder that contains dagster.yaml")
     from alembic.util import CommandError  # noqa: PLC0415 - the other commands need no Dagster
     from dagster import DagsterError, DagsterInstance  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
@@ -200,8 +200,8 @@ def opened_instance() -> "Generator[DagsterInstance]":
     except (DagsterError, SQLAlchemyError, CommandError, YAMLError, OSError) as error:
         cause = " ".join(str(error).split())
         raise ConfigurationError(
-            f"{VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): repair it, move its damaged database "
-            "out of the way, or unset the variable; status, rollback, hold and collect work without it"
+            f"{HOME_VARIABLE}={home}: Dagster's instance cannot be opened ({cause}): repair it, move its damaged "
+            "database out of the way, or unset the variable; status, rollback, hold and collect work without it"
         ) from error
     with instance:
         yield instance

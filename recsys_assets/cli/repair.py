@@ -9,7 +9,7 @@ import click
 
 from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import (
-    VARIABLE,
+    HOME_VARIABLE,
     acting,
     actor_option,
     config_option,
@@ -170,7 +170,7 @@ def run_reindex(
     by = acting(actor, "reindex")
     repairs = {t: repair_journal(context.store, t, by=by, now=utc_now, dry_run=dry_run) for t in context.targets}
     reported = 0
-    if os.environ.get(VARIABLE):
+    if os.environ.get(HOME_VARIABLE):
         with opened_instance() as instance:
             from recsys_assets.dagster_defs.reindex import report_to_dagster  # noqa: PLC0415 - only this command needs Dagster
 
@@ -185,8 +185,8 @@ def run_reindex(
     print_table("", ("target", "entries filled", "swap recovered"), rows)
     echo(
         f"events reported to Dagster: {reported}"
-        if os.environ.get(VARIABLE)
-        else f"{VARIABLE} is not set: nothing was reported to Dagster"
+        if os.environ.get(HOME_VARIABLE)
+        else f"{HOME_VARIABLE} is not set: nothing was reported to Dagster"
     )
     return 0
 

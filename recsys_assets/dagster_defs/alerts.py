@@ -13,10 +13,10 @@ from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.webhooks import MAX_CHARACTERS, deliver, send
-from recsys_assets.settings.outputs import URL_VARIABLE, receivers
+from recsys_assets.settings.outputs import WEBHOOK_URL_VARIABLE, receivers
 from recsys_assets.settings.settings import Settings, TargetSettings
 
-WEBHOOK = URL_VARIABLE
+WEBHOOK = WEBHOOK_URL_VARIABLE
 WEBHOOK_SENSOR = "webhooks"
 WEBHOOK_SECONDS = 30
 _TARGET, _PARTITION = "recsys/target", "dagster/partition"

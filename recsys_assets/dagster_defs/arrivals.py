@@ -22,14 +22,12 @@ from recsys_assets.storage.store import ObjectStore
 
 TARGETS_A_TICK = 100
 _FORMER_FIELDS: Mapping[str, str] = {"told": "recorded", "message": "recorded"}
-IMPORT_SENSOR = "import_arrivals"
-IMPORT_SECONDS = 60
-
-
 """Former names of fields in stored cursors, each with its current name."""
 
 SENSOR = "raw_arrivals"
 SECONDS = 30
+IMPORT_SENSOR = "import_arrivals"
+IMPORT_SECONDS = 60
 MAX_CHARACTERS = 1000
 
 

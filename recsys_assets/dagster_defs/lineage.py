@@ -23,6 +23,9 @@ MAX_SHORT = 24  # characters of a value or a limit in a table of gates
 
 Metadata = dict[str, dg.MetadataValue[Any]]
 GROUP: Final = "external"
+"""Group of assets owned by others: raw events, catalog, dropped files, the signals' database."""
+
+_API_PAGE: Final = "read API"
 
 
 def numbers(values: Mapping[str, Scalar]) -> Metadata:
@@ -99,11 +102,6 @@ def _cell(value: Scalar) -> str:
     for char in "\\`*_{}[]()<>#|~":
         shown = shown.replace(char, f"\\{char}")
     return shown
-
-
-"""Group of assets owned by others: raw events, catalog, dropped files, the signals' database."""
-
-_API_PAGE: Final = "read API"
 
 
 def exposures_source(name: str = "") -> dg.AssetKey:

@@ -8,7 +8,7 @@ from functools import partial
 
 from recsys_assets.artifact_format import (
     MAX_SHARDS,
-    RULE,
+    SHARD_RULE,
     SHARDS_FORM,
     hashes_of,
     index_kind,
@@ -174,7 +174,7 @@ def make_index(
         surface=target.surface,
         window=IndexWindow(start=rfc3339(window.start), end=rfc3339(window.end)),
         key=key,
-        rule=RULE,
+        rule=SHARD_RULE,
         rows=sum(shard.rows for shard in shards),
         whole=whole,
         shards=tuple(shards),
@@ -195,9 +195,10 @@ def parse_index(data: bytes, target: Target, kind: str, *, name: str) -> ShardIn
         raise CorruptObjectError(
             f"{name} is {index.artifact_type} of {index.tenant}/{index.surface}, not {kind} of {target}: remove it"
         )
-    if index.rule != RULE:
+    if index.rule != SHARD_RULE:
         raise CorruptObjectError(
-            f"{name} assigns keys to shards by {index.rule!r}, this version supports {RULE!r}: upgrade the package"
+            f"{name} assigns keys to shards by {index.rule!r}, this version supports {SHARD_RULE!r}: "
+            "upgrade the package"
         )
     if not 0 < len(index.shards) <= MAX_SHARDS or index.rows != sum(shard.rows for shard in index.shards):
         raise CorruptObjectError(f"{name} lists {len(index.shards)} shards of {index.rows} rows: build it again")

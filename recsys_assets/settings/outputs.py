@@ -9,8 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from recsys_assets.settings.model import MAX_HOURS, MAX_SECONDS, ClosedModel
 
 _DEFAULT_KEEP = {"redis": 1, "dynamodb": 7}
-URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"
-SECRET_VARIABLE: Final = "RECSYS_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
+WEBHOOK_URL_VARIABLE: Final = "RECSYS_WEBHOOK_URL"
+WEBHOOK_SECRET_VARIABLE: Final = "RECSYS_WEBHOOK_SECRET"  # noqa: S105 - the variable's name, not a secret
 STALE, FRESH = "target_stale", "target_fresh"
 
 WebhookEvent: TypeAlias = Literal[
@@ -128,10 +128,10 @@ class WebhookSettings(ClosedModel):
 
 def receivers(configured: tuple[WebhookSettings, ...]) -> tuple[WebhookSettings, ...]:
     """Return the configured receivers and, if $RECSYS_WEBHOOK_URL is set, one for stale and fresh targets."""
-    if not os.environ.get(URL_VARIABLE):
+    if not os.environ.get(WEBHOOK_URL_VARIABLE):
         return configured
-    secret = f"env:{SECRET_VARIABLE}" if os.environ.get(SECRET_VARIABLE) else None
-    own = WebhookSettings(name="environment", url=f"env:{URL_VARIABLE}", secret=secret, events=(STALE, FRESH))
+    secret = f"env:{WEBHOOK_SECRET_VARIABLE}" if os.environ.get(WEBHOOK_SECRET_VARIABLE) else None
+    own = WebhookSettings(name="environment", url=f"env:{WEBHOOK_URL_VARIABLE}", secret=secret, events=(STALE, FRESH))
     return (*configured, own)
 
 
