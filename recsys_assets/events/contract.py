@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from recsys_assets.events.canonicalize import ascending_rows
 from recsys_assets.events.events import ID_COLUMNS, SCHEMA, Events, codes_of
-from recsys_assets.events.rules import Rule, broken_rules
+from recsys_assets.events.rules import FrameContract, Rule, broken_rules
 from recsys_assets.evidence import Finding, Scalar, Verdict
 from recsys_assets.ingest.white_space import WHITE_SPACE
 
@@ -34,9 +34,12 @@ def check_events(events: Events, *, day: date) -> tuple[Finding, ...]:
     - Rows are in canonical order without duplicates. Timestamps are inside the day. Rank is not negative.
     - Every code has an id. Ids are trimmed, not blank, distinct and ascending.
     """
-    broken = [*_check_rows(events, day)]
-    for name in ID_COLUMNS:
-        findings = broken_rules(events.ids[name].to_frame("id"), {"id": pl.String()}, DICTIONARY_RULES)
+    dictionaries = (
+        FrameContract(events.ids[name].to_frame("id"), {"id": pl.String()}, DICTIONARY_RULES) for name in ID_COLUMNS
+    )
+    of_rows, *of_ids = broken_rules(_rows_contract(events, day), *dictionaries)
+    broken = [replace(finding, sample=tuple(_decoded(row, events) for row in finding.sample)) for finding in of_rows]
+    for name, findings in zip(ID_COLUMNS, of_ids, strict=True):
         broken += [replace(finding, gate=f"{name}s_{finding.gate}") for finding in findings]
     rows = len(events.codes)
     if not rows:
@@ -62,18 +65,15 @@ def row_rules(events: Events, *, day: date) -> list[Rule]:
     ]
 
 
-def _check_rows(events: Events, day: date) -> tuple[Finding, ...]:
+def _rows_contract(events: Events, day: date) -> FrameContract:
     frame = events.codes
     if frame.schema != dict(SCHEMA):
         # Rules cannot be checked on missing columns.
-        return broken_rules(frame, SCHEMA, (), nullable=True)
+        return FrameContract(frame, SCHEMA, (), nullable=True)
     columns = {name: frame[name].to_physical().fill_null(0).to_numpy() for name in ("ts", "rank")}
     columns |= {name: codes_of(frame[name]) for name in ID_COLUMNS}
     checked = frame.with_columns(pl.Series(_ORDER, ascending_rows(columns)))
-    findings = broken_rules(checked, {**SCHEMA, _ORDER: pl.Boolean()}, row_rules(events, day=day), nullable=True)
-    return tuple(
-        replace(finding, sample=tuple(_decoded(row, events) for row in finding.sample)) for finding in findings
-    )
+    return FrameContract(checked, {**SCHEMA, _ORDER: pl.Boolean()}, row_rules(events, day=day), nullable=True)
 
 
 def _decoded(row: Mapping[str, Scalar], events: Events) -> Mapping[str, Scalar]:

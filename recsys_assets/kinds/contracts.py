@@ -13,7 +13,7 @@ from recsys_assets.compiled.kernel_steps import count_codes, deal
 from recsys_assets.compiled.runtime import compiled
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.encoding.safetensors_codec import Table, Vectors
-from recsys_assets.events.rules import Rule, broken_rules
+from recsys_assets.events.rules import FrameContract, Rule, broken_rules
 from recsys_assets.evidence import Finding, Scalar
 from recsys_assets.ingest.part_merge import ABSENT
 from recsys_assets.ingest.white_space import WHITE_SPACE
@@ -115,12 +115,19 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     Each finding has the exact count of offending rows and a sample with their ids.
     """
     promise = params.promise
-    findings = (*_check_ids(rows, promise), *_check_lists(rows, promise), *_check_members(rows, promise))
-    return tuple(_with_ids(finding, rows) for finding in findings)
+    members = _members_contract(rows, promise)
+    keys, ids = (
+        ids_contract(rows.key_ids, role="key"),
+        ids_contract(rows.member_ids, role="member", lower_case=promise.lower_case),
+    )
+    *of_rest, of_members = broken_rules(keys, ids, _lists_contract(rows, promise), members)
+    if promise.others and not of_members:  # otherwise lists may not be sorted
+        of_members = broken_rules(_pairs_contract(rows, promise, members))[0]
+    return tuple(_with_ids(finding, rows) for findings in (*of_rest, of_members) for finding in findings)
 
 
-def check_ids(ids: pl.Series, *, role: str, lower_case: bool = False) -> tuple[Finding, ...]:
-    """Return the violations of a dictionary of ids: not empty, trimmed, ascending and, if required, lower-case."""
+def ids_contract(ids: pl.Series, *, role: str, lower_case: bool = False) -> FrameContract:
+    """Return the contract of a dictionary of ids: not empty, trimmed, ascending and, if required, lower-case."""
     rules = [
         Rule(f"{role}_ids_not_empty", pl.col("id") != "", "ids are not empty"),
         Rule(f"{role}_ids_trimmed", pl.col("id").str.strip_chars(WHITE_SPACE) == pl.col("id"), "ids are trimmed"),
@@ -131,16 +138,11 @@ def check_ids(ids: pl.Series, *, role: str, lower_case: bool = False) -> tuple[F
         frame = frame.with_columns(lower=pl.Series([lower(text) for text in ids], dtype=pl.String))
         types |= {"lower": pl.String()}
         rules.append(Rule("tags_lower_case", pl.col("lower") == pl.col("id"), "tags are lower-case"))
-    return broken_rules(frame, types, rules)
+    return FrameContract(frame, types, rules)
 
 
-def _check_ids(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
-    keys = check_ids(rows.key_ids, role="key")
-    return keys + check_ids(rows.member_ids, role="member", lower_case=promise.lower_case)
-
-
-def _check_lists(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
-    """Check keys, number and lengths of lists."""
+def _lists_contract(rows: Rows, promise: Promise) -> FrameContract:
+    """Return the contract of keys, number and lengths of lists."""
     lengths = np.diff(rows.offsets)
     keys = rows.keys if rows.shape.key else np.zeros(len(lengths), np.uint32)
     frame = pl.DataFrame({"place": np.arange(1, len(keys) + 1), "key": keys, "length": lengths})
@@ -153,29 +155,27 @@ def _check_lists(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
         rules.append(Rule("list_length", at_most, f"lists have at most {promise.max_members} members"))
     if rows.shape.key and not rows.shape.may_be_empty:
         rules.append(Rule("list_not_empty", pl.col("length") > 0, "lists have a member"))
-    return broken_rules(frame, {"place": pl.Int64(), "key": pl.UInt32(), "length": pl.Int64()}, rules)
+    return FrameContract(frame, {"place": pl.Int64(), "key": pl.UInt32(), "length": pl.Int64()}, rules)
 
 
-def _check_members(rows: Rows, promise: Promise) -> tuple[Finding, ...]:
+def _members_contract(rows: Rows, promise: Promise) -> FrameContract:
     lists = np.repeat(np.arange(len(rows.offsets) - 1, dtype=np.uint32), np.diff(rows.offsets))
     frame = pl.DataFrame({"list": lists, "member": rows.members, "value": rows.values, "distinct": first_in_list(rows)})
-    types: Mapping[str, pl.DataType] = {"list": pl.UInt32(), "member": pl.UInt32(), "value": pl.Int64()}
+    types = {"list": pl.UInt32(), "member": pl.UInt32(), "value": pl.Int64(), "distinct": pl.Boolean()}
     rules = [Rule("members_distinct", pl.col("distinct"), "members are distinct in their list")]
     if rows.shape.value:
         least = promise.least / rows.shape.scale
         rules.append(Rule("values", pl.col("value") >= promise.least, f"values are at least {least:g}"))
         rules.append(Rule("best_first", _best_first(), "members are sorted best first, ties by id"))
-    findings = broken_rules(frame, {**types, "distinct": pl.Boolean()}, rules)
-    return findings or (_check_pairs(rows, promise, frame.drop("distinct"), types) if promise.others else ())
+    return FrameContract(frame, types, rules)
 
 
-def _check_pairs(
-    rows: Rows, promise: Promise, frame: pl.DataFrame, types: Mapping[str, pl.DataType]
-) -> tuple[Finding, ...]:
-    """Check members that have the same type of id as keys. Lists must be sorted."""
+def _pairs_contract(rows: Rows, promise: Promise, of_members: FrameContract) -> FrameContract:
+    """Return the contract of members that have the same type of id as keys. Lists must be sorted."""
     keys, members = _common_codes(rows)
+    frame = of_members.frame.drop("distinct")
     frame = frame.with_columns(other=pl.Series(keys[frame["list"].to_numpy()] != members))
-    types = {**types, "other": pl.Boolean()}
+    types = {name: dtype for name, dtype in of_members.dtypes.items() if name != "distinct"} | {"other": pl.Boolean()}
     rules = [Rule("no_self", pl.col("other"), "an item is not its own neighbour")]
     if promise.pairs:
         marks = answered(
@@ -188,7 +188,7 @@ def _check_pairs(
         frame, types = frame.with_columns(answered=pl.Series(marks)), {**types, "answered": pl.Boolean()}
         mirrored = pl.col("answered") | ~pl.col("other")
         rules.append(Rule("mirrored", mirrored, "a pair has the same value from both sides"))
-    return broken_rules(frame, types, rules)
+    return FrameContract(frame, types, rules)
 
 
 def _common_codes(rows: Rows) -> tuple[Codes, Codes]:
@@ -240,11 +240,15 @@ def check_vectors(vectors: Vectors, params: KindParams) -> tuple[Finding, ...]:
     Ids are not empty, trimmed, ascending, distinct, and no more than promised. Vectors have the promised length, and
     all their numbers are finite. Each finding has the exact count of offending rows and a sample with their ids.
     """
-    findings = [_check_table(column, table, params.promise) for column, table in vectors.tables.items()]
-    return tuple(finding for of_table in findings for finding in of_table)
+    contracts = [
+        contract
+        for column, table in vectors.tables.items()
+        for contract in (ids_contract(table.ids, role=column), _table_contract(column, table, params.promise))
+    ]
+    return tuple(finding for findings in broken_rules(*contracts) for finding in findings)
 
 
-def _check_table(column: str, table: Table, promise: Promise) -> tuple[Finding, ...]:
+def _table_contract(column: str, table: Table, promise: Promise) -> FrameContract:
     places = np.arange(1, len(table.ids) + 1)
     frame = pl.DataFrame({"id": table.ids, "place": places, "finite": np.isfinite(table.values).all(axis=1)})
     frame = frame.with_columns(length=pl.lit(table.values.shape[1]))
@@ -256,4 +260,4 @@ def _check_table(column: str, table: Table, promise: Promise) -> tuple[Finding, 
     if column in promise.max_vectors:
         limit = promise.max_vectors[column]
         rules.append(Rule(f"{column}_vectors", pl.col("place") <= limit, f"there are at most {limit} vectors"))
-    return check_ids(table.ids, role=column) + broken_rules(frame, types, rules)
+    return FrameContract(frame, types, rules)
