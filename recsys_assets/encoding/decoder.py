@@ -12,7 +12,7 @@ from recsys_assets.compiled.arrays import PADDING, Codes, Numbers
 from recsys_assets.compiled.interning import Tables, intern, new_tables
 from recsys_assets.compiled.runtime import compiled, inlined
 from recsys_assets.compiled.words import Bytes, byte_at, equal_bytes, find_special, lowest_bit
-from recsys_assets.encoding.encoder import JoinedTexts, fixed_texts, needs_escape
+from recsys_assets.encoding.encoder import JoinedTexts, contains_special, fixed_texts, needs_escape
 from recsys_assets.encoding.rows import Rows
 from recsys_assets.errors import CorruptObjectError
 from recsys_assets.kind_descriptions import Shape
@@ -254,6 +254,8 @@ def _unescaped(starts: Numbers, data: bytes) -> pl.Series:
     except pa.ArrowInvalid as error:
         raise CorruptObjectError(f"an id of the artifact is not UTF-8 ({error}): build it again") from error
     literals = pl.Series(array, dtype=pl.String)
+    if not contains_special(data):
+        return literals
     special = needs_escape(literals)
     if not special.any():
         return literals

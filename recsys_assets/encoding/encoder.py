@@ -16,6 +16,7 @@ from recsys_assets.kind_descriptions import Shape
 BLOCK_MEMBERS = 1 << 16  # members per block, hashed while still in the processor's cache
 _OPEN, _CLOSE, _COMMA, _POINT, _ZERO, _BRACE = (ord(char) for char in "[],.0}")
 _TEN = 10
+_SPECIAL_BYTES = bytes(range(0x20)) + b'"\\<>&\xe2'  # U+2028 and U+2029 begin with the last
 
 
 class JoinedTexts(NamedTuple):
@@ -27,8 +28,13 @@ class JoinedTexts(NamedTuple):
 
 def quote_ids(ids: pl.Series, *, before: str, after: str) -> JoinedTexts:
     """Return the JSON literal of every id, with a fixed text before and after."""
-    literals = _replace_special('"' + ids + '"', ids, [quote(text) for text in ids.filter(needs_escape(ids))])
-    padded = pl.concat([before + literals + after, pl.Series([" " * PADDING], dtype=pl.String)])
+    texts = ids.to_frame("id").select(pl.concat_str(pl.lit(f'{before}"'), "id", pl.lit(f'"{after}'))).to_series()
+    data = ids.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
+    if data is not None and contains_special(data.to_pybytes()):
+        special = needs_escape(ids)
+        escaped = [f"{before}{quote(text)}{after}" for text in ids.filter(special)]
+        texts = texts.scatter(special.arg_true(), pl.Series(escaped, dtype=pl.String))
+    padded = pl.concat([texts, pl.Series([" " * PADDING], dtype=pl.String)])
     array = padded.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, starts, data = array.buffers()
     return JoinedTexts(np.frombuffer(data, np.uint8), np.frombuffer(starts, np.int64)[: len(ids) + 1])
@@ -39,10 +45,9 @@ def needs_escape(texts: pl.Series) -> pl.Series:
     return texts.str.contains(SPECIAL_CHARACTERS)
 
 
-def _replace_special(literals: pl.Series, ids: pl.Series, special: list[str]) -> pl.Series:
-    if not special:
-        return literals
-    return literals.scatter(needs_escape(ids).arg_true(), pl.Series(special, dtype=pl.String))
+def contains_special(data: bytes) -> bool:
+    """Return whether UTF-8 texts may contain characters to escape in JSON. False is certain, and found at once."""
+    return len(data.translate(None, _SPECIAL_BYTES)) != len(data)
 
 
 class Body(NamedTuple):

@@ -92,17 +92,16 @@ def _all_kept(data: "pa.PolarsData") -> pl.LazyFrame:
 
 def _kept(contracts: Sequence[FrameContract]) -> pl.DataFrame:
     """Return one row with a Boolean column for each contract, by its number: whether the frame keeps it."""
-    kept = pl.collect_all([_is_kept(contract) for contract in contracts])
-    return pl.DataFrame({str(number): frame.to_series() for number, frame in enumerate(kept)})
+    return pl.DataFrame({str(number): [_is_kept(contract)] for number, contract in enumerate(contracts)})
 
 
-def _is_kept(contract: FrameContract) -> pl.LazyFrame:
+def _is_kept(contract: FrameContract) -> bool:
     if contract.frame.schema != dict(contract.dtypes):
-        return pl.LazyFrame({"kept": [False]})
+        return False
     marks = [rule.holds.all() for rule in contract.rules]
     if not contract.nullable:
         marks += [pl.col(name).is_not_null().all() for name in contract.dtypes]
-    return contract.frame.lazy().select(pl.all_horizontal(pl.lit(value=True), *marks).alias("kept"))
+    return bool(contract.frame.select(pl.all_horizontal(pl.lit(value=True), *marks)).item())
 
 
 def _each_broken(contract: FrameContract) -> tuple[Finding, ...]:

@@ -101,9 +101,9 @@ def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Dr
     """
     new, old = item_strengths(rows), item_strengths(live.rows)
     both = new.join(old, on=ITEM, suffix="_live")
-    covered = new.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
-    covered_live = old.filter(pl.col(ITEM).is_in(live.catalog.implode())).height
-    catalog = max(len(live.catalog), 1)
+    catalog = live.catalog.implode()
+    covered, covered_live = (int(side[ITEM].is_in(catalog).sum()) for side in (new, old))
+    size = max(len(live.catalog), 1)
     return Drift(
         release=live.release,
         rows=Sides(len(rows), len(live.rows)),
@@ -111,7 +111,7 @@ def measure_drift(rows: Rows | Vectors, live: Baseline, *, top_items: int) -> Dr
         overlap=_overlap(new, old, top_items),
         rank_correlation=_spearman(both),
         churn=_churn(rows, live.rows),
-        coverage=Sides(covered / catalog, covered_live / catalog),
+        coverage=Sides(covered / size, covered_live / size),
         gini=Sides(_gini(new), _gini(old)),
         unknown_share=1 - covered / new.height if new.height else None,
     )
@@ -132,8 +132,9 @@ def item_strengths(rows: Rows | Vectors) -> pl.DataFrame:
         ids, weights = rows.key_ids, None
     strengths = np.bincount(codes, weights=weights, minlength=len(ids)).astype(np.float64)
     present = np.bincount(codes, minlength=len(ids)) > 0
-    frame = pl.DataFrame({ITEM: ids, "strength": strengths}).filter(pl.Series(present))
-    return frame.sort("strength", ITEM, descending=[True, False])
+    order = np.argsort(-strengths, kind="stable")  # ids ascend
+    order = order[present[order]]
+    return pl.DataFrame({ITEM: ids.gather(pl.Series(order)), "strength": strengths[order]})
 
 
 def _vector_lengths(vectors: Vectors) -> pl.DataFrame:

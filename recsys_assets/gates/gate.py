@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from enum import Enum
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -68,13 +69,13 @@ class Gate(msgspec.Struct, Generic[Facts_contra], frozen=True):
         )
 
 
-class Policy(msgspec.Struct, Generic[Facts_contra], frozen=True):
+class Policy(msgspec.Struct, Generic[Facts_contra], frozen=True, dict=True):
     """The gates of one subject (an artifact kind, "canonical", or a whole candidate), by name and in order."""
 
     subject: str
     gates: Mapping[str, Gate[Facts_contra]]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) of the subject and of the gates' names and limits."""
         gates = {name: gate.params for name, gate in self.gates.items()}
@@ -154,12 +155,17 @@ def _compare(value: float, limit: float, *, ok: bool, setting: str, subject: str
 
 def _limits_of(rule: Any) -> dict[str, Scalar]:
     limits: dict[str, Scalar] = {}
-    for limit in fields(rule):
-        if not limit.metadata.get("limit", True):
-            continue
-        value = getattr(rule, limit.name)
-        if isinstance(value, Mapping):
-            limits.update(value)
+    for name in _limit_names(type(rule)):
+        value = getattr(rule, name)
+        if isinstance(value, Enum):
+            limits[name] = value.value
+        elif value is None or isinstance(value, (str, int, float)):
+            limits[name] = value
         else:
-            limits[limit.name] = value.value if isinstance(value, Enum) else value
+            limits.update(value)  # a table of limits
     return limits
+
+
+@cache
+def _limit_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(limit.name for limit in fields(kind) if limit.metadata.get("limit", True))

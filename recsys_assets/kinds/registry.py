@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint
+from threading import Lock
 from typing import Any, Final
 
 import msgspec
 import polars as pl
+from cachetools import LRUCache, cached
 from msgspec.structs import replace
 from pydantic import ValidationError
 
@@ -15,7 +17,7 @@ from recsys_assets.encoding.rows import KernelOutput, columns_of_rows
 from recsys_assets.encoding.safetensors_codec import COLUMNS as EMBEDDING_COLUMNS
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.events.events import Events
-from recsys_assets.identity import is_slug
+from recsys_assets.identity import Target, is_slug
 from recsys_assets.kind_descriptions import (
     ALS_FACTORS,
     CONTENT_SIM,
@@ -47,6 +49,7 @@ NO_USERS: Final = "no event that it counts names a user"
 NO_ORDER: Final = "no session that it counts has items one after the other"
 NO_TAGS: Final = "there is no catalog with tags for this surface (raw.catalog)"
 GROUP: Final = "recsys_assets.kinds"
+_CACHED_PARAMS: Final = 1024
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -231,7 +234,7 @@ class _KindTable(Mapping[str, Kind]):
     """The kinds of this package, then those of other installed packages, which are loaded at the first lookup."""
 
     def __getitem__(self, name: str) -> Kind:
-        return self._all[name]
+        return _OWN[name] if name in _OWN else self._all[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -266,6 +269,12 @@ def check_params(settings: Settings, rows: Iterable[TargetSettings]) -> None:
             read_params(settings, row, kind)
 
 
+def _key_of_params(settings: Settings, row: TargetSettings, kind: str) -> tuple[type[KindParams], Target, str, str]:
+    return find_kind(kind).params, row.target, kind, repr(table_of(settings, row, kind))
+
+
+# A day reads the same parameters dozens of times.
+@cached(LRUCache(_CACHED_PARAMS), key=_key_of_params, lock=Lock())
 def read_params(settings: Settings, row: TargetSettings, kind: str) -> KindParams:
     """Return the parameters of `kind` for one target: `[artifacts.kind]`, overridden by `[targets.artifacts.kind]`.
 

@@ -1,9 +1,10 @@
 """Artifact stage: builds one immutable blob from a window of days or the catalog, with reference and gate report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import cache
 from importlib.metadata import version
+from itertools import islice
 
 import msgspec
 import polars as pl
@@ -11,7 +12,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from recsys_assets.artifact_format import index_kind
-from recsys_assets.encoding.rows import Rows
+from recsys_assets.encoding.rows import Rows, columns_of_rows
 from recsys_assets.encoding.safetensors_codec import Vectors
 from recsys_assets.errors import ConflictError
 from recsys_assets.evidence import GateReport, Scalar
@@ -216,16 +217,21 @@ def head(rows: Rows | Vectors, limit: int) -> pl.DataFrame:
     """Return the first `limit` members of an artifact as a readable table."""
     if isinstance(rows, Vectors):
         return rows.frame(limit // len(rows.tables))
-    lists = min(len(rows.offsets) - 1, limit)
-    stop = int(min(rows.offsets[lists], limit)) if rows.shape.key is None else int(rows.offsets[lists])
-    first = replace(
-        rows,
-        keys=rows.keys[:lists],
-        offsets=rows.offsets[: lists + 1].clip(max=stop),
-        members=rows.members[:stop],
-        values=rows.values[:stop],
-    )
-    return first.frame().head(limit)
+    return pl.DataFrame(list(islice(_readable(rows), limit)), columns_of_rows(rows.shape), orient="row")
+
+
+def _readable(rows: Rows) -> Iterator[tuple[Scalar, ...]]:
+    """Yield the rows of `Rows.frame` one by one."""
+    shape, width = rows.shape, 2 if rows.shape.value else 1
+    for number in range(len(rows.offsets) - 1):
+        key = (rows.key_ids[int(rows.keys[number])],) if shape.key else ()
+        first, last = rows.offsets[number : number + 2].tolist()
+        if first == last and shape.key:
+            yield (*key, *[None] * width)
+        for position in range(first, last):
+            value = int(rows.values[position])
+            member = (rows.member_ids[int(rows.members[position])], value if shape.scale == 1 else value / shape.scale)
+            yield (*key, *member[:width])
 
 
 def _facts(built: BuildResult, window: Window) -> dict[str, Scalar]:

@@ -22,6 +22,7 @@ from recsys_assets.kinds.registry import KINDS
 from recsys_assets.pipeline.records import FACT, key_of_record
 from recsys_assets.pipeline.stored_artifact import read_rows
 from recsys_assets.quality.live_score import score_live as score_rows
+from recsys_assets.quality.live_score import visits_of
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode, find_stored
 from recsys_assets.release.documents import CANONICAL_FORMAT, CanonicalRecord, Member
 from recsys_assets.release.layout import (
@@ -94,11 +95,12 @@ def _scores(
     refs = [member.ref for member in members.values() if member.ref.size <= MAX_OBJECT_BYTES]
     keys = [blob_key(target, ref.kind, ref.version) for ref in refs]
     prefetch(store, keys, max_bytes=MAX_OBJECT_BYTES)
+    visits = visits_of(events)
     for kind, member in sorted(members.items()):
         last = date.fromisoformat(member.window_last)
         window = (last - date.fromisoformat(member.window_first)).days + 1
         rows = read_rows(store, target, member.ref, KINDS[kind].row_shape)[1]
-        score = score_rows(events, rows, window_days=window, age_days=(day - last).days)
+        score = score_rows(visits, rows, window_days=window, age_days=(day - last).days)
         if score is not None:
             scores[kind] = score
     return scores

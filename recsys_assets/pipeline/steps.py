@@ -285,10 +285,10 @@ def _artifact(target: Target, built: ArtifactBuilt, title: str) -> BuiltStep:
 
 def _first_rows(preview: pl.DataFrame) -> ShownTable:
     """Return rows to show, with user ids masked: Dagster keeps those of the last run even when runs are pruned."""
-    if "user_id" in preview.columns:
-        has_user = pl.col("user_id").is_not_null()
-        preview = preview.with_columns(pl.when(has_user).then(pl.lit("(a user)")).alias("user_id"))
-    return ShownTable(preview.columns, preview.rows())
+    columns = preview.to_dict(as_series=False)
+    if "user_id" in columns:
+        columns["user_id"] = [None if user is None else "(a user)" for user in columns["user_id"]]
+    return ShownTable(preview.columns, list(zip(*columns.values(), strict=True)))
 
 
 def _passed(report: GateReport) -> str:

@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
-from typing import NamedTuple, TypedDict
+from operator import itemgetter
+from threading import Lock
+from typing import Final, NamedTuple, TypedDict
 
 import msgspec
+from cachetools import LRUCache
 from msgspec import UNSET, UnsetType
 
 from recsys_assets.artifact_format import NEVER, OVER_MAX_BYTES, SHARDS_FORM, Blob, Envelope
@@ -27,6 +30,8 @@ from recsys_assets.release.layout import blob_key
 from recsys_assets.release.shards import Shard, fetch_blob, make_index, prove_blob, read_blob, read_index
 from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.store import ObjectStore
+
+MAX_RECENT_BYTES: Final = 32_000_000
 
 
 class BuildSpec(NamedTuple):
@@ -148,6 +153,34 @@ def _sharded(
     return StoredArtifact(ref, all(existed), Shards(refs=tuple(refs), whole=None if whole is None else whole.ref))
 
 
+class RecentRows:
+    """Cache of decoded rows, by the version of their blob and its shape, up to `max_bytes` of blobs.
+
+    A run compares a day with live more than once, and a later day with what an earlier one shipped.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._rows: LRUCache[tuple[str, Shape], tuple[int, Envelope, Rows]] = LRUCache(
+            max_bytes, getsizeof=itemgetter(0)
+        )
+        self._lock = Lock()
+
+    def find(self, version: str, shape: Shape) -> tuple[Envelope, Rows] | None:
+        """Return the rows of a blob whose bytes have this version, if they are cached."""
+        with self._lock:
+            found = self._rows.get((version, shape))
+        return found and found[1:]
+
+    def keep(self, version: str, shape: Shape, decoded: tuple[Envelope, Rows], *, size: int) -> None:
+        """Cache the rows of a blob of `size` bytes, if it is small enough, instead of those that were used least."""
+        if size <= self._rows.maxsize:
+            with self._lock:
+                self._rows[version, shape] = (size, *decoded)
+
+
+_RECENT = RecentRows(MAX_RECENT_BYTES)
+
+
 def read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Shape) -> tuple[Envelope, Rows]:
     """Return the envelope and the rows of a blob, or of all shards of an index.
 
@@ -156,10 +189,15 @@ def read_rows(store: ObjectStore, target: Target, ref: ArtifactRef, shape: Shape
     if form_of(ref.version) == SHARDS_FORM:
         return _read_shards(store, target, ref, shape)
     data = fetch_blob(store, target, ref)
+    if decoded := _RECENT.find(ref.version, shape):
+        prove_blob(data, target, ref)
+        return decoded
     with ThreadPoolExecutor(1) as pool:
-        decoded = pool.submit(decode, data, shape)
+        decoding = pool.submit(decode, data, shape)
         prove_blob(data, target, ref)  # first: a digest mismatch takes precedence over an error of decoding
-        return decoded.result()
+        decoded = decoding.result()
+    _RECENT.keep(ref.version, shape, decoded, size=len(data))
+    return decoded
 
 
 def read_content(

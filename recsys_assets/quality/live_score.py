@@ -5,8 +5,10 @@ day's answers were assigned to its questions at random. If ids were shuffled, re
 live lists score no better than chance, however long their window is.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray  # noqa: TC002 - as elsewhere in this room
@@ -25,28 +27,39 @@ Codes: TypeAlias = "NDArray[np.int64]"
 Floats: TypeAlias = "NDArray[np.float64]"
 
 
-def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, seed: int = 1) -> LiveScore | None:
-    """Score a kind's rows on a day's events, or None for shapes that do not rank items.
+class Visits(msgspec.Struct, frozen=True, eq=False):
+    """A day's visits: the first event of each session on an item, ordered by session.
+
+    `sessions`, `users` (-1: none) and `items` hold a code per visit. `ids[column]` holds the ids of a column's codes.
+    """
+
+    sessions: Codes
+    users: Codes
+    items: Codes
+    ids: Mapping[str, pl.Series]
+
+
+def score_live(visits: Visits, rows: Rows, *, window_days: int, age_days: int, seed: int = 1) -> LiveScore | None:
+    """Score a kind's rows on a day's visits, or None for shapes that do not rank items.
 
     A single list is scored on every visit, lists per item on pairs of items at most `DISTANCE` apart in a session, and
-    lists per user on the user's visits. A visit is the first event of a session on an item.
+    lists per user on the user's visits.
     """
     if not rows.shape.value or rows.shape.key not in (None, "item_id", "user_id"):
         return None
-    visits = _visits(events)
-    items = _codes(events, visits, "item_id", rows.member_ids)
+    items = _codes(visits.items, visits.ids["item_id"], rows.member_ids)
     random = np.random.default_rng(seed)
     if rows.shape.key is None:
         scored = _one_list(visits, items, rows)
     elif rows.shape.key == "item_id":
-        keys = _codes(events, visits, "item_id", rows.key_ids)
+        keys = _codes(visits.items, visits.ids["item_id"], rows.key_ids)
         scored = _lists(*_pairs(visits, random), rows, keys=keys, items=items, most=LENGTH)
     else:
-        sampled = visits.drop_nulls("user_id")
+        sampled = np.flatnonzero(visits.users != _ABSENT)
         if len(sampled) > MAX_QUESTIONS:
             sampled = sampled[np.sort(random.choice(len(sampled), MAX_QUESTIONS, replace=False))]
-        users, seen = (sampled[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-        keys = _codes(events, sampled, "user_id", rows.key_ids)
+        users, seen = visits.users[sampled], visits.items[sampled]
+        keys = _codes(users, visits.ids["user_id"], rows.key_ids)
         scored = _lists(users, seen, users, rows, keys=keys, items=items, most=None)
     questions, gains, chances, groups = scored
     return LiveScore(
@@ -62,27 +75,34 @@ def score_live(events: Events, rows: Rows, *, window_days: int, age_days: int, s
     )
 
 
-def _visits(events: Events) -> pl.DataFrame:
-    """Return the first event of each session and item, ordered by session. Large days are sampled by session."""
+def visits_of(events: Events) -> Visits:
+    """Return the visits of a day. Large days are sampled by session."""
     codes = events.codes.select("session_id", "user_id", "item_id")
     every = -(-len(codes) // MAX_EVENTS)
     if every > 1:
         codes = codes.filter(pl.col("session_id") % every == 0)
-    return codes.unique(["session_id", "item_id"], keep="first", maintain_order=True).sort(
-        "session_id", maintain_order=True
+    visits = (
+        codes.lazy()
+        .unique(["session_id", "item_id"], keep="first", maintain_order=True)
+        .sort("session_id", maintain_order=True)
+        .select(pl.all().cast(pl.Int64).fill_null(int(_ABSENT)))
+        .collect()
     )
+    sessions, users, items = (visits[name].to_numpy() for name in ("session_id", "user_id", "item_id"))
+    return Visits(sessions, users, items, events.ids)
 
 
-def _codes(events: Events, questions: pl.DataFrame, column: str, live_ids: pl.Series) -> Codes:
-    """Map each code of a day's column to the code of the same id in `live_ids`, or -1 if absent.
+def _codes(visited: Codes, ids: pl.Series, live_ids: pl.Series) -> Codes:
+    """Map each code of a day's column to the code of the same id in `live_ids`, or -1 if absent or not `visited`.
 
-    Only ids in `questions` are looked up.
+    `ids` are the ids of the day's codes.
     """
-    names, own = events.ids[column], questions[column].drop_nulls().unique()
-    table = pl.DataFrame({"id": live_ids}).with_row_index("code")
-    joined = pl.DataFrame({"id": names.gather(own)}).join(table, on="id", how="left", maintain_order="left")["code"]
-    codes = np.full(len(names), _ABSENT)
-    codes[own.to_numpy()] = joined.cast(pl.Int64).fill_null(int(_ABSENT)).to_numpy()
+    own = np.unique(visited)
+    table = pl.LazyFrame({"id": live_ids}).with_row_index("code")
+    asked = pl.LazyFrame({"id": ids.gather(pl.Series(own))})
+    joined = asked.join(table, on="id", how="left", maintain_order="left")
+    codes = np.full(len(ids), _ABSENT)
+    codes[own] = joined.select(pl.col("code").cast(pl.Int64).fill_null(int(_ABSENT))).collect().to_series().to_numpy()
     return codes
 
 
@@ -94,19 +114,19 @@ def _gains(ranks: "NDArray[Any]") -> Floats:
 Scored: TypeAlias = "tuple[int, Floats, Floats, Codes]"
 
 
-def _one_list(visits: pl.DataFrame, items: Codes, rows: Rows) -> Scored:
+def _one_list(visits: Visits, items: Codes, rows: Rows) -> Scored:
     """Score a single list. Chance is the mean over the day's distinct items, as if their ids were permuted."""
     gain_of = np.zeros(len(rows.member_ids) + 1)  # the last entry is for absent items
     gain_of[rows.members] = _gains(np.arange(len(rows.members)))
-    gains = gain_of[items[visits["item_id"].to_numpy()]]
-    distinct = gain_of[items[visits["item_id"].unique().to_numpy()]]
+    gains = gain_of[items[visits.items]]
+    distinct = gain_of[items[np.unique(visits.items)]]
     chance = float(distinct.mean()) if len(distinct) else 0.0
-    return len(visits), gains, np.full(len(gains), chance), visits["session_id"].to_numpy().astype(np.int64)
+    return len(gains), gains, np.full(len(gains), chance), visits.sessions
 
 
-def _pairs(visits: pl.DataFrame, random: np.random.Generator) -> tuple[Codes, Codes, Codes]:
+def _pairs(visits: Visits, random: np.random.Generator) -> tuple[Codes, Codes, Codes]:
     """Return the earlier items, later items and sessions of pairs of visits. Many pairs are sampled."""
-    sessions, items = (visits[name].to_numpy().astype(np.int64) for name in ("session_id", "item_id"))
+    sessions, items = visits.sessions, visits.items
     starts = [np.flatnonzero(sessions[by:] == sessions[:-by]) for by in range(1, DISTANCE + 1)]
     first = np.concatenate(starts)
     second = first + np.repeat(np.arange(1, DISTANCE + 1), [len(at_distance) for at_distance in starts])

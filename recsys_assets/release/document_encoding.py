@@ -1,7 +1,8 @@
 """Encoding of documents: compact JSON, read back strictly with a size limit and a format number."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from functools import lru_cache
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -33,6 +34,8 @@ _DETAILS: Final = {"told": "message"}
 _ACTIONS: Final = {"mend": "repair"}
 MAX_DOCUMENT_BYTES: Final = 10_000_000
 _TRIES = 3
+_CACHED: Final = 32  # documents, each of at most `_MAX_CACHED_BYTES`
+_MAX_CACHED_BYTES: Final = 100_000
 _NEWEST: Final[Mapping[type, int]] = {  # all other documents: FORMAT
     CanonicalRecord: CANONICAL_FORMAT,
     JournalEntry: JOURNAL_FORMAT,
@@ -63,23 +66,30 @@ def encode(document: Record | GateReport) -> bytes:
 
 
 def decode(data: bytes, kind: type[Document], *, name: str) -> Document:
-    """Decode a document strictly.
+    """Decode a document strictly. A run decodes some documents dozens of times, so the last ones are cached.
 
     Raises `CorruptObjectError`, which names the object, its first fault and the remedy.
     """
     newest: int = _NEWEST.get(kind) or getattr(kind, "newest_format", FORMAT)
     try:
-        document = decoder_of(kind).decode(data)
+        decoded: Document = _decode_cached(data, kind) if len(data) <= _MAX_CACHED_BYTES else _decode(data, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ConfigurationError) as error:
         raise CorruptObjectError(
             f"{name} is not a {kind.__name__} of format {newest}: {error}; {_remedy(data, newest=newest)}"
         ) from error
-    form = getattr(document, "v", FORMAT)
+    form = getattr(decoded, "v", FORMAT)
     if not FORMAT <= form <= newest:
         raise CorruptObjectError(
             f"{name} has format {form}, this version reads up to {newest}: {_remedy(data, newest=newest)}"
         )
-    return upgrade_entry(document) if isinstance(document, JournalEntry) else document
+    return upgrade_entry(decoded) if isinstance(decoded, JournalEntry) else decoded
+
+
+def _decode(data: bytes, kind: type[Any]) -> Any:
+    return decoder_of(kind).decode(data)
+
+
+_decode_cached = lru_cache(maxsize=_CACHED)(_decode)
 
 
 def read_document(store: ObjectStore, key: str, kind: type[Document]) -> Document:

@@ -10,7 +10,7 @@ import pytest
 from recsys_assets.events.events import Events
 from recsys_assets.kinds.registry import KINDS
 from recsys_assets.quality import live_score
-from recsys_assets.quality.live_score import score_live
+from recsys_assets.quality.live_score import score_live, visits_of
 from recsys_assets.settings.inputs import LimitSettings
 
 ITEMS = 60
@@ -47,7 +47,7 @@ LIVE = day(1)
 
 
 def asked(kind, events, **options):
-    return score_live(events, rows_of(kind, LIVE), window_days=1, age_days=1, **options)
+    return score_live(visits_of(events), rows_of(kind, LIVE), window_days=1, age_days=1, **options)
 
 
 def brute_force(events):
@@ -121,7 +121,7 @@ def test_a_large_day_asks_a_sample_of_its_sessions(monkeypatch):
 def test_rows_that_rank_no_items_have_no_score():
     catalog = pl.DataFrame({"item_id": ["i00"], "tags": [["t"]]})
     built = KINDS["content_sim"].build(catalog, KINDS["content_sim"].params(), LimitSettings())
-    assert score_live(day(2), built.rows, window_days=1, age_days=1) is None
+    assert score_live(visits_of(day(2)), built.rows, window_days=1, age_days=1) is None
 
 
 def test_a_day_of_nobody_has_no_question_for_users():
