@@ -23,7 +23,6 @@ from functools import cache
 from pathlib import Path
 
 from recsys_assets.compiled import runtime
-from recsys_assets.events.rules import only_polars
 
 # What a program reads while it is imported: with another value it begins as any other.
 READ_AT_IMPORT = ("PYTHON", "NUMBA", "POLARS", "OMP", "OPENBLAS", "MKL")
@@ -122,11 +121,10 @@ def serve(descriptor):
     """Wait for requests and fork a process for each, until the other end is closed."""
     for name in READY:
         importlib.import_module(name)
-    with only_polars():
-        importlib.import_module("pandera.polars")
     runtime._import_numba()  # the part of it that compiled code needs
-    from recsys_assets.dagster_defs.fork_server import unsafe_threads  # noqa: PLC0415 - loads Dagster
+    from recsys_assets.dagster_defs.fork_server import preload, unsafe_threads  # noqa: PLC0415 - loads Dagster
 
+    preload()
     if refusal := unsafe_threads():
         raise RuntimeError(refusal)
     gc.freeze()
