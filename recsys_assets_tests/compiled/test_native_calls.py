@@ -14,6 +14,7 @@ from recsys_assets.compiled.runtime import _Entry
 from recsys_assets.pipeline.warm_up import warm_up
 
 ROOT = Path(__file__).parents[2]
+SMAPS = Path("/proc/self/smaps")
 FEWEST_FORMS = 30  # of arguments, with which the days of the warm-up call compiled code
 WITHOUT_NUMBA = """
 import sys
@@ -67,29 +68,32 @@ def test_every_entry_point_answers_and_writes_the_same_through_numba_and_without
     assert len(forms) >= FEWEST_FORMS
 
 
-@pytest.mark.slow
-def test_days_are_built_without_numba_where_their_code_is_kept():
-    """The second time, whatever the first one found."""
+@pytest.fixture(scope="module")
+def without_numba():
+    """What a process says that builds days: the second one, where the first still had something to compile."""
+    script = WITHOUT_NUMBA + (RESIDENT_CODE if SMAPS.exists() else "")
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", WITHOUT_NUMBA], capture_output=True, text=True, check=True, cwd=ROOT
-        )
-        if done.stdout.strip() == "[]":
+        said = run(script)
+        if said[0] == "[]":
             break
-    assert done.stdout.strip() == "[]"
+    return said
+
+
+def run(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.splitlines()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs /proc")
-def test_code_of_llvm_leaves_memory_once_kept_code_is_loaded():
-    loaded = "from recsys_assets.compiled.native_calls import engine\nengine()\n"
-    sizes = [
-        int(
-            subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, cwd=ROOT).stdout.split()[-1]
-        )
-        for script in (loaded + RESIDENT_CODE, WITHOUT_NUMBA + RESIDENT_CODE)
-    ]
-    assert sizes[1] < sizes[0] / 4, "in kB"
+def test_days_are_built_without_numba_where_their_code_is_kept(without_numba):
+    assert without_numba[0] == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SMAPS.exists(), reason="needs /proc")
+def test_code_of_llvm_leaves_memory_once_kept_code_is_loaded(without_numba):
+    (loaded,) = run("from recsys_assets.compiled.native_calls import engine\nengine()\n" + RESIDENT_CODE)
+    assert int(without_numba[1]) < int(loaded) / 4, "in kB"
 
 
 @pytest.mark.parametrize(
