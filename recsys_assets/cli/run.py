@@ -13,7 +13,7 @@ import click
 
 from recsys_assets.cli.change_commands import deliver_after
 from recsys_assets.cli.main import EXIT_REFUSED, kept_imports
-from recsys_assets.cli.options import VARIABLE, CommandContext, choose_targets, config_option, day_type
+from recsys_assets.cli.options import HOME_VARIABLE, CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
 from recsys_assets.kinds.registry import check_params
 from recsys_assets.messages import plural, printable
@@ -191,14 +191,14 @@ class _Backfill:
     @contextmanager
     def _building(self) -> Generator[BuildDay]:
         """Yield the function that builds a day, by Dagster if $DAGSTER_HOME is set, so that the UI shows the run."""
-        if os.environ.get(VARIABLE):
+        if os.environ.get(HOME_VARIABLE):
             with kept_imports():
                 from recsys_assets.cli.recorded_run import recorded_days  # noqa: PLC0415 - a second of imports
 
             with recorded_days(self.settings, self.rows) as build:
                 yield build
             return
-        echo(f"{VARIABLE} is not set: the runs will not appear in the UI", err=True)
+        echo(f"{HOME_VARIABLE} is not set: the runs will not appear in the UI", err=True)
         yield partial(run_day, self.store, self.settings, self.rows)
 
 
