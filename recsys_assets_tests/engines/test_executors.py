@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyspark import cloudpickle
 
 from recsys_assets.engines import executors
 from recsys_assets.engines.executors import Slice, hashing, reading
@@ -57,6 +56,8 @@ def test_files_are_hashed_as_they_are(day):
 
 
 def test_executors_need_not_have_this_package(day):
+    from pyspark import cloudpickle  # noqa: PLC0415 - a second that no other test here needs
+
     cloudpickle.register_pickle_by_value(executors)
     job = cloudpickle.dumps(reading([Slice(str(day), 0)], COLUMNS, place="place"))
     program = (

@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
 
 from recsys_assets.engines.building import prove_engine
 from recsys_assets.engines.engine import EngineOutput
@@ -56,6 +55,8 @@ def cluster(tmp_path_factory, s3_server):
 
     They take the place of the session on this machine, in its driver, which is warm.
     """
+    from pyspark.sql import SparkSession  # noqa: PLC0415 - a second that only this file needs
+
     need_java()
     if session := SparkSession.getActiveSession():
         session.stop()

@@ -7,9 +7,6 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
-from pyspark import SparkContext
-from pyspark.errors import PySparkException
-from pyspark.sql.connect.client import DefaultChannelBuilder
 
 from recsys_assets.engines.building import prove_engine
 from recsys_assets.engines.spark_engine import ArrowFiles, OwnFiles, SparkEngine
@@ -79,6 +76,9 @@ def test_f33_a_server_that_is_gone_is_reported_and_what_follows_its_address_is_n
 
 
 def test_an_address_that_spark_does_not_take_is_not_repeated():
+    from pyspark.errors import PySparkException  # noqa: PLC0415 - a second that only this file needs
+    from pyspark.sql.connect.client import DefaultChannelBuilder  # noqa: PLC0415
+
     remote = "sc://127.0.0.1:15002/;token=half;of-a-secret"
     with pytest.raises(PySparkException, match="of-a-secret") as refused:
         DefaultChannelBuilder(remote)
@@ -88,6 +88,8 @@ def test_an_address_that_spark_does_not_take_is_not_repeated():
 
 
 def test_a_driver_without_java_says_how_to_get_one(monkeypatch, tmp_path):
+    from pyspark import SparkContext  # noqa: PLC0415
+
     if SparkContext._gateway:
         SparkContext._gateway.proc.kill()
         SparkContext._gateway.proc.wait()
