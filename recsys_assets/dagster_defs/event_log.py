@@ -7,9 +7,9 @@ connection closes. `dagster.yaml` selects this class (ADR 27). On PostgreSQL, Da
 
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,16 +19,21 @@ from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, insp
 from recsys_assets.dagster_defs.private_api import ClassConfig, SqliteEventLog
 
 HISTORY: Final = Path("history", "runs")  # of Dagster's own event log, below $DAGSTER_HOME
+_INDEX: Final = "index"  # Dagster's name of the database of all runs
 OPEN_FILES: Final = 4  # the index, and the databases of the runs that were used last
 BUSY_TIMEOUT_SECONDS: Final = 60
 
 
 class _OpenFile(NamedTuple):
-    """Engine of one database with its open connection; `inode` and `process` say whether it may still be used."""
+    """Engine of one database with its open connection; `inode` and `process` say whether it may still be used.
+
+    `found` holds the tables and migrations that were found in it.
+    """
 
     engine: Engine
     inode: int
     process: int
+    found: set[str]
 
 
 class OpenSqliteEventLog(SqliteEventLog):
@@ -71,6 +76,30 @@ class OpenSqliteEventLog(SqliteEventLog):
                     # The web UI watches the file, and what is written to the write-ahead log does not touch it.
                     os.utime(self.path_for_shard(shard))
 
+    def has_table(self, table_name: str) -> bool:
+        """Return whether the index has a table. Dagster asks some 25 times a day; none is ever dropped."""
+        return self._is_found(f"table {table_name}", partial(super().has_table, table_name))
+
+    def has_secondary_index(self, name: str) -> bool:
+        """Return whether a migration of the index is complete, which it stays."""
+        return self._is_found(f"migration {name}", partial(super().has_secondary_index, name))
+
+    def _is_found(self, what: str, find: Callable[[], bool]) -> bool:
+        """Return whether the index has something that it never loses. Only what was found is remembered.
+
+        Without `_db_lock`, which Dagster may hold when it asks.
+        """
+        index = self._files.get(_INDEX)
+        if index is None or not self._is_current(_INDEX, index):
+            return find()
+        if what not in index.found and find():
+            index.found.add(what)
+        return what in index.found
+
+    def _is_current(self, shard: str, opened: _OpenFile) -> bool:
+        """Return whether a database is still the file that was opened, by this process."""
+        return (opened.process, opened.inode) == (os.getpid(), _inode(self.path_for_shard(shard)))
+
     def dispose(self) -> None:
         """Close every connection, and stop watching."""
         with self._db_lock:
@@ -82,7 +111,7 @@ class OpenSqliteEventLog(SqliteEventLog):
         """Return the engine of a database; a new one if another file has its name, or if this process was forked."""
         path = self.path_for_shard(shard)
         found = self._files.get(shard)
-        if found is not None and (found.process, found.inode) != (os.getpid(), _inode(path)):
+        if found is not None and not self._is_current(shard, found):
             self._close(shard)
             self._initialized_dbs.discard(shard)
             found = None
@@ -94,7 +123,7 @@ class OpenSqliteEventLog(SqliteEventLog):
                 if not _has_tables_of_a_copy(engine):
                     self._initdb(engine)
                 self._initialized_dbs.add(shard)
-            found = _OpenFile(engine, _inode(path), os.getpid())
+            found = _OpenFile(engine, _inode(path), os.getpid(), set())
             while len(self._files) >= OPEN_FILES:
                 self._close(next(iter(self._files)))
         self._files.pop(shard, None)

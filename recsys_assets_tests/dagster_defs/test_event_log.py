@@ -198,3 +198,27 @@ def test_a_web_server_that_watches_a_run_sees_events_while_the_writer_is_open(in
         instance.report_engine_event("later", run_id=run, job_name="any")
         assert arrived.wait(WAIT_SECONDS)
         server.end_watch_event_logs(run, None)
+
+
+def test_a_table_that_was_found_is_not_looked_for_again_until_the_file_is_replaced(instance, monkeypatch):
+    log, looked = instance.event_log_storage, []
+    look = SqliteEventLog.has_table
+    monkeypatch.setattr(SqliteEventLog, "has_table", lambda self, name: looked.append(name) or look(self, name))
+    materialize(instance)
+    looked.clear()
+    assert [log.has_table("asset_keys"), log.has_table("asset_keys"), log.has_table("none")] == [True, True, False]
+    log.has_table("none")
+    assert looked == ["asset_keys", "none", "none"]
+    path = Path(log.path_for_shard("index"))
+    shutil.copy(path, path.with_suffix(".copy")).replace(path)
+    assert log.has_table("asset_keys")
+    assert looked[3:] == ["asset_keys"]
+
+
+def test_a_migration_that_is_not_complete_is_looked_for_again(instance):
+    log = instance.event_log_storage
+    materialize(instance)
+    assert not log.has_secondary_index("later")
+    log.enable_secondary_index("later")
+    assert log.has_secondary_index("later")
+    assert log.has_secondary_index("later")
