@@ -1,13 +1,12 @@
 """Gates that a team writes itself judge like ours: counted, recorded, by mode, and proven again before the swap."""
 
-import pandera.polars as pa
 import polars as pl
 import pytest
-from pandera.config import ValidationDepth, config_context
 
 from recsys_assets.errors import ConfigurationError, RefusedError
 from recsys_assets.events.contract import check_events
 from recsys_assets.events.events import ID_COLUMNS
+from recsys_assets.events.rules import only_polars
 from recsys_assets.evidence import NOT_COMPARED, Verdict
 from recsys_assets.gates import custom
 from recsys_assets.gates.canonical import CanonicalFacts
@@ -20,6 +19,10 @@ from recsys_assets.release.journal import Actor
 from recsys_assets_tests.events.rows import events, row
 from recsys_assets_tests.gates.test_modes import settings
 from recsys_assets_tests.small_shop import FIRST, after, day_lines, open_shop
+
+with only_polars():  # every process that collects tests would import pandas and PySpark too
+    import pandera.polars as pa
+    from pandera.config import ValidationDepth, config_context
 
 GATES = """
 import pandera.polars as pa
