@@ -230,11 +230,15 @@ _OWN: Final[Mapping[str, Kind]] = {
 }
 
 
+_OWN_NAMES: Final = frozenset(_OWN)
+
+
 class _KindTable(Mapping[str, Kind]):
     """The kinds of this package, then those of other installed packages, which are loaded at the first lookup."""
 
     def __getitem__(self, name: str) -> Kind:
-        return _OWN[name] if name in _OWN else self._all[name]
+        installed = installed_kinds(_OWN_NAMES)  # first: a broken package is reported whatever is looked up
+        return _OWN[name] if name in _OWN else installed[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._all)
@@ -244,7 +248,7 @@ class _KindTable(Mapping[str, Kind]):
 
     @property
     def _all(self) -> Mapping[str, Kind]:
-        return {**_OWN, **installed_kinds(frozenset(_OWN))}
+        return {**_OWN, **installed_kinds(_OWN_NAMES)}
 
 
 KINDS: Final[Mapping[str, Kind]] = _KindTable()

@@ -12,6 +12,8 @@ from recsys_assets.cli.main import recsys_assets
 from recsys_assets.dagster_defs.run_launcher import PROCESS_TAG
 from recsys_assets.identity import Target
 from recsys_assets.pipeline.freshness import freshness
+from recsys_assets.release.layout import pointer_key
+from recsys_assets.storage.filesystem import locked
 from recsys_assets_tests.dagster_defs.dagster_dev import dagster_dev, open_home
 from recsys_assets_tests.small_shop import CART, HOME, day_lines, open_shop
 
@@ -276,10 +278,11 @@ def test_f26_a_late_file_starts_its_day_by_itself_and_again_when_the_process_die
     """The sensor asks once for a content, so a run that leaves nothing behind must be begun again by the instance."""
     write(shop, ago(1), CART, shift=1, name="-late")
     before = shop.live(CART)
-    run = dev.until(
-        lambda: runs(dev, dagster__sensor_name="raw_arrivals"), seconds=90, what="the sensor has started a run"
-    )[0]
-    os.kill(dev.until(lambda: worker_of(shop, run), seconds=60, what="its process is there"), signal.SIGKILL)
+    with locked(str(shop.folder / "store"), pointer_key(CART), seconds=1):  # the run cannot end before it is killed
+        run = dev.until(
+            lambda: runs(dev, dagster__sensor_name="raw_arrivals"), seconds=90, what="the sensor has started a run"
+        )[0]
+        os.kill(dev.until(lambda: worker_of(shop, run), seconds=60, what="its process is there"), signal.SIGKILL)
     assert dev.until(lambda: ended(dev, run["runId"]), seconds=90, what="its death was noticed") == "FAILURE"
     again = dev.until(lambda: runs(dev, dagster__parent_run_id=run["runId"]), seconds=90, what="it is started again")[0]
     assert dev.until(lambda: ended(dev, again["runId"]), seconds=120, what="the second run has ended") == "SUCCESS"
