@@ -121,8 +121,9 @@ def state_of_files() -> State:
 
 def _files() -> Iterator[str]:
     yield os.fspath(path_of_settings())
-    paths = (os.path.join(folder, name) for folder, _, names in os.walk(PACKAGE) for name in names)  # noqa: PTH118
-    yield from (path for path in paths if not path.endswith(".pyc"))
+    for folder, _, names in os.walk(PACKAGE):
+        if not folder.endswith("__pycache__"):  # bytecode and machine code, which other processes write at any time
+            yield from (os.path.join(folder, name) for name in names)  # noqa: PTH118
     yield from (file for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None)))
 
 

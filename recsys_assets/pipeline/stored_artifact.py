@@ -31,7 +31,7 @@ from recsys_assets.release.shards import Shard, fetch_blob, make_index, prove_bl
 from recsys_assets.settings.settings import TargetSettings
 from recsys_assets.storage.store import ObjectStore
 
-MAX_RECENT_BYTES: Final = 32_000_000
+MAX_RECENT_BYTES: Final = 8_000_000
 
 
 class BuildSpec(NamedTuple):
