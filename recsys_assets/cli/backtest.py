@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from difflib import unified_diff
 from html import escape
 from pathlib import Path
@@ -13,6 +13,7 @@ from recsys_assets.cli.main import EXIT_REFUSED
 from recsys_assets.cli.options import choose_targets, config_option, day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.arrivals import choose_days
 from recsys_assets.pipeline.context import open_configured_store
@@ -130,7 +131,7 @@ def run_backtest(
         raise click.UsageError(f"--plot {plot}: the folder {plot.absolute().parent} does not exist: create it first")
     context = open_context(config=config, tenant=tenant, surface=surface)
     row = context.settings.find(context.target.tenant, context.target.surface)
-    days = choose_days(context.settings, start=start, end=end or start, today=datetime.now(UTC).date())
+    days = choose_days(context.settings, start=start, end=end or start, today=utc_now().date())
     tested = list(backtest_days(context.store, context.settings, row, days))
     if plot is not None:
         plot.write_text(draw_backtest(tested, title=str(context.target)), encoding="utf-8")

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import combinations
 from math import ceil
 from pathlib import Path
@@ -14,6 +14,7 @@ import click
 from recsys_assets.cli.options import config_option
 from recsys_assets.cli.output import echo
 from recsys_assets.errors import ConfigurationError
+from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural
 from recsys_assets.settings.reading import load_settings
 
@@ -163,7 +164,7 @@ def new_project(*, folder: Path) -> int:
         )
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(f"{folder} exists and is not empty: choose a new folder")
-    today = datetime.now(UTC).date()
+    today = utc_now().date()
     days = [today - timedelta(days=back) for back in range(_DAYS, 0, -1)]
     names = {"name": folder.name, "module": module, "first": days[0].isoformat(), "last": days[-1].isoformat()}
     files = {path.format(**names): text.format(**names) for path, text in _FILES.items()}

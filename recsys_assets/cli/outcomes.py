@@ -1,6 +1,6 @@
 """`recsys-assets outcomes`: clicks and purchases by release, and the verdicts on rollouts: ship, hold or fail."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +8,7 @@ import click
 
 from recsys_assets.cli.options import day_type, json_option, open_context, target_options
 from recsys_assets.cli.output import echo, print_json, print_table
+from recsys_assets.identity import utc_now
 from recsys_assets.pipeline.arrivals import choose_days
 from recsys_assets.pipeline.outcome_reports import message_of, report_outcomes
 from recsys_assets.quality.outcome_report import OutcomeReport, OutcomeVerdict, Share
@@ -41,7 +42,7 @@ def run_outcomes(
     """
     context = open_context(config=config, tenant=tenant, surface=surface)
     target, last = context.target, end or start
-    choose_days(context.settings, start=start, end=last, today=datetime.now(UTC).date())
+    choose_days(context.settings, start=start, end=last, today=utc_now().date())
     report = report_outcomes(context.store, target, context.settings.outcomes, start=start, end=last)
     if decision is not None:
         decision.write_bytes(encode(report))

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from recsys_assets.cli.change_commands import deliver_after
 from recsys_assets.cli.main import EXIT_REFUSED, kept_imports
 from recsys_assets.cli.options import HOME_VARIABLE, CommandContext, choose_targets, config_option, day_type
 from recsys_assets.cli.output import echo
+from recsys_assets.identity import utc_now
 from recsys_assets.kinds.registry import check_params
 from recsys_assets.messages import plural, printable
 from recsys_assets.pipeline.arrivals import choose_days, is_up_to_date, last_built_day
@@ -135,7 +136,7 @@ def run(
     rows = choose_targets(settings, tenant=tenant, surface=surface)
     check_params(settings, rows)
     store = open_configured_store(settings)  # fails now if the store is missing, not once per asset
-    today = datetime.now(UTC).date()
+    today = utc_now().date()
     if start is None:
         start, end = last_built_day(store, rows, before=today), end or _last_whole_day(settings, today)
     days = choose_days(settings, start=start, end=end or start, today=today)
@@ -145,7 +146,7 @@ def run(
         if resume
         else set()
     )
-    backfill, started = _Backfill(settings, rows, store, days, done), datetime.now(UTC)
+    backfill, started = _Backfill(settings, rows, store, days, done), utc_now()
     failures, stopped_by = run_until_signal(backfill.run, notify=_say_stopping)
     if stopped_by is not None:
         echo(
@@ -219,7 +220,7 @@ def _export_metrics(
     from recsys_assets.observability.build_metrics import RunEnd  # noqa: PLC0415 - off by default
     from recsys_assets.observability.export_metrics import export_metrics  # noqa: PLC0415 - as above
 
-    store, now = open_configured_store(settings), datetime.now(UTC)
+    store, now = open_configured_store(settings), utc_now()
     for row in rows:
         own = ("raw", "/".join((*row.slug_parts, "")))
         run = RunEnd(not any(asset.startswith(own) for asset in failed), now, (now - started).total_seconds())

@@ -10,6 +10,7 @@ import dagster as dg
 from recsys_assets.dagster_defs.arrivals import RotatingCursor, begin_tick, write_cursor
 from recsys_assets.dagster_defs.attempts import reason_of
 from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.identity import utc_now
 from recsys_assets.observability.build_metrics import RunEnd
 from recsys_assets.observability.export_metrics import export_metrics
 from recsys_assets.observability.webhooks import MAX_CHARACTERS, deliver, send
@@ -62,7 +63,7 @@ def _webhook_sensor(
     )
     def send_webhooks(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         tick = begin_tick(context, rows, RotatingCursor)
-        faults = deliver(store.store, settings, tick.chosen, now=lambda: datetime.now(UTC))
+        faults = deliver(store.store, settings, tick.chosen, now=utc_now)
         for fault in faults:
             context.log.error(fault)
         cursor = write_cursor(RotatingCursor(tick.next))
@@ -114,7 +115,7 @@ def _metrics_sensors(
             "metrics.push is set.",
         )
         def metrics(context: dg.RunStatusSensorContext) -> dg.SkipReason | None:
-            run, now = context.dagster_run, datetime.now(UTC)
+            run, now = context.dagster_run, utc_now()
             stats = context.instance.get_run_stats(run.run_id)
             seconds = (stats.end_time or 0) - (stats.start_time or stats.launch_time or 0)
             end = RunEnd(run.is_success, datetime.fromtimestamp(stats.end_time or now.timestamp(), UTC), seconds)

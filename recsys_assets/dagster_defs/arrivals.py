@@ -5,7 +5,7 @@ Also the rotation of sensors over many targets.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
@@ -15,6 +15,7 @@ from recsys_assets.dagster_defs.naming import asset_key, job_name, slug
 from recsys_assets.dagster_defs.private_api import UnresolvedJob
 from recsys_assets.dagster_defs.run_store import RunStore
 from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.identity import utc_now
 from recsys_assets.pipeline.arrivals import Arrivals, DueDay, DueImport, due_imports, input_finder, look
 from recsys_assets.pipeline.steps import MANIFEST
 from recsys_assets.settings.settings import Settings, TargetSettings
@@ -101,7 +102,7 @@ def arrivals_sensor(
         if not watched:
             return dg.SkipReason("no target is watched: set automation.watch = true in the configuration")
         tick = begin_tick(context, watched, ArrivalsCursor)
-        now = datetime.now(UTC)
+        now = utc_now()
         arrivals, faults = _read_arrivals(store.store, settings, tick.chosen, tick.cursor, now=now)
         for fault in faults:
             context.log.error(fault)
@@ -185,7 +186,7 @@ def import_sensor(
         for row in tick.chosen:
             seen_here = seen.setdefault(slug(row), {})
             try:
-                due_files = list(due_imports(store.store, settings, row, seen=seen_here, now=datetime.now(UTC)))
+                due_files = list(due_imports(store.store, settings, row, seen=seen_here, now=utc_now()))
             except (RecsysAssetsError, OSError) as error:
                 faults.append(f"{row.target}: {type(error).__name__}: {error}")
                 continue

@@ -16,6 +16,7 @@ from recsys_assets.dagster_defs.lineage import Metadata, numbers
 from recsys_assets.dagster_defs.naming import asset_key, asset_tags, group_name, live_key, owner, slug
 from recsys_assets.dagster_defs.private_api import report_of
 from recsys_assets.dagster_defs.run_store import RunStore
+from recsys_assets.identity import utc_now
 from recsys_assets.messages import plural
 from recsys_assets.pipeline.freshness import freshness
 from recsys_assets.pipeline.steps import MANIFEST
@@ -69,7 +70,7 @@ def freshness_check(settings: Settings, store: RunStore, row: TargetSettings) ->
         description=f"Live data of {row.target} is at most {settings.freshness_for(row).max_age_hours:g} hours old.",
     )
     def fresh() -> dg.AssetCheckResult:
-        fresh_state = freshness(store.store, settings, row, now=datetime.now(UTC))
+        fresh_state = freshness(store.store, settings, row, now=utc_now())
         return dg.AssetCheckResult(
             passed=fresh_state.fresh,
             severity=dg.AssetCheckSeverity.ERROR,
@@ -93,7 +94,7 @@ def freshness_sensor(
         "check `fresh` shows why one is stale. Starts no run. On by default.",
     )
     def watch_freshness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        tick, now = begin_tick(context, rows, FreshnessCursor), datetime.now(UTC)
+        tick, now = begin_tick(context, rows, FreshnessCursor), utc_now()
         states = {slug(row): (row, freshness(store.store, settings, row, now=now)) for row in tick.chosen}
         before = tick.cursor.recorded
         news = {name: pair for name, pair in states.items() if _is_news(before.get(name), pair[1], now=now)}

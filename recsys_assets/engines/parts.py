@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from recsys_assets.encoding.rows import Rows
 from recsys_assets.engines.executors import filesystem_of
 from recsys_assets.engines.relation import KEY, MEMBER, VALUE
 from recsys_assets.errors import EngineUnavailableError
+from recsys_assets.identity import utc_now
 from recsys_assets.kind_descriptions import Shape
 
 BATCH_ROWS = 1 << 16
@@ -99,7 +100,7 @@ def attempt(work: str, name: str) -> Generator[str]:
 
 def _sweep(parent: str) -> None:
     system, path = filesystem_of(parent)
-    oldest = datetime.now(UTC) - STALE
+    oldest = utc_now() - STALE
     with suppress(OSError):
         for info in system.get_file_info(fs.FileSelector(path)):
             if info.mtime is not None and info.mtime < oldest:

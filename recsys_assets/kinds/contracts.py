@@ -115,11 +115,9 @@ def check_rows(rows: Rows, params: KindParams) -> tuple[Finding, ...]:
     Each finding has the exact count of offending rows and a sample with their ids.
     """
     promise = params.promise
+    keys = ids_contract(rows.key_ids, role="key")
+    ids = ids_contract(rows.member_ids, role="member", lower_case=promise.lower_case)
     members = _members_contract(rows, promise)
-    keys, ids = (
-        ids_contract(rows.key_ids, role="key"),
-        ids_contract(rows.member_ids, role="member", lower_case=promise.lower_case),
-    )
     *of_rest, of_members = broken_rules(keys, ids, _lists_contract(rows, promise), members)
     if promise.others and not of_members:  # otherwise lists may not be sorted
         of_members = broken_rules(_pairs_contract(rows, promise, members))[0]

@@ -5,7 +5,7 @@ This is the only definition of a day: the Dagster assets and `run` without Dagst
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ import polars as pl
 from recsys_assets.errors import ConflictError, EngineUnavailableError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.evidence import CANONICAL, GateReport, Scalar, Verdict, group_by_message
 from recsys_assets.gates.gate import undecided
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.pipeline.artifact import ArtifactBuilt, build_artifact, find_own_report, judge_artifact
 from recsys_assets.pipeline.candidate_gates import judge_whole
 from recsys_assets.pipeline.canonical import build_canonical, find_own_canonical_report, judge_canonical
@@ -143,7 +143,7 @@ def import_step(kind: str) -> Step:
         before = find_staged(store, context.row, kind, day)
         built = import_day(context, kind)
         if before != built.staged.ref:
-            journal_import(store, target, built.staged.ref, day, by=actor_of(context), now=datetime.now(UTC))
+            journal_import(store, target, built.staged.ref, day, by=actor_of(context), now=utc_now())
         yield _artifact(target, built, "fields")
 
     return Step(kind, frozenset(), build, lambda context: judge_import(context, kind))
@@ -263,7 +263,7 @@ def _chain(error: BaseException) -> list[BaseException]:
 def _journal(store: ObjectStore, targets: Sequence[Target], failure: BuildFailure, *, by: Actor) -> list[str]:
     def write(target: Target) -> str | None:
         try:
-            journal_failure(store, target, failure, by=by, now=datetime.now(UTC))
+            journal_failure(store, target, failure, by=by, now=utc_now())
         except RecsysAssetsError as error:
             return f"{target}: the failure could not be written to the journal: {error}"
         return None

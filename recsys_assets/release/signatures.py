@@ -21,7 +21,7 @@ from recsys_assets.errors import (
     NotFoundError,
     UntrustedError,
 )
-from recsys_assets.identity import Target, parse_rfc3339, rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, rfc3339, utc_now
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, decode, encode
 from recsys_assets.release.documents import FORMAT, Record
 from recsys_assets.release.journal import Clock
@@ -66,7 +66,7 @@ class Signer:
 
     keys: Mapping[str, "Ed25519PrivateKey"] = field(repr=False)
     valid: timedelta
-    now: Clock = lambda: datetime.now(UTC)
+    now: Clock = utc_now
 
     @property
     def trust(self) -> "Trust":
@@ -170,7 +170,7 @@ def key_id(key: "Ed25519PublicKey") -> str:
     return sha256(key.public_bytes_raw())[:16]
 
 
-def read_signer(places: Sequence[str], *, valid_days: float, now: Clock = lambda: datetime.now(UTC)) -> Signer:
+def read_signer(places: Sequence[str], *, valid_days: float, now: Clock = utc_now) -> Signer:
     """Return the signer with the private keys in `env:NAME` or `file:PATH`, each an ed25519 key in PEM.
 
     Raises `ConfigurationError` with the location of the key, never its content.

@@ -5,11 +5,11 @@ Also renews and checks signatures.
 
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from recsys_assets.errors import ConfigurationError, NotFoundError, StoreUnavailableError, UntrustedError
-from recsys_assets.identity import Target, parse_rfc3339
+from recsys_assets.identity import Target, parse_rfc3339, utc_now
 from recsys_assets.release.document_encoding import MAX_DOCUMENT_BYTES, find_stored
 from recsys_assets.release.journal import Clock
 from recsys_assets.release.layout import POINTERS, pointer_key, release_key, signature_prefix, target_of_pointer
@@ -164,7 +164,7 @@ class SigningStore(_DelegatingStore):
 class TrustingStore(_DelegatingStore):
     """Store that returns a pointer only if its signature is valid at the time of the read."""
 
-    def __init__(self, store: ObjectStore, trust: Trust, *, now: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, store: ObjectStore, trust: Trust, *, now: Clock = utc_now) -> None:
         super().__init__(store)
         self._trust = trust
         self._now = now

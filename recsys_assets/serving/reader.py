@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from recsys_assets.errors import ConfigurationError
-from recsys_assets.identity import Target
+from recsys_assets.identity import Target, utc_now
 from recsys_assets.release.journal import Clock
 from recsys_assets.serving.counting import AnswerCounts, ReleaseCounter, counts_by_release
 from recsys_assets.serving.following import Follower
@@ -76,7 +76,7 @@ class Reader:
         short_below: int = 1,
         rollouts: bool = False,
         trust: "Trust | None" = None,
-        now: Clock = lambda: datetime.now(UTC),
+        now: Clock = utc_now,
     ) -> None:
         if poll_seconds <= 0:
             raise ConfigurationError(f"poll_seconds is {poll_seconds}: expected more than 0")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from msgspec import structs
 from recsys_assets.artifact_format import ESCAPES, head_of, seal, shard_of
 from recsys_assets.errors import ConfigurationError
 from recsys_assets.evidence import CANONICAL, Finding, GateReport, Verdict
-from recsys_assets.identity import ArtifactRef, Target, Window
+from recsys_assets.identity import ArtifactRef, Target, Window, utc_now
 from recsys_assets.kind_descriptions import Shape, describe
 from recsys_assets.release.candidate import Requirement
 from recsys_assets.release.document_encoding import encode
@@ -47,7 +47,7 @@ def publish_fixture(
     *,
     shards: Mapping[str, int] | None = None,
     day: date = DAY,
-    now: Clock = lambda: datetime.now(UTC),
+    now: Clock = utc_now,
     plan: Plan | None = None,
 ) -> PublishOutcome:
     """Ship a release with these artifacts and return the outcome. Readers of the store then serve it.
